@@ -1,0 +1,61 @@
+# `just` lists the recipes; `just ci` is what CI runs. Anything longer than three lines lives in xtask or .ci/run.
+
+default:
+    @just --list --unsorted
+
+# Everything compiles, tests included
+check:
+    cargo check --workspace --all-targets
+
+# The whole test suite (README command two)
+test:
+    cargo test --workspace
+
+# Formatting and clippy, warnings denied
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Format in place
+fmt:
+    cargo fmt --all
+
+# The documentation, warnings denied
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Imports, headers, code map, invariants, README: what a compiler does not check
+tidy:
+    cargo xtask tidy
+
+# The counter, the gate and the token under every interleaving
+loom:
+    RUSTFLAGS="--cfg loom" cargo test -p lameduck --release --no-default-features --lib inflight
+
+# The portable twins of the Linux-only calls
+portable:
+    RUSTFLAGS="--cfg lameduck_portable" cargo test -p lameduck
+
+# README command one: does the demo service lose requests?
+verify *args:
+    cargo run --release -- verify {{args}}
+
+# Random stop instants under mixed load, release build; a seed repeats a plan
+chaos n="30" seed="":
+    cargo run --release -p lameduck-benches --bin chaos -- --rounds {{n}} {{ if seed == "" { "" } else { "--seed " + seed } }}
+
+# Guard, request count, phase check and signal path beside peers
+bench-micro:
+    cargo bench -p lameduck-benches
+
+# Lost requests in four load modes beside peers
+bench-lost:
+    cargo run --release -p lameduck-benches --bin lost
+
+# The README's commands in a clone without a target directory
+fresh-clone:
+    dir=$(mktemp -d) && git clone --quiet . "$dir/lameduck" && cd "$dir/lameduck" && cargo run --release -- verify && cargo test --workspace && rm -rf "$dir"
+
+# Exactly what CI runs
+ci:
+    .ci/run
