@@ -1,0 +1,23 @@
+//! What is in flight: who may still enter, how many are inside, who they are, and how they learn that it is time to go.
+//!
+//! | type | answers | hot path |
+//! |---|---|---|
+//! | [`Admission`], [`Pass`] | may this connection or job begin, and has the last one ended? | one `fetch_add`, one load |
+//! | [`Token`], [`Fired`] | has that moment come? | one load |
+//! | [`Requests`] | how many requests so far? (for people and for quiet, never for correctness) | one plain store |
+//! | [`Slots`], [`Slot`] | who is it that still holds the exit? | a dozen plain stores |
+//!
+//! Nothing here knows phases, clocks, sockets or a runtime: the driver decides, this module only counts and wakes.
+
+mod admission;
+#[cfg(all(test, loom))]
+mod loom_tests;
+mod requests;
+mod shard;
+mod slots;
+mod token;
+
+pub use admission::{Admission, Closed, Pass};
+pub use requests::Requests;
+pub use slots::{Slot, SlotView, Slots, Snapshot};
+pub use token::{Fired, Token};
