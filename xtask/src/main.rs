@@ -1,0 +1,67 @@
+//! `cargo xtask <task>`: the chores that need more than a line of the justfile.
+//!
+//! `tidy` reads the tree and says what a compiler cannot: imports that run upwards, a code map with ghosts, an
+//! invariant without a test. It owns no opinion of its own: each rule names the document that it enforces.
+
+mod finding;
+mod lex;
+mod paths;
+mod rules;
+mod source;
+mod tree;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::finding::Severity;
+use crate::tree::Tree;
+
+const USAGE: &str = "usage: cargo xtask tidy\n\n  tidy   check what the compiler does not: imports, headers, code map, invariants, README";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    match (args.next().as_deref(), args.next()) {
+        (Some("tidy"), None) => tidy(),
+        (Some("help" | "--help" | "-h"), _) => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs every rule over the workspace that this binary was built from.
+fn tidy() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask stands inside the workspace");
+    let tree = match Tree::read(root) {
+        Ok(tree) => tree,
+        Err(error) => {
+            eprintln!("error: cannot read {}: {error}", root.display());
+            return ExitCode::from(2);
+        }
+    };
+    let mut findings = rules::check(&tree);
+    findings.sort();
+    let (mut failures, mut advice) = (0_u32, 0_u32);
+    for finding in &findings {
+        match finding.severity {
+            Severity::Failure => failures += 1,
+            Severity::Advice => advice += 1,
+        }
+        println!("{finding}");
+    }
+    eprintln!(
+        "tidy: {} files, {failures} to fix, {advice} to think about",
+        tree.files().len()
+    );
+    if failures == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
