@@ -1,0 +1,2 @@
+//! The `lameduck` command.
+fn main() {}

@@ -1,0 +1,6 @@
+#![doc = include_str!("manual/crate.md")]
+
+pub mod machine;
+mod vocab;
+
+pub use vocab::*;

@@ -1,0 +1,191 @@
+//! What goes into the machine and what comes out of it.
+
+use core::{fmt, time::Duration};
+
+use crate::vocab::{Cause, ListenerReport, Outcome, Phase, SignalRecord, Straggler};
+
+/// A participant's number, given by the driver in the order of enrolment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParticipantId(pub(crate) u32);
+
+impl ParticipantId {
+    /// The participant with this number.
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for ParticipantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// What a participant says of itself when it enrols.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "scripts and drivers build it")]
+pub struct Enrolment {
+    /// Its number.
+    pub id: ParticipantId,
+    /// Its name in reports.
+    pub name: String,
+    /// What it depends on; it stops before these. Only participants enrolled earlier, so there are no cycles.
+    pub after: Vec<ParticipantId>,
+    /// How long it may take once it is told to close; `None`: until the drain ends.
+    pub budget: Option<Duration>,
+    /// Whether it admits connections: the phase changes to `Draining` only when it has closed.
+    pub listens: Listens,
+    /// Whether it has a stop hook.
+    pub hook: Hook,
+}
+
+/// Whether a participant admits connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a yes-or-no answer with a name")]
+pub enum Listens {
+    /// It does not.
+    Never,
+    /// It does, and reports when it has closed.
+    UntilClosed,
+}
+
+/// Whether a participant has a stop hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a yes-or-no answer with a name")]
+pub enum Hook {
+    /// It has none.
+    None,
+    /// It has one.
+    Some,
+}
+
+/// What a participant answers to a [`ShutdownRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Answer {
+    /// It heard the request.
+    Ack,
+    /// It is at work.
+    Working {
+        /// How much is done.
+        done: u64,
+        /// Of how much.
+        total: u64,
+    },
+    /// It has finished.
+    Done,
+    /// It failed.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// How busy the service is, as the driver read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "scripts and drivers build it")]
+pub struct Traffic {
+    /// Counted requests since the start.
+    pub requests: u64,
+    /// The mean gap between the counted requests of the last 60 s; `None` with fewer than two.
+    pub mean_gap: Option<Duration>,
+}
+
+/// What happens to a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Input {
+    /// Time passed: [`poll_timeout`](super::Machine::poll_timeout) was reached.
+    Wake,
+    /// A participant enrolled.
+    Enrol(Enrolment),
+    /// A participant is ready.
+    Ready(ParticipantId),
+    /// Start-up is complete: no further participant is needed for `Running`.
+    Started,
+    /// Start-up failed.
+    StartFailed {
+        /// Why.
+        why: String,
+    },
+    /// A participant answered, finished or failed.
+    Answer(ParticipantId, Answer),
+    /// A participant got a stop hook.
+    Hooked(ParticipantId),
+    /// A signal came.
+    Signal(SignalRecord),
+    /// The program asked to terminate.
+    Terminate {
+        /// Why.
+        why: String,
+    },
+    /// The program, or an operator, cuts the shutdown.
+    Cut,
+    /// The answer to [`Effect::ReadTraffic`].
+    Traffic(Traffic),
+    /// A listening participant has closed its listener.
+    AdmissionClosed(ParticipantId, ListenerReport),
+    /// The connections' gate is closed and the final scan found none.
+    ConnectionsDrained,
+    /// The guards' gate is closed and the final scan found none.
+    GuardsDrained,
+    /// The answer to [`Effect::EndStragglers`]: what was ended, and how many names did not fit.
+    Stragglers(Vec<Straggler>, u64),
+    /// A stop hook ended.
+    HookEnded(ParticipantId, Result<(), String>),
+    /// Something worth a line in the report.
+    Note(String),
+}
+
+/// What every participant is told when a termination was requested.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct ShutdownRequest {
+    /// What started it.
+    pub cause: Cause,
+    /// When the request came (T), since the start.
+    pub requested_at: Duration,
+    /// When the drain ends and stragglers are ended, since the start.
+    pub drain_end: Duration,
+    /// When the process is gone, since the start.
+    pub deadline: Duration,
+    /// Over how long clients are steered away: the window's floor.
+    pub spread: Duration,
+}
+
+/// What the machine wants done, in this order. An effect is executed once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Open every listener; comes right before `Enter(Running)`.
+    OpenAdmission,
+    /// Publish the phase.
+    Enter(Phase),
+    /// Tell every participant; begin to steer.
+    Broadcast(ShutdownRequest),
+    /// Ask a silent participant again.
+    AskAgain(ParticipantId),
+    /// Read the traffic and hand it back as [`Input::Traffic`].
+    ReadTraffic,
+    /// The window is over: listeners sweep and close, each answers [`Input::AdmissionClosed`]; idle connections are looked at once more and closed.
+    CloseAdmission,
+    /// Close the connections' gate and watch for [`Input::ConnectionsDrained`].
+    CloseConnectionsGate,
+    /// Tell a participant that nothing depends on it any longer: it finishes now.
+    Close(ParticipantId),
+    /// Close the guards' gate and watch for [`Input::GuardsDrained`].
+    CloseGuardsGate,
+    /// Name what is in flight, end it, and hand the names back as [`Input::Stragglers`].
+    EndStragglers,
+    /// Run a participant's stop hook and hand its end back as [`Input::HookEnded`].
+    RunHook(ParticipantId),
+    /// Tell the reload subscribers.
+    Reload,
+    /// Say what is in flight, then die by SIGQUIT.
+    DumpAndDie,
+    /// Write the status.
+    ShowStatus,
+    /// Write the report and let the process end like this. The last effect.
+    Exit(Outcome),
+}

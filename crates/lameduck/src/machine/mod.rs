@@ -1,0 +1,228 @@
+//! The machine that decides everything, and touches nothing.
+//!
+//! It owns the five phases, the participants, the timers and the record of what happened. It does not own a clock, a
+//! thread, a socket or a signal (INV-6): the driver tells it the time with every call and executes what it asks for.
+//!
+//! How it is driven, in this order and on one thread:
+//!
+//! - **in**: [`Machine::handle`] takes the time and an [`Input`]; time never goes back.
+//! - **out**: [`Machine::poll_effect`] until it is `None`, and execute each [`Effect`] in that order.
+//! - **time**: [`Machine::poll_timeout`] says when to come back with [`Input::Wake`].
+//! - **getters**: [`Machine::phase`], [`Machine::status`], [`Machine::report`] change nothing.
+//!
+//! Each phase is a struct of its own in `phases/`; a transition consumes it, so that the data of a phase cannot be
+//! reached from another. Reading order: [`Input`] and [`Effect`], `phases/running.rs`, `phases/terminating.rs`,
+//! `phases/draining.rs`, `phases/stopped.rs`, then `roster.rs`.
+//!
+//! # Examples
+//! ```
+//! use lameduck::machine::{Effect, Input, Machine};
+//! use lameduck::{Phase, Plan, Preset};
+//! use std::time::Duration;
+//!
+//! let mut machine = Machine::new(Plan::preset(Preset::Local));
+//! machine.handle(Duration::ZERO, Input::Started);
+//! assert_eq!(machine.phase(), Phase::Running);
+//! machine.handle(Duration::from_secs(5), Input::Terminate { why: "enough".into() });
+//! assert_eq!(machine.phase(), Phase::Terminating);
+//! assert!(std::iter::from_fn(|| machine.poll_effect()).any(|effect| matches!(effect, Effect::Broadcast(_))));
+//! ```
+
+mod io;
+mod journal;
+mod phases;
+mod repeats;
+mod roster;
+#[cfg(test)]
+mod tests;
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+pub use io::{
+    Answer, Effect, Enrolment, Hook, Input, Listens, ParticipantId, ShutdownRequest, Traffic,
+};
+use journal::Journal;
+use phases::Stage;
+pub use roster::MOST_PARTICIPANTS;
+use roster::Roster;
+
+use crate::vocab::{Cause, Phase, Plan, Report};
+
+/// The five-phase machine. See the [module](self) for how it is driven.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Machine {
+    core: Core,
+    stage: Stage,
+    now: Duration,
+}
+
+/// What every phase shares: the plan, the participants, the effects to come and the record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Core {
+    plan: Plan,
+    roster: Roster,
+    effects: VecDeque<Effect>,
+    journal: Journal,
+}
+
+impl Core {
+    fn effect(&mut self, effect: Effect) {
+        // INV-11: per participant at most one of each kind is outstanding; the rest are single.
+        debug_assert!(
+            self.effects.len() <= 4 * MOST_PARTICIPANTS + 64,
+            "INV-11: effects are polled after each input"
+        );
+        self.effects.push_back(effect);
+    }
+
+    fn enter(&mut self, now: Duration, phase: Phase) {
+        self.journal.enter(now, phase);
+        self.effect(Effect::Enter(phase));
+    }
+}
+
+/// What a person or a page is told of a machine that is still going.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The phase.
+    pub phase: Phase,
+    /// When it was entered.
+    pub since: Duration,
+    /// When the request came (T), if it came.
+    pub requested_at: Option<Duration>,
+    /// Its cause.
+    pub cause: Option<Cause>,
+    /// When the drain ends.
+    pub drain_end: Option<Duration>,
+    /// When the process is gone.
+    pub deadline: Option<Duration>,
+    /// Participants that have not ended.
+    pub open: Vec<String>,
+}
+
+impl Machine {
+    /// A machine in `Initializing`, at time zero.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            core: Core {
+                plan,
+                roster: Roster::default(),
+                effects: VecDeque::new(),
+                journal: Journal::new(),
+            },
+            stage: Stage::initializing(),
+            now: Duration::ZERO,
+        }
+    }
+
+    /// Takes an input at a time since the start. A time before the last one counts as the last one.
+    pub fn handle(&mut self, now: Duration, input: Input) {
+        let now = now.max(self.now);
+        self.now = now;
+        let before = self.phase();
+        self.settle(now);
+        if let Some(input) = self.take_common(now, input) {
+            self.step(|stage, core| stage.input(now, input, core));
+        }
+        self.settle(now);
+        debug_assert!(self.phase() >= before, "INV-1: phases only advance");
+    }
+
+    /// What is to be done next.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.core.effects.pop_front()
+    }
+
+    /// When [`Input::Wake`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.stage.timeout(&self.core)
+    }
+
+    /// The phase.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.stage.phase()
+    }
+
+    /// The plan.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.core.plan
+    }
+
+    /// Whether the last effect was given out: nothing happens any more.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Gone(_))
+    }
+
+    /// What a person is told.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let leaving = self.stage.leaving();
+        Status {
+            phase: self.phase(),
+            since: self.core.journal.since(),
+            requested_at: leaving.map(|leaving| leaving.requested_at),
+            cause: leaving.map(|leaving| leaving.cause.clone()),
+            drain_end: leaving.map(|leaving| leaving.drain_end(&self.core.plan)),
+            deadline: leaving.map(|leaving| leaving.deadline(&self.core.plan)),
+            open: self.core.roster.open_names(),
+        }
+    }
+
+    /// What happened so far. The driver adds the counts.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.core
+            .journal
+            .report(self.now, &self.core.plan, &self.core.roster, &self.stage)
+    }
+
+    /// Inputs that mean the same in every phase.
+    fn take_common(&mut self, now: Duration, input: Input) -> Option<Input> {
+        match input {
+            Input::Wake => None,
+            Input::Note(what) => {
+                self.core.journal.note(now, what);
+                None
+            }
+            Input::Enrol(enrolment) => {
+                let name = enrolment.name.clone();
+                if !self.core.roster.enrol(enrolment) {
+                    self.core.journal.note(
+                        now,
+                        format!("participant {name} was not taken: the list is full"),
+                    );
+                }
+                None
+            }
+            Input::Hooked(id) => {
+                self.core.roster.hooked(id);
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Lets time do what is due, until nothing is.
+    fn settle(&mut self, now: Duration) {
+        // Each wake moves a timer or changes the phase, so this ends; the bound is for the day on which it does not.
+        for _ in 0..10_000 {
+            match self.poll_timeout() {
+                Some(due) if due <= now => self.step(|stage, core| stage.wake(now, core)),
+                _ => return,
+            }
+        }
+        debug_assert!(false, "a timer that is due does not move: {:?}", self.stage);
+    }
+
+    fn step(&mut self, transition: impl FnOnce(Stage, &mut Core) -> Stage) {
+        let stage = core::mem::replace(&mut self.stage, Stage::initializing());
+        self.stage = transition(stage, &mut self.core);
+    }
+}

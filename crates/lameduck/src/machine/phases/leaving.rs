@@ -1,0 +1,122 @@
+//! What `Terminating`, `Draining` and `Stopped` have in common: the cause, the one deadline, the repeats.
+
+use core::time::Duration;
+
+use super::Stage;
+use crate::{
+    machine::{
+        Core, Effect, ShutdownRequest,
+        repeats::{Meaning, Repeats},
+    },
+    vocab::{Cause, CutBy, Outcome, Phase, Plan, Signal, SignalRecord, SignalVerdict, Window},
+};
+
+/// A shutdown under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::machine) struct Leaving {
+    pub(in crate::machine) cause: Cause,
+    /// T.
+    pub(in crate::machine) requested_at: Duration,
+    pub(super) window: Window,
+    repeats: Repeats,
+    /// The drain's end was reached: what was left is being ended.
+    pub(super) forced: bool,
+    /// A participant or a stop hook was given up before that.
+    pub(super) given_up: bool,
+}
+
+/// What a signal does to a shutdown under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Nothing,
+    EndWindow,
+    Cut(Signal),
+}
+
+impl Leaving {
+    /// The request: the deadline is computed here, once, and everyone is told.
+    pub(super) fn begin(now: Duration, cause: Cause, window: Window, core: &mut Core) -> Self {
+        let signal = match &cause {
+            Cause::Signal(record) => Some(record.signal),
+            _ => None,
+        };
+        let leaving = Self {
+            requested_at: now,
+            window,
+            repeats: Repeats::after(now, signal),
+            forced: false,
+            given_up: false,
+            cause,
+        };
+        core.roster.ask_all(now);
+        core.effect(Effect::Broadcast(ShutdownRequest {
+            cause: leaving.cause.clone(),
+            requested_at: now,
+            drain_end: leaving.drain_end(&core.plan),
+            deadline: leaving.deadline(&core.plan),
+            spread: window.floor,
+        }));
+        // After the broadcast: who sees the phase finds the request.
+        core.enter(now, Phase::Terminating);
+        leaving
+    }
+
+    pub(in crate::machine) fn deadline(&self, plan: &Plan) -> Duration {
+        self.requested_at.saturating_add(plan.deadline())
+    }
+
+    pub(in crate::machine) fn drain_end(&self, plan: &Plan) -> Duration {
+        self.requested_at.saturating_add(plan.drain_end())
+    }
+
+    pub(super) fn signal(&mut self, now: Duration, record: SignalRecord, core: &mut Core) -> Turn {
+        let (verdict, turn) = match record.signal {
+            Signal::Quit => {
+                core.effect(Effect::DumpAndDie);
+                (SignalVerdict::Shown, Turn::Nothing)
+            }
+            Signal::Usr1 => {
+                core.effect(Effect::ShowStatus);
+                (SignalVerdict::Shown, Turn::Nothing)
+            }
+            Signal::Hup | Signal::Usr2 => (SignalVerdict::Refused, Turn::Nothing),
+            Signal::Term | Signal::Int => match self.repeats.take(now, &record, &core.plan) {
+                Meaning::Same => (SignalVerdict::Merged, Turn::Nothing),
+                Meaning::Noted => (SignalVerdict::Recorded, Turn::Nothing),
+                Meaning::EndsWindow => (SignalVerdict::EndedWindow, Turn::EndWindow),
+                Meaning::Cuts => (SignalVerdict::Cut, Turn::Cut(record.signal)),
+            },
+        };
+        core.journal.signal(now, record, verdict);
+        turn
+    }
+
+    pub(super) fn cut(self, phase: Phase, by: CutBy, core: &mut Core) -> Stage {
+        Stage::gone(phase, Outcome::Cut(by), Some(self), core)
+    }
+
+    /// INV-2: the deadline is the end, whatever else is going on.
+    pub(super) fn deadline_passed(self, now: Duration, phase: Phase, core: &mut Core) -> Stage {
+        core.roster.give_up_all(now);
+        let outcome = Outcome::Forced {
+            code: core.plan.forced_exit_code(),
+        };
+        Stage::gone(phase, outcome, Some(self), core)
+    }
+
+    /// How it ended, when everything has run its course.
+    pub(super) fn outcome(&self, core: &Core) -> Outcome {
+        if matches!(self.cause, Cause::StartFailed { .. }) {
+            return Outcome::StartFailed;
+        }
+        if self.forced || self.given_up {
+            return Outcome::Forced {
+                code: core.plan.forced_exit_code(),
+            };
+        }
+        if self.cause.is_failure() || core.roster.any_hook_failed() || core.roster.any_failed() {
+            return Outcome::Failed;
+        }
+        Outcome::Drained
+    }
+}

@@ -1,0 +1,77 @@
+//! `Running`: everything is served; the first termination request ends it.
+
+use core::time::Duration;
+
+use super::{Leaving, Stage, terminating::Terminating};
+use crate::{
+    machine::{Answer, Core, Effect, Input},
+    vocab::{Cause, CutBy, Outcome, Phase, Signal, SignalVerdict},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::machine) struct Running;
+
+impl Running {
+    pub(super) fn begin(now: Duration, core: &mut Core) -> Stage {
+        // The listeners open before anyone can see the phase: who waits for Running finds a socket that listens.
+        core.effect(Effect::OpenAdmission);
+        core.enter(now, Phase::Running);
+        Stage::Running(Self)
+    }
+
+    pub(super) fn input(self, now: Duration, input: Input, core: &mut Core) -> Stage {
+        match input {
+            Input::Ready(id) => core.roster.ready(id),
+            Input::Answer(id, answer) => {
+                let name = core.roster.name(id);
+                let news = core.roster.answer(now, id, &answer);
+                if let Answer::Failed { why } = answer
+                    && news
+                {
+                    return leave(now, Cause::ParticipantFailed { name, why }, core);
+                }
+            }
+            Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
+            Input::Terminate { why } => return leave(now, Cause::Api { why }, core),
+            Input::StartFailed { why } => {
+                return leave(
+                    now,
+                    Cause::ParticipantFailed {
+                        name: "main".to_owned(),
+                        why,
+                    },
+                    core,
+                );
+            }
+            Input::Cut => return Stage::gone(Phase::Running, Outcome::Cut(CutBy::Api), None, core),
+            Input::Signal(record) => match record.signal {
+                Signal::Term | Signal::Int => {
+                    core.journal
+                        .signal(now, record.clone(), SignalVerdict::Started);
+                    return leave(now, Cause::Signal(record), core);
+                }
+                Signal::Hup => {
+                    core.journal.signal(now, record, SignalVerdict::Reload);
+                    core.effect(Effect::Reload);
+                }
+                Signal::Quit => {
+                    core.journal.signal(now, record, SignalVerdict::Shown);
+                    core.effect(Effect::DumpAndDie);
+                }
+                Signal::Usr1 => {
+                    core.journal.signal(now, record, SignalVerdict::Shown);
+                    core.effect(Effect::ShowStatus);
+                }
+                Signal::Usr2 => core.journal.signal(now, record, SignalVerdict::Refused),
+            },
+            _ => {}
+        }
+        Stage::Running(self)
+    }
+}
+
+fn leave(now: Duration, cause: Cause, core: &mut Core) -> Stage {
+    let window = core.plan.window();
+    let leaving = Leaving::begin(now, cause, window, core);
+    Terminating::begin(now, leaving, core)
+}

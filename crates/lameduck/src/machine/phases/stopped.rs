@@ -1,0 +1,75 @@
+//! `Stopped`: stop hooks, in reverse order of the dependencies, inside the reserve; then the end.
+
+use core::time::Duration;
+
+use super::{Leaving, Stage, leaving::Turn};
+use crate::{
+    machine::{Core, Effect, Input},
+    vocab::{CutBy, Phase},
+};
+
+/// Kept before the deadline for the report, which a helper thread writes within this time.
+const REPORT: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::machine) struct Stopped {
+    pub(super) leaving: Leaving,
+}
+
+impl Stopped {
+    pub(super) fn begin(now: Duration, leaving: Leaving, core: &mut Core) -> Stage {
+        core.enter(now, Phase::Stopped);
+        Self { leaving }.proceed(now, core)
+    }
+
+    fn hooks_end(&self, core: &Core) -> Duration {
+        self.leaving.deadline(&core.plan).saturating_sub(REPORT)
+    }
+
+    /// INV-10: starts each hook whose turn has come, once; ends when none is left.
+    fn proceed(self, now: Duration, core: &mut Core) -> Stage {
+        let end = self.hooks_end(core);
+        for id in core.roster.start_hooks(now, end) {
+            core.effect(Effect::RunHook(id));
+        }
+        if core.roster.hooks_open() {
+            return Stage::Stopped(self);
+        }
+        let outcome = self.leaving.outcome(core);
+        Stage::gone(Phase::Stopped, outcome, Some(self.leaving), core)
+    }
+
+    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Stage {
+        match input {
+            Input::HookEnded(id, result) => {
+                core.roster.hook_ended(now, id, result);
+            }
+            Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
+            Input::Cut => return self.leaving.cut(Phase::Stopped, CutBy::Api, core),
+            Input::Signal(record) => {
+                if let Turn::Cut(signal) = self.leaving.signal(now, record, core) {
+                    return self
+                        .leaving
+                        .cut(Phase::Stopped, CutBy::Signal(signal), core);
+                }
+            }
+            _ => {}
+        }
+        self.proceed(now, core)
+    }
+
+    pub(super) fn wake(mut self, now: Duration, core: &mut Core) -> Stage {
+        if core.roster.overrun_hooks(now) {
+            self.leaving.given_up = true;
+        }
+        self.proceed(now, core)
+    }
+
+    pub(super) fn timeout(&self, core: &Core) -> Duration {
+        let deadline = self.leaving.deadline(&core.plan);
+        core.roster
+            .next_hook_timeout()
+            .unwrap_or(deadline)
+            .min(deadline)
+    }
+}

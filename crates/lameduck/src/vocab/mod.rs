@@ -1,0 +1,20 @@
+//! Vocabulary: data that every layer speaks. No clocks, threads, sockets or environment here.
+
+mod cause;
+mod outcome;
+mod phase;
+mod plan;
+mod preset;
+mod report;
+mod signal;
+
+pub use cause::Cause;
+pub use outcome::{CutBy, Outcome};
+pub use phase::Phase;
+pub use plan::{Late, Plan, PlanError, Repeat, Window};
+pub use preset::Preset;
+pub use report::{
+    Event, HookState, Hooked, Known, ListenerKind, ListenerReport, ParticipantReport,
+    ParticipantState, PhaseReport, Report, SignalNote, SignalVerdict, Straggler, SynGate,
+};
+pub use signal::{Sender, SenderUnknown, Signal, SignalCode, SignalRecord};
