@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_has_no_clock() {
+    fn inv_6_the_machine_has_no_clock() {
         let path = "crates/lameduck/src/machine/mod.rs";
         assert_eq!(findings(path, "use std::time::{Duration, Instant};"), 1);
         assert_eq!(findings(path, "fn f() { std::env::var(\"X\"); }"), 1);
@@ -143,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_the_machine_may_hash() {
+    fn inv_6_tests_of_the_machine_may_hash() {
         let text = "#[cfg(test)]\nmod tests {\n use std::collections::HashSet;\n}";
         assert_eq!(findings("crates/lameduck/src/machine/mod.rs", text), 0);
     }
 
     #[test]
-    fn one_edge_owns_dispositions() {
+    fn inv_7_one_edge_owns_dispositions() {
         let text = "fn f() { unsafe { libc::sigaction(1, a, b) }; }";
         assert_eq!(findings("crates/lameduck/src/driver/thread.rs", text), 1);
         assert_eq!(

@@ -3,6 +3,7 @@
 mod absence;
 mod code_map;
 mod contracts;
+mod features;
 mod imports;
 mod invariants;
 mod links;
@@ -17,10 +18,11 @@ use crate::tree::Tree;
 
 /// Everything that is wrong with `tree`, in no particular order.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let rules: [fn(&Tree, &mut Vec<Finding>); 11] = [
+    let rules: [fn(&Tree, &mut Vec<Finding>); 12] = [
         absence::check,
         code_map::check,
         contracts::check,
+        features::check,
         imports::check,
         invariants::check,
         links::check,

@@ -116,7 +116,7 @@ fn check_counts(
                 number,
                 format!("cannot count dependencies: {error}"),
             )),
-            Ok(count) if !line.contains(&format!("{count} {name}")) => {
+            Ok(count) if !line.contains(&format!(" {count} {name}")) => {
                 findings.push(Finding::failure(
                     PAGE,
                     number,

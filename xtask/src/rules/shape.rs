@@ -18,7 +18,7 @@ pub(crate) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
             .lines()
             .find(|line| !line.trim().is_empty())
             .unwrap_or_default();
-        if !first.starts_with("//!") {
+        if !first.starts_with("//!") && !first.starts_with("#![doc = include_str!(") {
             let what = "no `//!` header; say in its first line what the module owns and what not";
             findings.push(Finding::failure(&source.path, 1, what));
         }
