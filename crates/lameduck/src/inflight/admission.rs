@@ -60,6 +60,8 @@ struct Block {
     gate: Padded<AtomicU64>,
     notifier: Mutex<Option<Notifier>>,
     shards: [Padded<AtomicUsize>; SHARDS],
+    #[cfg(loom)]
+    handed_on: AtomicUsize,
 }
 
 /// Decides who may begin, and knows when the last one has ended.
@@ -246,9 +248,10 @@ impl Block {
     #[cold]
     fn left_closed(&'static self, gate: u64) {
         if gate & ORPHANED == 0 {
-            self.notify_if_empty()
-        } else {
-            self.pool_if_empty(gate)
+            self.notify_if_empty();
+        } else if gate & POOLED == 0 {
+            // With the mark, somebody handed the block on between this leaver's two steps.
+            self.pool_if_empty(gate);
         }
     }
 
@@ -287,6 +290,8 @@ impl Block {
             gate: Padded(AtomicU64::new(0)),
             notifier: Mutex::new(None),
             shards: std::array::from_fn(|_| Padded(AtomicUsize::new(0))),
+            #[cfg(loom)]
+            handed_on: AtomicUsize::new(0),
         }))
     }
 }
@@ -317,7 +322,18 @@ mod pool {
         None
     }
 
-    pub(super) fn put(_: &'static Block) {}
+    pub(super) fn put(block: &'static Block) {
+        block.handed_on.fetch_add(1, super::SeqCst);
+    }
+
+    #[cfg(test)]
+    impl super::Pass {
+        /// Tells how often the block of this pass was handed on.
+        pub(in crate::inflight) fn handed_on(&self) -> impl Fn() -> usize + use<> {
+            let block = self.block;
+            move || block.handed_on.load(super::SeqCst)
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,1 +1,232 @@
-//! Models of the parts that threads share, checked by loom over all their interleavings.
+//! Models of admission and token, checked by loom over their interleavings; the slots' are beside their sequence lock.
+//!
+//! Run: `RUSTFLAGS="--cfg loom" cargo test -p lameduck --no-default-features --release --lib inflight`. Under loom every
+//! sharded type has two shards, and a thread says which one is its own. loom takes `SeqCst` accesses for `AcqRel`, so the seam puts
+//! fences where the total order is needed (`sync::seq_cst_point`).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Wake, Waker};
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use loom::thread;
+
+use super::shard::set_shard_index;
+use super::{Admission, Fired, Token};
+
+/// Explores everything up to `preemptions` forced switches (more than two or three find hardly anything, and take hours).
+pub(super) fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(body);
+}
+
+/// Spawns a thread that lives on shard `index`.
+fn spawn_on<T: 'static>(index: usize, body: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
+    thread::spawn(move || {
+        set_shard_index(index);
+        body()
+    })
+}
+
+/// Unparks the thread that waits.
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for `future`; hangs, which loom reports, when the wake-up is lost.
+fn block_on(mut future: Fired) {
+    let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    while Pin::new(&mut future).poll(&mut context).is_pending() {
+        thread::park();
+    }
+}
+
+/// Invariant 4: whoever was admitted was inside before the scan, so drained means nobody is in the admitted section, ever again.
+#[test]
+fn invariant_4_one_scan_of_zeros_is_final() {
+    model(3, || {
+        let admission = Arc::new(Admission::new());
+        let inside = Arc::new(AtomicUsize::new(0));
+        let after_drained = Arc::new(AtomicBool::new(false));
+        let enterers: Vec<_> = (0..2)
+            .map(|index| {
+                let (admission, inside, after) =
+                    (admission.clone(), inside.clone(), after_drained.clone());
+                spawn_on(index, move || {
+                    if let Ok(pass) = admission.enter() {
+                        inside.fetch_add(1, SeqCst);
+                        assert!(!after.load(SeqCst), "admitted after drained");
+                        inside.fetch_sub(1, SeqCst);
+                        drop(pass);
+                    }
+                })
+            })
+            .collect();
+        admission.close();
+        if admission.is_drained() {
+            after_drained.store(true, SeqCst);
+            assert_eq!(inside.load(SeqCst), 0, "drained while somebody is inside");
+        }
+        enterers
+            .into_iter()
+            .for_each(|enterer| enterer.join().expect("enterer"));
+        assert!(admission.is_drained());
+    });
+}
+
+/// A pass goes to another thread as a clone: the scan must not fall between the two.
+#[test]
+fn a_clone_is_never_missed() {
+    model(3, || {
+        let admission = Arc::new(Admission::new());
+        let inside = Arc::new(AtomicUsize::new(1));
+        let pass = admission.enter().expect("open");
+        let moved = {
+            let inside = inside.clone();
+            spawn_on(1, move || {
+                let copy = pass.clone();
+                drop(pass);
+                inside.fetch_sub(1, SeqCst);
+                drop(copy);
+            })
+        };
+        admission.close();
+        if admission.is_drained() {
+            assert_eq!(inside.load(SeqCst), 0);
+        }
+        moved.join().expect("mover");
+        assert!(admission.is_drained());
+    });
+}
+
+/// Whoever is last (a leaver, a refused entry or the closer), the notifier runs after everything is at zero.
+#[test]
+fn the_last_wake_up_is_not_lost() {
+    model(2, || {
+        let admission = Arc::new(Admission::new());
+        let told = Arc::new(AtomicBool::new(false));
+        let (seen, asked) = (told.clone(), admission.clone());
+        admission.notify_with(std::sync::Arc::new(move || {
+            if asked.is_drained() {
+                seen.store(true, SeqCst);
+            }
+        }));
+        let pass = admission.enter().expect("open");
+        let leaver = spawn_on(0, move || drop(pass));
+        let late = {
+            let admission = admission.clone();
+            spawn_on(1, move || drop(admission.enter()))
+        };
+        admission.close();
+        leaver.join().expect("leaver");
+        late.join().expect("late");
+        assert!(told.load(SeqCst), "drained, and nobody was told");
+        // The notifier holds the admission: let both go.
+        admission.notify_with(std::sync::Arc::new(|| {}));
+    });
+}
+
+/// The notifier may be registered while the last one leaves.
+#[test]
+fn a_late_notifier_is_told() {
+    model(3, || {
+        let admission = Arc::new(Admission::new());
+        let told = Arc::new(AtomicBool::new(false));
+        let pass = admission.enter().expect("open");
+        admission.close();
+        let leaver = spawn_on(1, move || drop(pass));
+        let seen = told.clone();
+        admission.notify_with(std::sync::Arc::new(move || seen.store(true, SeqCst)));
+        leaver.join().expect("leaver");
+        assert!(told.load(SeqCst));
+    });
+}
+
+/// The admission is dropped while its last passes leave: the block changes hands once.
+#[test]
+fn an_orphaned_block_is_handed_on_once() {
+    model(3, || {
+        let admission = Admission::new();
+        let first = admission.enter().expect("open");
+        set_shard_index(1);
+        let second = admission.enter().expect("open");
+        let handed_on = first.handed_on();
+        let leavers = [
+            spawn_on(0, move || drop(first)),
+            spawn_on(1, move || drop(second)),
+        ];
+        drop(admission);
+        leavers
+            .into_iter()
+            .for_each(|leaver| leaver.join().expect("leaver"));
+        assert_eq!(handed_on(), 1);
+    });
+}
+
+#[test]
+fn a_moment_wakes_whoever_waits() {
+    model(3, || {
+        let token = Token::new();
+        let waiters: Vec<_> = (0..2)
+            .map(|index| {
+                let fired = token.fired();
+                spawn_on(index, move || block_on(fired))
+            })
+            .collect();
+        token.fire();
+        waiters
+            .into_iter()
+            .for_each(|waiter| waiter.join().expect("waiter"));
+    });
+}
+
+#[test]
+fn a_waiter_may_leave_while_the_moment_comes() {
+    model(3, || {
+        let token = Token::new();
+        let (mut leaving, staying) = (token.fired(), token.fired());
+        let waiter = spawn_on(0, move || {
+            _ = Pin::new(&mut leaving).poll(&mut Context::from_waker(Waker::noop()));
+            drop(leaving);
+            block_on(staying);
+        });
+        token.fire();
+        waiter.join().expect("waiter");
+    });
+}
+
+/// A second poll with another waker, on another thread than the first: only the second one counts.
+#[test]
+fn a_replaced_waker_is_the_one_that_is_woken() {
+    model(3, || {
+        let token = Token::new();
+        let mut fired = token.fired();
+        _ = Pin::new(&mut fired).poll(&mut Context::from_waker(Waker::noop()));
+        let waiter = spawn_on(1, move || block_on(fired));
+        token.fire();
+        waiter.join().expect("waiter");
+    });
+}
+
+#[test]
+fn two_may_fire() {
+    model(3, || {
+        let token = Token::new();
+        let fired = token.fired();
+        let waiter = spawn_on(0, move || block_on(fired));
+        let other = {
+            let token = token.clone();
+            thread::spawn(move || token.fire())
+        };
+        token.fire();
+        other.join().expect("the other");
+        waiter.join().expect("waiter");
+    });
+}

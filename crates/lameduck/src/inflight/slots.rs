@@ -18,9 +18,6 @@ use std::time::Duration;
 use self::cell::{Cell, Raw, Read};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
-#[cfg(all(test, loom))]
-pub(super) use self::cell::{Cell as LoomCell, Read as LoomRead};
-
 const FIRST_CHUNK: usize = 64;
 const CHUNKS: usize = 14;
 

@@ -128,7 +128,7 @@ impl Token {
     }
 
     /// How many futures wait, and how many places were made for them.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     fn waiting(&self) -> (usize, usize) {
         self.inner.shards.iter().map(|shard| lock(shard)).fold(
             (0, 0),

@@ -300,6 +300,8 @@ fn query_in(word: u64) -> usize {
     (query.trailing_zeros() / 8) as usize
 }
 
+#[cfg(all(test, loom))]
+mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
