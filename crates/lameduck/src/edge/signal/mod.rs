@@ -1,0 +1,24 @@
+//! The signal edge: from a delivered signal to a record that says who asked.
+//!
+//! Owns every signal disposition and mask that lameduck changes (invariant 7): [`early`], the registration, the pipe
+//! between handler and driver, the sender look-up, and [`die_by`]. Does not own what a signal *means*: merging,
+//! escalation and phases are the machine's.
+//!
+#![doc = include_str!("../../manual/signals.md")]
+
+mod die;
+mod early;
+mod error;
+mod handler;
+mod intake;
+mod record;
+mod sender;
+mod set;
+
+pub(crate) use die::{die_by, restore_default};
+pub use early::early;
+pub use error::SignalError;
+pub(crate) use intake::Intake;
+pub(crate) use record::{Origin, RawSignal, sort_by_priority};
+pub(crate) use sender::resolve;
+pub use set::SignalSet;

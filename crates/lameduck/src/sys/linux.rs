@@ -1,0 +1,144 @@
+//! What only Linux offers: `pipe2`, `ppoll`, the boot clock, `/proc`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::ProcessFacts;
+
+/// `/proc/<pid>/stat` is one line of 52 numbers and a name of at most 64 bytes (proc(5)): below 1,200 bytes.
+const STAT_MAX: usize = 2048;
+
+/// A pipe, read end first; both ends are closed on exec and never block.
+///
+/// # Errors
+///
+/// What `pipe2(2)` reports: too many open files.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // SAFETY: `fds` has room for the two descriptors that the call writes.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both descriptors were just created, are open, and nobody else owns them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+}
+
+/// One `ppoll(2)` that waits at most `timeout`; the mask of signals stays as it is.
+pub(super) fn poll(set: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let spec = timeout.map(|t| libc::timespec {
+        tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(t.subsec_nanos().cast_signed()),
+    });
+    let spec = spec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: pointer and length describe `set`, exclusively borrowed; `spec` is null or points to a value that lives
+    // until the end of this function; a null mask means "leave it".
+    let n = unsafe {
+        libc::ppoll(
+            set.as_mut_ptr(),
+            set.len() as libc::nfds_t,
+            spec,
+            std::ptr::null(),
+        )
+    };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Time since boot, suspend included: the clock of `starttime` in `/proc/<pid>/stat`; async-signal-safe.
+pub(crate) fn since_boot() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a timespec that the call may write. `clock_gettime` is on the list of signal-safety(7). It fails
+    // only for a clock that the kernel lacks (BOOTTIME: since 2.6.39); `now` then stays zero, which no process start is before.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// Name and start of a process, zombies included, from one read of `/proc/<pid>/stat`.
+///
+/// # Errors
+///
+/// `NotFound` when there is no such process (or it is hidden, or `/proc` is not mounted); `InvalidData` when the line is
+/// not as proc(5) says; what open(2) and read(2) report.
+pub(crate) fn process_facts(pid: u32) -> io::Result<ProcessFacts> {
+    let mut buffer = [0; STAT_MAX];
+    let line = read_bounded(&format!("/proc/{pid}/stat"), &mut buffer)?;
+    let (comm, start_ticks) = parse_stat(line).ok_or(io::ErrorKind::InvalidData)?;
+    let hz = ticks_per_second();
+    let tick = Duration::from_secs(1) / hz;
+    let hz = u64::from(hz);
+    let started_at =
+        Duration::from_secs(start_ticks / hz) + tick * u32::try_from(start_ticks % hz).unwrap_or(0);
+    Ok(ProcessFacts {
+        comm: comm.to_vec(),
+        started_at,
+    })
+}
+
+/// Reads a file until its end or the end of the buffer.
+fn read_bounded<'b>(path: &str, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+    let mut file = File::open(path)?;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A process that ends between open and read.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(&buffer[..filled])
+}
+
+/// Field 2 (the name, which may contain anything, also `)`) and field 22 (`starttime`, in ticks) of a stat line.
+fn parse_stat(line: &[u8]) -> Option<(&[u8], u64)> {
+    let open = line.iter().position(|b| *b == b'(')?;
+    let close = line.iter().rposition(|b| *b == b')')?;
+    let comm = line.get(open + 1..close)?;
+    let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
+    let start = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+    Some((comm, start))
+}
+
+fn ticks_per_second() -> u32 {
+    // SAFETY: takes no pointer and has no precondition.
+    let hz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    // 100 on every Linux (USER_HZ); the fallback is for an answer that is no number of ticks.
+    u32::try_from(hz).ok().filter(|hz| *hz > 0).unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_contain_spaces_and_parentheses() {
+        let line = b"42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 10\n";
+        assert_eq!(parse_stat(line), Some((&b"a) b (c)"[..], 98765)));
+    }
+
+    #[test]
+    fn a_line_that_is_cut_is_refused() {
+        for line in [&b""[..], b"42", b"42 (x", b"42 (x) S 1 2", b")("] {
+            assert_eq!(parse_stat(line), None);
+        }
+    }
+
+    #[test]
+    fn our_own_facts_are_right() {
+        let own = process_facts(std::process::id()).expect("/proc is mounted");
+        let comm = std::fs::read("/proc/self/comm").expect("/proc is mounted");
+        assert_eq!(own.comm, comm.strip_suffix(b"\n").expect("a line"));
+        assert!(own.started_at <= since_boot());
+    }
+}

@@ -1,0 +1,73 @@
+//! The twin of `linux` in plain POSIX: `pipe` and `fcntl`, `poll`, the monotonic clock, no knowledge of other processes.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::ProcessFacts;
+
+/// A pipe, read end first; both ends are closed on exec and never block.
+///
+/// Another thread that starts a child between `pipe(2)` and `fcntl(2)` hands the ends down; POSIX has no cure.
+///
+/// # Errors
+///
+/// What `pipe(2)` and `fcntl(2)` report: too many open files.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // SAFETY: `fds` has room for the two descriptors that the call writes.
+    if unsafe { libc::pipe(fds.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both descriptors were just created, are open, and nobody else owns them.
+    let (read, write) = unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) };
+    for end in [&read, &write] {
+        set_flag(end, libc::F_GETFD, libc::F_SETFD, libc::FD_CLOEXEC)?;
+        set_flag(end, libc::F_GETFL, libc::F_SETFL, libc::O_NONBLOCK)?;
+    }
+    Ok((read, write))
+}
+
+fn set_flag(fd: &OwnedFd, get: libc::c_int, set: libc::c_int, flag: libc::c_int) -> io::Result<()> {
+    // SAFETY: `fd` is open (it is borrowed); the two commands take no pointer.
+    let old = unsafe { libc::fcntl(fd.as_raw_fd(), get) };
+    // SAFETY: as above.
+    if old < 0 || unsafe { libc::fcntl(fd.as_raw_fd(), set, old | flag) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// One `poll(2)` that waits at most `timeout`, rounded up to a millisecond.
+pub(super) fn poll(set: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let millis = timeout.map_or(-1, |t| {
+        let up = t.as_nanos().div_ceil(1_000_000);
+        libc::c_int::try_from(up).unwrap_or(libc::c_int::MAX)
+    });
+    // SAFETY: pointer and length describe `set`, exclusively borrowed.
+    let n = unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, millis) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Time on a clock that never goes back; async-signal-safe.
+pub(crate) fn since_boot() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a timespec that the call may write; `clock_gettime` is async-signal-safe in POSIX.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// Nothing: POSIX has no way to ask for another process' name.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn process_facts(_pid: u32) -> io::Result<ProcessFacts> {
+    Err(io::ErrorKind::Unsupported.into())
+}
