@@ -7,7 +7,13 @@ use std::{fs, io};
 use crate::source::Source;
 
 /// Directories that hold no text of ours.
-const SKIPPED: [&str; 5] = [".git", "target", "corpus", "artifacts", "node_modules"];
+const SKIPPED: [&str; 5] = [
+    ".git",
+    "target",
+    "fuzz/target",
+    "fuzz/corpus",
+    "fuzz/artifacts",
+];
 /// Larger files are data, not text that somebody maintains.
 const LARGEST: u64 = 2 << 20;
 
@@ -139,7 +145,7 @@ fn walk(directory: &Path, prefix: &str, files: &mut Vec<(String, String)>) -> io
             format!("{prefix}/{name}")
         };
         let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+        if kind.is_dir() && !SKIPPED.contains(&path.as_str()) {
             walk(&entry.path(), &path, files)?;
         } else if kind.is_file() && entry.metadata()?.len() <= LARGEST {
             // What is not UTF-8 is not text; no rule reads it.

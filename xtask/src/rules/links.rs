@@ -27,7 +27,40 @@ pub(crate) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
             }
         }
     }
+    check_paths(tree, findings);
     check_decisions(tree, findings);
+}
+
+/// A path of ours that a page quotes exists.
+fn check_paths(tree: &Tree, findings: &mut Vec<Finding>) {
+    for (page, text) in tree
+        .files()
+        .iter()
+        .filter(|(path, _)| path.ends_with(".md"))
+    {
+        for (line, number) in prose(text) {
+            let quoted = line.split('`').skip(1).step_by(2);
+            for path in quoted.filter(|path| is_path(path) && !tree.exists(path)) {
+                let what = format!("`{path}` does not exist; correct or remove it");
+                findings.push(Finding::failure(page, number, what));
+            }
+        }
+    }
+}
+
+/// Whether a quotation is a path from the root of the repository.
+fn is_path(quoted: &str) -> bool {
+    let ours = [
+        "crates/",
+        "examples/",
+        "benches/",
+        "xtask/",
+        "docs/",
+        ".ci/",
+    ]
+    .iter()
+    .any(|d| quoted.starts_with(d));
+    ours && !quoted.contains(['*', '{', '<', ' ', '…'])
 }
 
 fn check_decisions(tree: &Tree, findings: &mut Vec<Finding>) {
@@ -102,6 +135,16 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert!(found[0].starts_with("docs/a.md:1: the link to `gone.md`"));
         assert!(found[1].starts_with("docs/a.md:5: "));
+    }
+
+    #[test]
+    fn quoted_paths_exist() {
+        let text = "see `docs/b.md`, `crates/*/src`, `docs/c.md` and `cargo doc`";
+        let found = run(super::check, &[("docs/a.md", text), ("docs/b.md", "")]);
+        assert_eq!(
+            found,
+            ["docs/a.md:1: `docs/c.md` does not exist; correct or remove it"]
+        );
     }
 
     #[test]

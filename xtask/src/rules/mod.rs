@@ -11,6 +11,7 @@ mod manifests;
 mod names;
 mod readme;
 mod shape;
+mod snippets;
 mod words;
 
 use crate::finding::Finding;
@@ -18,7 +19,7 @@ use crate::tree::Tree;
 
 /// Everything that is wrong with `tree`, in no particular order.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let rules: [fn(&Tree, &mut Vec<Finding>); 12] = [
+    let rules: [fn(&Tree, &mut Vec<Finding>); 13] = [
         absence::check,
         code_map::check,
         contracts::check,
@@ -30,6 +31,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         names::check,
         readme::check,
         shape::check,
+        snippets::check,
         words::check,
     ];
     let mut findings = Vec::new();
