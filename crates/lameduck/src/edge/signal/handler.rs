@@ -128,6 +128,53 @@ mod tests {
         assert_eq!(channel.take_lost().count(), 0, "there was room");
     }
 
+    /// The reader must never sleep on a count: it waits for the pipe alone, as the driver does.
+    #[test]
+    fn a_reader_that_waits_for_the_pipe_hears_of_every_loss() {
+        const ROUNDS: u32 = 300;
+        // More than any pipe takes, so that each round ends with a loss or close to one.
+        const BURST: u32 = 2_100;
+        let (read, write) = sys::pipe().expect("a pipe");
+        let (silent, _held) = sys::pipe().expect("a pipe");
+        let channel = Channel::new(write);
+        std::thread::scope(|scope| {
+            let (next, rounds) = std::sync::mpsc::channel();
+            let channel = &channel;
+            scope.spawn(move || {
+                for () in rounds {
+                    for _ in 0..BURST {
+                        channel.deliver(Signal::Hup, &info(libc::SIGHUP));
+                    }
+                }
+            });
+            let mut buffer = vec![0; 65_536];
+            for _ in 0..ROUNDS {
+                next.send(()).expect("the writer waits");
+                let mut seen = 0;
+                while seen < BURST {
+                    let bound = std::time::Duration::from_secs(30);
+                    let ready = sys::poll2([read.as_fd(), silent.as_fd()], Some(bound))
+                        .expect("poll works");
+                    assert!(ready[0], "asleep with {seen} of {BURST}");
+                    let n = sys::read(read.as_fd(), &mut buffer).expect("something is there");
+                    let (records, _) = buffer[..n].as_chunks::<RECORD_LEN>();
+                    let delivered = records
+                        .iter()
+                        .filter(|r| Record::from_bytes(r).to_raw().is_some());
+                    seen += u32::try_from(delivered.count()).expect("few");
+                    seen += channel
+                        .take_lost()
+                        .map(|raw| match raw.origin {
+                            Origin::Lost { count } => count,
+                            Origin::Delivered { .. } => 0,
+                        })
+                        .sum::<u32>();
+                }
+                assert_eq!(seen, BURST);
+            }
+        });
+    }
+
     #[test]
     fn the_record_says_what_siginfo_says() {
         let record = record_of(&info(libc::SIGHUP));

@@ -129,6 +129,14 @@ impl Intake {
     /// Signals that are not ours stay as they are. Threads and children started afterwards inherit a clean mask.
     pub(crate) fn restore_mask(&self) {
         sys::unblock(self.caught.numbers().chain(self.early_blocked.numbers()));
+        // INV-7: children start with a clean mask.
+        debug_assert!(
+            {
+                let mask = sys::current_mask();
+                self.caught.numbers().all(|signo| !mask.blocks(signo))
+            },
+            "what is started from this thread inherits none of our signals blocked"
+        );
     }
 
     /// The signals that are taken.
