@@ -282,11 +282,19 @@ fn first_word(bytes: &[u8]) -> (u64, usize) {
     if let Some(word) = bytes.first_chunk::<8>() {
         return (u64::from_le_bytes(*word), 8);
     }
-    let mut word = 0;
-    for (i, &byte) in bytes.iter().enumerate() {
-        word |= u64::from(byte) << (8 * i);
-    }
-    (word, bytes.len())
+    let at = |i: usize| u64::from(bytes[i]) << (8 * i);
+    let len = bytes.len();
+    let word = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        // Four to seven bytes: the two halves overlap and agree where they do.
+        (Some(low), Some(high)) => {
+            u64::from(u32::from_le_bytes(*low))
+                | u64::from(u32::from_le_bytes(*high)) << (8 * (len - 4))
+        }
+        _ if len == 0 => 0,
+        // One to three: first, middle and last are all of them.
+        _ => at(0) | at(len / 2) | at(len - 1),
+    };
+    (word, len)
 }
 
 /// Where in the word the first `?` stands; 8 if nowhere.
