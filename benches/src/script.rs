@@ -203,44 +203,23 @@ impl Script {
     /// Draws the client's next exchange.
     pub fn next(&self, rng: &mut Rng) -> Exchange {
         let think = self.think.draw(rng);
-        let plain = |label, pieces| Exchange {
-            label,
-            think,
-            hold: Duration::ZERO,
-            pieces,
-            gap: Duration::ZERO,
-            reading: Reading::AtOnce,
-            reuse: Reuse::Kept,
-            expected: Expected::Anything,
-        };
-        match self.kind {
-            Kind::Get => plain("get", vec![GET.into()]),
+        let exchange = match self.kind {
+            Kind::Get => Exchange::plain("get", GET.into()),
             Kind::PerRequest { hold } => Exchange {
                 hold: rng.duration(Duration::ZERO..=hold),
                 reuse: Reuse::Own,
-                ..plain("get, own connection", vec![GET_OWN.into()])
+                ..Exchange::plain("get, own connection", GET_OWN.into())
             },
-            Kind::Echo { largest } => {
-                let body = random_body(rng, largest);
-                let expected = Expected::Body(Digest::of(&body));
-                let mut request = post_head("/echo", body.len() as u64);
-                request.extend_from_slice(&body);
-                Exchange {
-                    expected,
-                    ..plain("post echo", vec![request.into()])
-                }
-            }
+            Kind::Echo { largest } => echo(rng, largest),
             Kind::Slow { longest } => {
                 let ms = rng.within(5..=longest.as_millis() as u64);
-                plain("slow", vec![get_head(&format!("/slow?ms={ms}")).into()])
+                Exchange::plain("slow", get_head(&format!("/slow?ms={ms}")).into())
             }
             Kind::Stream { chunks, pause } => {
                 let chunks = rng.within(2..=chunks);
                 let ms = rng.within(1..=pause.as_millis() as u64);
-                plain(
-                    "stream",
-                    vec![get_head(&format!("/stream?chunks={chunks}&ms={ms}")).into()],
-                )
+                let target = format!("/stream?chunks={chunks}&ms={ms}");
+                Exchange::plain("stream", get_head(&target).into())
             }
             Kind::Large { bytes, sip, pause } => {
                 let bytes = rng.within(bytes / 4..=bytes);
@@ -250,32 +229,20 @@ impl Script {
                         pause,
                     },
                     expected: Expected::Length(bytes),
-                    ..plain(
+                    ..Exchange::plain(
                         "large, slow reader",
-                        vec![get_head(&format!("/large?bytes={bytes}")).into()],
+                        get_head(&format!("/large?bytes={bytes}")).into(),
                     )
                 }
             }
-            Kind::Upload { pieces, piece, gap } => {
-                let count = rng.within(2..=pieces);
-                let body = vec![b'u'; piece as usize];
-                let mut all: Vec<Cow<'static, [u8]>> =
-                    vec![post_head("/upload", count * piece).into()];
-                all.extend((0..count).map(|_| Cow::Owned(body.clone())));
-                let gap = rng.duration(Duration::from_millis(1)..=gap);
-                Exchange {
-                    gap,
-                    ..plain("upload in pieces", all)
-                }
-            }
-            Kind::HalfHead { gap } => {
-                let gap = rng.duration(Duration::from_millis(1)..=gap);
-                Exchange {
-                    gap,
-                    ..plain("half a head", vec![GET[..HALF].into(), GET[HALF..].into()])
-                }
-            }
-        }
+            Kind::Upload { pieces, piece, gap } => upload(rng, pieces, piece, gap),
+            Kind::HalfHead { gap } => Exchange {
+                pieces: vec![GET[..HALF].into(), GET[HALF..].into()],
+                gap: rng.duration(Duration::from_millis(1)..=gap),
+                ..Exchange::plain("half a head", GET.into())
+            },
+        };
+        Exchange { think, ..exchange }
     }
 
     /// The receive buffer that the client asks the kernel for, in bytes; nothing leaves the default.
@@ -289,6 +256,19 @@ impl Script {
 }
 
 impl Exchange {
+    fn plain(label: &'static str, request: Cow<'static, [u8]>) -> Self {
+        Self {
+            label,
+            think: Duration::ZERO,
+            hold: Duration::ZERO,
+            pieces: vec![request],
+            gap: Duration::ZERO,
+            reading: Reading::AtOnce,
+            reuse: Reuse::Kept,
+            expected: Expected::Anything,
+        }
+    }
+
     /// Says what a whole answer means to this request.
     pub fn meaning(&self, response: &Response) -> Meaning {
         let as_asked = response.status() == 200
@@ -306,6 +286,28 @@ impl Exchange {
             (false, _) => Meaning::Unexpected,
         }
     }
+}
+
+fn echo(rng: &mut Rng, largest: u64) -> Exchange {
+    let body = random_body(rng, largest);
+    let mut request = post_head("/echo", body.len() as u64);
+    request.extend_from_slice(&body);
+    Exchange {
+        expected: Expected::Body(Digest::of(&body)),
+        ..Exchange::plain("post echo", request.into())
+    }
+}
+
+fn upload(rng: &mut Rng, most: u64, piece: u64, gap: Duration) -> Exchange {
+    let count = rng.within(2..=most);
+    let head = post_head("/upload", count * piece);
+    let body = vec![b'u'; piece as usize];
+    let mut exchange = Exchange::plain("upload in pieces", head.into());
+    exchange
+        .pieces
+        .extend((0..count).map(|_| Cow::Owned(body.clone())));
+    exchange.gap = rng.duration(Duration::from_millis(1)..=gap);
+    exchange
 }
 
 fn get_head(target: &str) -> Vec<u8> {

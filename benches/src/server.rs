@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -148,8 +148,8 @@ impl Server {
                 return Err(spawn_error(error));
             }
         };
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = keep_tail(child.stderr.take().expect("stderr is piped"));
+        let stdout = child.stdout.take();
+        let stderr = keep_tail(child.stderr.take());
         let mut server = Self {
             child,
             pid_fd,
@@ -172,10 +172,10 @@ impl Server {
         self.pid_fd.as_raw_fd()
     }
 
-    /// Sends it a signal, unless it is known to have ended.
+    /// Sends it a signal, unless it has ended.
     pub fn signal(&mut self, signal: Signal) {
         if self.exit_status().is_none() {
-            let pid = libc::pid_t::try_from(self.child.id()).expect("a pid is a pid_t");
+            let pid = self.child.id().cast_signed();
             // SAFETY: kill takes no pointers. The pid is our own child's and cannot have been given to another
             // process, because the child has not been reaped (checked above; only `exit_status` reaps).
             unsafe { libc::kill(pid, signal.number()) };
@@ -278,10 +278,11 @@ fn pid_fd(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// Tells when the first line has been read; then reads on, so that the pipe never blocks the server.
-fn first_line(stdout: impl Read + Send + 'static) -> mpsc::Receiver<()> {
+fn first_line(stdout: Option<ChildStdout>) -> mpsc::Receiver<()> {
     let (tell, told) = mpsc::channel();
+    let Some(stdout) = stdout else { return told };
     std::thread::spawn(move || {
-        let mut lines = BufReader::new(stdout.take(u64::MAX));
+        let mut lines = BufReader::new(stdout);
         let mut line = Vec::new();
         if lines
             .by_ref()
@@ -297,8 +298,11 @@ fn first_line(stdout: impl Read + Send + 'static) -> mpsc::Receiver<()> {
     told
 }
 
-fn keep_tail(mut stderr: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+fn keep_tail(stderr: Option<ChildStderr>) -> Arc<Mutex<Vec<u8>>> {
     let kept = Arc::new(Mutex::new(Vec::new()));
+    let Some(mut stderr) = stderr else {
+        return kept;
+    };
     let keep = Arc::clone(&kept);
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];

@@ -64,23 +64,13 @@ pub fn run(load: &Load, server: &mut Server) -> io::Result<Round> {
     poll.registry()
         .register(&mut SourceFd(&pid_fd), EXIT, Interest::READABLE)?;
     let started = Instant::now();
+    let mut world = World::new(poll.registry().try_clone()?, server.address(), started);
     let mut clients: Vec<Client> = load
         .scripts
         .iter()
         .enumerate()
         .map(|(id, script)| Client::new(id, script.clone()))
         .collect();
-    let mut world = World {
-        registry: poll.registry().try_clone()?,
-        address: server.address(),
-        timers: Timers::default(),
-        tally: Tally::default(),
-        polled_before: started,
-        polled: started,
-        signalled_at: None,
-        exited_at: None,
-        buffer: vec![0; 64 * 1024],
-    };
     for client in &mut clients {
         client.start(started, &mut world);
     }
@@ -100,46 +90,29 @@ pub fn run(load: &Load, server: &mut Server) -> io::Result<Round> {
             server.signal(signal);
         }
         world.play_due_timers(&mut clients);
-        let over = world.exited_at.is_some()
-            && signals.peek().is_none()
-            && clients.iter().all(Client::is_retired);
-        if over || now >= give_up_at {
+        let quiet = signals.peek().is_none() && clients.iter().all(Client::is_retired);
+        if (quiet && world.exited_at.is_some()) || now >= give_up_at {
             break;
         }
-        let wake_at = [
-            world.timers.next_at(),
-            signals.peek().map(|&(at, _)| at),
-            Some(give_up_at),
-        ];
-        let wake_at = wake_at
+        let signal_at = signals.peek().map(|&(at, _)| at);
+        let wake_at = [world.timers.next_at(), signal_at]
             .into_iter()
             .flatten()
-            .min()
-            .expect("the limit is always there");
+            .fold(give_up_at, Instant::min);
         poll_until(&mut poll, &mut events, wake_at)?;
         world.polled_before = std::mem::replace(&mut world.polled, Instant::now());
         for event in &events {
-            if event.token() == EXIT {
-                if world.exited_at.is_none() && server.exit_status().is_some() {
-                    world.exited_at = Some(world.polled);
-                }
-            } else {
+            if event.token() != EXIT {
                 clients[event.token().0].wake(&mut world);
+            } else if server.exit_status().is_some() {
+                world.exited_at.get_or_insert(world.polled);
             }
         }
     }
     for client in &mut clients {
         client.give_up(&mut world);
     }
-    let signalled_at = world.signalled_at.unwrap_or(give_up_at);
-    Ok(Round {
-        exit_after: world
-            .exited_at
-            .map(|at| at.saturating_duration_since(signalled_at)),
-        tally: world.tally,
-        signalled_at,
-        status: server.exit_status(),
-    })
+    Ok(world.close(server))
 }
 
 fn poll_until(poll: &mut Poll, events: &mut Events, wake_at: Instant) -> io::Result<()> {
@@ -166,6 +139,34 @@ struct World {
 }
 
 impl World {
+    fn new(registry: Registry, address: SocketAddr, started: Instant) -> Self {
+        Self {
+            registry,
+            address,
+            timers: Timers::default(),
+            tally: Tally::default(),
+            polled_before: started,
+            polled: started,
+            signalled_at: None,
+            exited_at: None,
+            buffer: vec![0; 64 * 1024],
+        }
+    }
+
+    fn close(self, server: &mut Server) -> Round {
+        let signalled_at = self
+            .signalled_at
+            .expect("a round lasts longer than its signals");
+        Round {
+            exit_after: self
+                .exited_at
+                .map(|at| at.saturating_duration_since(signalled_at)),
+            tally: self.tally,
+            signalled_at,
+            status: server.exit_status(),
+        }
+    }
+
     fn play_due_timers(&mut self, clients: &mut [Client]) {
         let now = Instant::now();
         while let Some((client, generation)) = self.timers.take_due(now) {
