@@ -204,7 +204,7 @@ impl Script {
     pub fn next(&self, rng: &mut Rng) -> Exchange {
         let think = self.think.draw(rng);
         let exchange = match self.kind {
-            Kind::Get => Exchange::plain("get", GET.into()),
+            Kind::Get => Exchange::plain(self.get_label(), GET.into()),
             Kind::PerRequest { hold } => Exchange {
                 hold: rng.duration(Duration::ZERO..=hold),
                 reuse: Reuse::Own,
@@ -243,6 +243,17 @@ impl Script {
             },
         };
         Exchange { think, ..exchange }
+    }
+
+    /// Tells plain clients apart by what they test: a live connection, its reuse after idling, or idling too long.
+    fn get_label(&self) -> &'static str {
+        match (&self.think, self.promise) {
+            (Think::Bursts(..), _) => "get, bursts and idle",
+            (Think::Between(least, _), Promise::Within { idle, .. }) if *least > idle => {
+                "get, idle too long"
+            }
+            _ => "get",
+        }
     }
 
     /// The receive buffer that the client asks the kernel for, in bytes; nothing leaves the default.
