@@ -1,6 +1,26 @@
 #![doc = include_str!("manual/crate.md")]
 
+#[cfg(feature = "signals")]
+mod driver;
+#[cfg(feature = "signals")]
+mod edge;
+pub mod inflight;
+#[cfg(feature = "signals")]
+mod lifecycle;
 pub mod machine;
+mod sync;
+#[cfg(feature = "signals")]
+mod sys;
 mod vocab;
 
+#[cfg(feature = "signals")]
+pub use driver::{Count, Inflight, Status, Tally, sim};
+#[cfg(feature = "signals")]
+pub use edge::{
+    platform::{Detected, VARIABLES, parse_duration, parse_window},
+    probe::{PROBE_PATHS, ProbeAnswer},
+    signal::{SignalError, SignalSet, early},
+};
+#[cfg(feature = "signals")]
+pub use lifecycle::*;
 pub use vocab::*;

@@ -129,10 +129,6 @@ impl Roster {
             .map_or_else(|| id.to_string(), |entry| entry.enrolment.name.clone())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
-    }
-
     pub(super) fn ready(&mut self, id: ParticipantId) {
         if let Some(entry) = self.find_mut(id)
             && entry.standing == Standing::Starting

@@ -1,11 +1,13 @@
 //! Vocabulary: data that every layer speaks. No clocks, threads, sockets or environment here.
 
 mod cause;
+pub(crate) mod json;
 mod outcome;
 mod phase;
 mod plan;
 mod preset;
 mod report;
+mod report_json;
 mod signal;
 
 pub use cause::Cause;

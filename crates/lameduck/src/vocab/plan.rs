@@ -57,6 +57,28 @@ pub enum Late {
     Refuse,
 }
 
+impl Late {
+    /// One lower-case word: `serve` or `refuse`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+impl Repeat {
+    /// One lower-case word: `record` or `escalate`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Escalate => "escalate",
+        }
+    }
+}
+
 /// What a termination signal means that comes after the merge interval of the last counted one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -1,0 +1,143 @@
+//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`.
+
+use std::sync::Arc;
+
+use super::{
+    Authority, Driver, Shared,
+    reload::Reloads,
+    seats::HookEnd,
+    thread::PATIENCE,
+};
+use crate::{
+    machine::{Answer, Effect, Input, ParticipantId},
+    vocab::{Known, Outcome, Phase, Report, Straggler},
+};
+
+impl Driver {
+    pub(super) fn execute(&mut self, effect: Effect) {
+        match effect {
+            Effect::OpenAdmission => self.open_admission(),
+            Effect::Enter(phase) => self.enter(phase),
+            Effect::Broadcast(request) => self.shared.set_request(request),
+            Effect::AskAgain(id) => self.seat(id, |seat| seat.asked_again.clone()).into_iter().for_each(|asked| asked.fire()),
+            Effect::ReadTraffic => {
+                let traffic = self.samples.traffic(self.shared.now(), self.shared.inflight().requests.total());
+                self.input(Input::Traffic(traffic));
+            }
+            Effect::CloseAdmission => self.shared.closing.fire(),
+            Effect::CloseConnectionsGate => {
+                self.shared.inflight().connections.close();
+                self.watching.connections = true;
+            }
+            Effect::Close(id) => self.seat(id, |seat| seat.closing.clone()).into_iter().for_each(|closing| closing.fire()),
+            Effect::CloseGuardsGate => {
+                self.shared.inflight().guards.close();
+                self.watching.guards = true;
+            }
+            Effect::EndStragglers => self.end_stragglers(),
+            Effect::RunHook(id) => self.run_hook(id),
+            Effect::Reload => Reloads::run(&self.shared),
+            Effect::DumpAndDie => self.dump_and_die(),
+            Effect::ShowStatus => {
+                let line = format!("{}\n", self.shared.status().to_json());
+                if let Authority::Process(words) = &mut self.authority {
+                    words.say(&line, PATIENCE);
+                }
+            }
+            Effect::Exit(outcome) => self.exit(outcome),
+        }
+    }
+
+    fn seat<T>(&self, id: ParticipantId, read: impl FnOnce(&mut super::Seat) -> T) -> Option<T> {
+        self.shared.seats().get_mut(id.0 as usize).map(read)
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.shared.set_status(self.machine.status());
+        self.shared.publish(phase);
+        match phase {
+            Phase::Running => self.shared.running.fire(),
+            Phase::Terminating => self.shared.steering.fire(),
+            Phase::Initializing | Phase::Draining | Phase::Stopped => {}
+        }
+    }
+
+    fn open_admission(&mut self) {
+        let seats = self.shared.seats().len();
+        for index in 0..u32::try_from(seats).unwrap_or(u32::MAX) {
+            self.open(ParticipantId::new(index));
+        }
+    }
+
+    /// Opens a participant's listener, if it has one that is not open.
+    pub(super) fn open(&mut self, id: ParticipantId) {
+        let Some(open) = self.seat(id, |seat| seat.open.take()).flatten() else { return };
+        if let Err(error) = open() {
+            self.input(Input::Answer(id, Answer::Failed { why: format!("cannot listen: {error}") }));
+        }
+    }
+
+    /// INV-5: what is ended here is named first.
+    fn end_stragglers(&mut self) {
+        let named = self.shared.name_inflight(Report::NOTES);
+        let mut stragglers = named.requests;
+        let unnamed = (named.busy.saturating_sub(stragglers.len())) as u64;
+        let other = named.connections.saturating_sub(named.busy);
+        stragglers.extend((0..other).take(Report::NOTES).map(|_| {
+            Straggler::new(Known::Connection, None, core::time::Duration::ZERO)
+        }));
+        if named.guards > 0 {
+            let count = named.guards as u64;
+            stragglers.push(Straggler::new(Known::Guards { count }, None, core::time::Duration::ZERO));
+        }
+        self.shared.closing.fire();
+        self.shared.ending.fire();
+        self.input(Input::Stragglers(stragglers, unnamed));
+    }
+
+    fn run_hook(&mut self, id: ParticipantId) {
+        let Some(hook) = self.seat(id, |seat| seat.hook.take()).flatten() else {
+            self.input(Input::HookEnded(id, Err("the hook is gone".to_owned())));
+            return;
+        };
+        hook(HookEnd::new(Arc::clone(&self.shared), id));
+    }
+
+    fn dump_and_die(&mut self) {
+        let text = dump(&self.shared);
+        let Authority::Process(words) = &mut self.authority else { return };
+        words.say(&text, PATIENCE);
+        words.die_by_quit();
+    }
+
+    fn exit(&mut self, outcome: Outcome) {
+        let mut report = self.machine.report();
+        report.outcome = outcome;
+        let inflight = self.shared.inflight();
+        report.counts = [("requests", inflight.requests.total())].into_iter().chain(inflight.tally.named()).collect();
+        let dropped = [("commands", self.shared.commands().dropped()), ("slots", inflight.slots.dropped())];
+        report.dropped.extend(dropped.into_iter().filter(|(_, count)| *count > 0));
+        if let Authority::Process(words) = &mut self.authority {
+            words.report(&report.to_json(), PATIENCE);
+        }
+        self.shared.finish(report);
+    }
+}
+
+/// What is in flight, as lines for people.
+fn dump(shared: &Arc<Shared>) -> String {
+    use core::fmt::Write as _;
+    let named = shared.name_inflight(Report::NOTES);
+    let mut text = format!(
+        "lameduck: SIGQUIT in {}: {} connection(s), {} busy, {} idle, {} guard(s)\n",
+        shared.phase(),
+        named.connections,
+        named.busy,
+        named.idle,
+        named.guards
+    );
+    for request in &named.requests {
+        let _ = writeln!(text, "lameduck:   {request}");
+    }
+    text
+}

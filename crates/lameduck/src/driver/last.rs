@@ -1,0 +1,29 @@
+//! What the driver needs from the world, as two traits that edges implement.
+
+use std::{os::fd::BorrowedFd, time::Duration};
+
+use crate::vocab::{Outcome, Signal, SignalRecord};
+
+/// Where signals come from.
+pub(crate) trait Signals: Send {
+    /// Becomes readable when there is a signal.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// The signals that arrived, most urgent first.
+    fn drain(&mut self, into: &mut Vec<SignalRecord>);
+    /// Called once on the driver's thread: from here on it accepts them.
+    fn adopt(&self);
+    /// Signals whose handler somebody has replaced since: they no longer arrive here.
+    fn replaced(&self) -> Vec<Signal>;
+}
+
+/// How a process says what happened, and ends.
+pub(crate) trait LastWords: Send {
+    /// Writes a text for people to stderr, waiting at most `patience`.
+    fn say(&mut self, text: &str, patience: Duration);
+    /// Writes the report wherever reports go, waiting at most `patience`.
+    fn report(&mut self, json: &str, patience: Duration);
+    /// Ends the process as the outcome says.
+    fn end(&mut self, outcome: Outcome) -> !;
+    /// Ends the process as SIGQUIT does.
+    fn die_by_quit(&mut self) -> !;
+}

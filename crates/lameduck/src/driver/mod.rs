@@ -1,0 +1,26 @@
+//! Drives the machine: one plain thread that owns it, waits, executes effects, publishes the phase.
+//!
+//! The driver knows neither signals' dispositions nor how a process ends; edges hand it a [`Signals`] and a
+//! [`LastWords`]. It is the only place that ends the process, and only when it was armed.
+//!
+//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `sim.rs` is the same
+//! machine under virtual time.
+
+mod commands;
+mod execute;
+mod last;
+mod reload;
+mod seats;
+mod shared;
+pub mod sim;
+mod tally;
+mod thread;
+mod traffic;
+
+pub(crate) use commands::Command;
+pub(crate) use last::{LastWords, Signals};
+pub(crate) use seats::{HookRun, Seat};
+pub(crate) use shared::Shared;
+pub use shared::{Inflight, Status};
+pub use tally::{Count, Tally};
+pub(crate) use thread::{Authority, Driver};

@@ -1,0 +1,290 @@
+//! What every handle of a lifecycle shares: the phase, the tokens, the counters, the way to the driver.
+
+use std::{
+    fmt,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{Command, Seat, commands::Commands, reload::Reloads, tally::Tally};
+use crate::{
+    inflight::{Admission, Requests, Slots, Token},
+    machine::{self, ShutdownRequest},
+    vocab::{Outcome, Phase, Plan, Report, json::Json},
+};
+
+/// What is in flight, by kind.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Inflight {
+    /// Connections: a pass is taken at accept. The gate closes when admission has closed.
+    pub connections: Admission,
+    /// Work of the program: a guard is taken by [`Lifecycle::enter`](crate::Lifecycle::enter). The gate closes after
+    /// the last connection.
+    pub guards: Admission,
+    /// Counted requests.
+    pub requests: Requests,
+    /// Who each connection is serving.
+    pub slots: Slots,
+    /// How connections and requests ended.
+    pub tally: Tally,
+}
+
+/// See the module.
+pub(crate) struct Shared {
+    started: Instant,
+    plan: Plan,
+    phase: AtomicU8,
+    pub(crate) running: Token,
+    pub(crate) steering: Token,
+    pub(crate) closing: Token,
+    pub(crate) drained: Token,
+    pub(crate) ending: Token,
+    pub(crate) over: Token,
+    request: OnceLock<ShutdownRequest>,
+    outcome: OnceLock<Outcome>,
+    report: OnceLock<Report>,
+    status: Mutex<machine::Status>,
+    seats: Mutex<Vec<Seat>>,
+    inflight: Inflight,
+    commands: Commands,
+    reloads: Reloads,
+    /// Whether lines for people may go to stderr.
+    speaks: bool,
+    gone: (Mutex<()>, Condvar),
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(plan: Plan, status: machine::Status, speaks: bool) -> std::io::Result<(Arc<Self>, OwnedFd)> {
+        let (commands, reader) = Commands::new()?;
+        let shared = Arc::new(Self {
+            started: Instant::now(),
+            plan,
+            phase: AtomicU8::new(Phase::Initializing as u8),
+            running: Token::new(),
+            steering: Token::new(),
+            closing: Token::new(),
+            drained: Token::new(),
+            ending: Token::new(),
+            over: Token::new(),
+            request: OnceLock::new(),
+            outcome: OnceLock::new(),
+            report: OnceLock::new(),
+            status: Mutex::new(status),
+            seats: Mutex::default(),
+            inflight: Inflight {
+                connections: Admission::new(),
+                guards: Admission::new(),
+                requests: Requests::new(),
+                slots: Slots::new(),
+                tally: Tally::new(),
+            },
+            commands,
+            reloads: Reloads::default(),
+            speaks,
+            gone: (Mutex::new(()), Condvar::new()),
+        });
+        for admission in [&shared.inflight.connections, &shared.inflight.guards] {
+            let weak = Arc::downgrade(&shared);
+            admission.notify_with(Arc::new(move || {
+                if let Some(shared) = weak.upgrade() {
+                    shared.send(Command::Rescan);
+                }
+            }));
+        }
+        Ok((shared, reader))
+    }
+
+    pub(crate) fn send(&self, command: Command) {
+        self.commands.send(command);
+    }
+
+    pub(super) const fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
+    pub(super) const fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
+    pub(crate) fn on_reload(&self, name: String, subscriber: Box<dyn FnMut() -> Result<(), String> + Send>) {
+        self.reloads.subscribe(name, subscriber);
+    }
+
+    /// A line for people; only where the lifecycle owns the process.
+    pub(super) fn say(&self, line: &str) {
+        if self.speaks {
+            eprintln!("{line}");
+        }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        // Acquire: pairs with the release store in `publish`, so that who sees `Terminating` sees the request.
+        Phase::from_u8(self.phase.load(Ordering::Acquire))
+    }
+
+    pub(super) fn publish(&self, phase: Phase) {
+        // Release: pairs with the acquire load in `phase`.
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    pub(crate) const fn inflight(&self) -> &Inflight {
+        &self.inflight
+    }
+
+    pub(crate) fn request(&self) -> Option<&ShutdownRequest> {
+        self.request.get()
+    }
+
+    pub(super) fn set_request(&self, request: ShutdownRequest) {
+        // The machine broadcasts once; a second request would be a repeat.
+        let _ = self.request.set(request);
+    }
+
+    /// The participants' seats; a participant's number is its seat's index.
+    pub(crate) fn seats(&self) -> MutexGuard<'_, Vec<Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_status(&self, status: machine::Status) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let machine = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Status { machine, now: self.now(), inflight: self.name_inflight(STATUS_NAMES) }
+    }
+
+    /// What is in flight, by name, as far as `limit` goes.
+    pub(super) fn name_inflight(&self, limit: usize) -> Named {
+        let now = self.now();
+        let snapshot = self.inflight.slots.snapshot(limit);
+        Named {
+            connections: self.inflight.connections.count(),
+            guards: self.inflight.guards.count(),
+            idle: snapshot.idle,
+            busy: snapshot.busy,
+            requests: snapshot
+                .requests
+                .into_iter()
+                .map(|view| {
+                    let path = if view.path_is_cut { format!("{}…", view.path) } else { view.path };
+                    let what = crate::vocab::Known::Request { method: view.method, path };
+                    crate::vocab::Straggler::new(what, view.peer, now.saturating_sub(view.since))
+                })
+                .collect(),
+        }
+    }
+
+    /// The end: publishes it and wakes who waits.
+    pub(super) fn finish(&self, report: Report) {
+        let outcome = report.outcome;
+        let _ = self.report.set(report);
+        let _ = self.outcome.set(outcome);
+        self.over.fire();
+        let held = self.gone.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gone.1.notify_all();
+        drop(held);
+    }
+
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome.get().copied()
+    }
+
+    pub(crate) fn report(&self) -> Option<&Report> {
+        self.report.get()
+    }
+
+    /// Blocks until the end.
+    pub(crate) fn wait(&self) -> Outcome {
+        let mut held = self.gone.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(outcome) = self.outcome() {
+                return outcome;
+            }
+            held = self.gone.1.wait(held).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// How many requests a status names.
+const STATUS_NAMES: usize = 32;
+
+/// What is in flight, by name.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(super) connections: usize,
+    pub(super) guards: usize,
+    pub(super) idle: usize,
+    pub(super) busy: usize,
+    pub(super) requests: Vec<crate::vocab::Straggler>,
+}
+
+/// What a person is told about a lifecycle that is still going.
+#[derive(Clone, Debug)]
+pub struct Status {
+    machine: machine::Status,
+    now: Duration,
+    inflight: Named,
+}
+
+impl Status {
+    /// The phase.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.machine.phase
+    }
+
+    /// Connections that are open and counted.
+    #[must_use]
+    pub const fn connections(&self) -> usize {
+        self.inflight.connections
+    }
+
+    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `deadline_in_ms` counts from now.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let machine = &self.machine;
+        Json::object(|json| {
+            json.text("schema", "lameduck.status/1");
+            json.text("phase", machine.phase.as_str());
+            json.millis("since_ms", self.now.saturating_sub(machine.since));
+            json.millis("uptime_ms", self.now);
+            if let Some(cause) = &machine.cause {
+                json.text("cause", &cause.to_string());
+            }
+            for (key, at) in [("drain_ends_in_ms", machine.drain_end), ("deadline_in_ms", machine.deadline)] {
+                if let Some(at) = at {
+                    json.signed_millis(key, at, self.now);
+                }
+            }
+            json.nested("in_flight", |json| {
+                json.number("connections", self.inflight.connections as u64);
+                json.number("busy", self.inflight.busy as u64);
+                json.number("idle", self.inflight.idle as u64);
+                json.number("guards", self.inflight.guards as u64);
+            });
+            json.texts("participants_open", &machine.open);
+            json.texts("blockers", self.inflight.requests.iter().map(ToString::to_string));
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! Counts for people: how connections and requests ended. Never for correctness.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counts {
+    ($($(#[doc = $doc:literal])+ $name:ident => $key:literal,)+) => {
+        /// Something that is counted, as it stands under `counts` in the report.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Count {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Count {
+            const NAMES: &'static [&'static str] = &[$($key),+];
+        }
+    };
+}
+
+counts! {
+    /// Connections accepted.
+    Accepted => "accepted",
+    /// Connections accepted after the window had ended, by the sweep.
+    Swept => "swept",
+    /// Errors of accept(2), survived.
+    AcceptError => "accept_errors",
+    /// Connections closed at once because there were too many.
+    OverLimit => "over_limit",
+    /// Connections that ended because a request head took too long.
+    HeadExpired => "head_expired",
+    /// Keep-alive connections that ended because they were idle for too long.
+    IdleExpired => "idle_expired",
+    /// Transfers that ended because nothing moved for too long.
+    StallExpired => "stall_expired",
+    /// Closes that did not wait any longer for the peer.
+    LingerExpired => "linger_expired",
+    /// Connections without a byte that were closed at the end of the window.
+    SilentClosed => "silent_closed",
+    /// Idle keep-alive connections that were closed at the end of the window.
+    IdleClosed => "idle_closed",
+    /// Late requests refused with 503.
+    LateRefused => "late_refused",
+    /// Responses that told their client to go elsewhere.
+    Steered => "steered",
+    /// Connections ended by the drain deadline.
+    Ended => "ended",
+    /// Handlers that panicked.
+    Panicked => "panicked",
+    /// Request heads that were not HTTP.
+    Malformed => "malformed",
+}
+
+/// The counts of one lifecycle.
+#[derive(Debug)]
+pub struct Tally {
+    counts: Vec<AtomicU64>,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self { counts: Count::NAMES.iter().map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Adds to a count.
+    pub fn add(&self, count: Count, more: u64) {
+        // Relaxed: a number for people; nothing is ordered by it.
+        self.counts[count as usize].fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// A count so far.
+    #[must_use]
+    pub fn value(&self, count: Count) -> u64 {
+        self.counts[count as usize].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Count::NAMES.iter().zip(&self.counts).map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
+    }
+}

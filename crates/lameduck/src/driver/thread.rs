@@ -1,0 +1,228 @@
+//! The loop: one thread that owns the machine, sleeps in poll(2), and executes what the machine asks for.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Command, LastWords, Shared, Signals,
+    commands::hush,
+    traffic::{EVERY, Samples},
+};
+use crate::{
+    machine::{Input, Machine},
+    sys,
+    vocab::{CutBy, Outcome, Phase, Plan, Signal, SignalRecord},
+};
+
+/// How long the driver waits for something that is written elsewhere.
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What the driver may do to the process.
+pub(crate) enum Authority {
+    /// Nothing: the lifecycle is part of a larger program, or of a test.
+    Embedded,
+    /// Say the last words, and end the process once armed.
+    Process(Box<dyn LastWords>),
+}
+
+/// Owns the machine.
+pub(crate) struct Driver {
+    pub(super) machine: Machine,
+    pub(super) shared: Arc<Shared>,
+    pub(super) authority: Authority,
+    pub(super) samples: Samples,
+    /// Which gates are closed and not yet known to be empty.
+    pub(super) watching: Watching,
+    /// Signals about whose handler something was said.
+    complained: Vec<Signal>,
+    armed: bool,
+    signals: Option<Box<dyn Signals>>,
+    bell: OwnedFd,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watching {
+    pub(super) connections: bool,
+    pub(super) guards: bool,
+}
+
+impl Driver {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Too many open files, or no thread to be had.
+    pub(crate) fn start(
+        plan: Plan,
+        notes: Vec<String>,
+        signals: Option<Box<dyn Signals>>,
+        authority: Authority,
+    ) -> io::Result<Arc<Shared>> {
+        let mut machine = Machine::new(plan.clone());
+        for note in notes {
+            machine.handle(Duration::ZERO, Input::Note(note));
+        }
+        let speaks = matches!(authority, Authority::Process(_));
+        let (shared, bell) = Shared::new(plan, machine.status(), speaks)?;
+        let driver = Self {
+            machine,
+            shared: Arc::clone(&shared),
+            authority,
+            samples: Samples::default(),
+            watching: Watching::default(),
+            complained: Vec::new(),
+            armed: false,
+            signals,
+            bell,
+        };
+        thread::Builder::new().name("lameduck".to_owned()).spawn(move || driver.run())?;
+        Ok(shared)
+    }
+
+    fn run(mut self) {
+        if let Some(signals) = &self.signals {
+            signals.adopt();
+        }
+        while !self.machine.is_over() {
+            self.wait();
+            self.turn();
+        }
+        self.stay();
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&self) {
+        let now = self.shared.now();
+        let mut due = self.machine.poll_timeout();
+        if self.machine.phase() == Phase::Running {
+            let sample = self.samples.next_at();
+            due = Some(due.map_or(sample, |due| due.min(sample)));
+        }
+        self.sleep(due.map(|due| due.saturating_sub(now)));
+    }
+
+    fn sleep(&self, at_most: Option<Duration>) {
+        let bell = self.bell.as_fd();
+        let signals = self.signals.as_ref().map_or(bell, |signals| signals.fd());
+        if sys::poll2([signals, bell], at_most).is_err() {
+            // poll(2) fails for want of kernel memory only; a short sleep keeps the deadline without spinning.
+            thread::sleep(Duration::from_millis(1));
+        }
+        hush(bell);
+    }
+
+    /// Hands the machine all that has happened, most urgent first, and does what it asks for.
+    fn turn(&mut self) {
+        let mut records: Vec<SignalRecord> = Vec::new();
+        if let Some(signals) = &mut self.signals {
+            signals.drain(&mut records);
+        }
+        for record in records {
+            self.input(Input::Signal(record));
+        }
+        for command in self.shared.commands().take() {
+            match command {
+                Command::Input(Input::Ready(id)) => {
+                    self.input(Input::Ready(id));
+                    // Who enrols while running opens now; the others open together when `Running` is entered.
+                    if self.machine.phase() == Phase::Running {
+                        self.open(id);
+                    }
+                }
+                Command::Input(input) => self.input(input),
+                Command::Rescan => {}
+                Command::Arm => self.armed = true,
+            }
+        }
+        let now = self.shared.now();
+        if self.machine.phase() == Phase::Running && self.samples.next_at() <= now {
+            self.samples.take(now, self.shared.inflight().requests.total());
+            self.check_signals();
+        }
+        self.input(Input::Wake);
+        self.rescan();
+        self.shared.set_status(self.machine.status());
+    }
+
+    /// Another library may have replaced a handler of ours: worth a line while it can still be mended.
+    fn check_signals(&mut self) {
+        let replaced = self.signals.as_ref().map(|signals| signals.replaced()).unwrap_or_default();
+        for signal in replaced {
+            if !self.complained.contains(&signal) {
+                self.complained.push(signal);
+                let what = format!("the handler of {signal} was replaced by another library: it no longer ends this service");
+                self.shared.say(&format!("lameduck: {what}"));
+                self.input(Input::Note(what));
+            }
+        }
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        self.machine.handle(self.shared.now(), input);
+        while let Some(effect) = self.machine.poll_effect() {
+            self.execute(effect);
+        }
+    }
+
+    /// INV-4: a closed gate whose scan finds none stays empty.
+    fn rescan(&mut self) {
+        if self.watching.connections && self.shared.inflight().connections.is_drained() {
+            self.watching.connections = false;
+            self.shared.drained.fire();
+            self.input(Input::ConnectionsDrained);
+        }
+        if self.watching.guards && self.shared.inflight().guards.is_drained() {
+            self.watching.guards = false;
+            self.input(Input::GuardsDrained);
+        }
+    }
+
+    /// INV-2: the machine is over; the process has until the deadline to follow it.
+    fn stay(mut self) {
+        let Some(outcome) = self.shared.outcome() else { return };
+        let deadline = self.machine.status().deadline.unwrap_or_default();
+        let at_once = matches!(outcome, Outcome::Cut(_)) || self.shared.now() >= deadline;
+        loop {
+            let Authority::Process(words) = &mut self.authority else { return };
+            let now = self.shared.now();
+            if self.armed && (at_once || now >= deadline) {
+                words.end(outcome);
+            }
+            let left = if now < deadline { deadline - now } else { EVERY };
+            self.sleep(Some(left));
+            self.stay_awake();
+        }
+    }
+
+    /// Signals and commands that come after the end: only those that end the process have a meaning.
+    fn stay_awake(&mut self) {
+        for command in self.shared.commands().take() {
+            match command {
+                Command::Arm => self.armed = true,
+                Command::Input(Input::Cut) if self.armed => self.end(Outcome::Cut(CutBy::Api)),
+                Command::Input(_) | Command::Rescan => {}
+            }
+        }
+        let mut records = Vec::new();
+        if let Some(signals) = &mut self.signals {
+            signals.drain(&mut records);
+        }
+        for record in records {
+            if record.signal == Signal::Quit
+                && let Authority::Process(words) = &mut self.authority
+            {
+                words.die_by_quit();
+            }
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Authority::Process(words) = &mut self.authority {
+            words.end(outcome);
+        }
+    }
+}

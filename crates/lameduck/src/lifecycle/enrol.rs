@@ -1,0 +1,124 @@
+//! Enrolment: a participant says what it is before it takes part.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use super::{Member, Participant};
+use crate::{
+    driver::{Command, Seat, Shared},
+    inflight::Token,
+    machine::{Enrolment, Hook, Input, Listens, MOST_PARTICIPANTS, ParticipantId},
+    vocab::Phase,
+};
+
+/// A participant about to enrol.
+#[must_use = "a participant enrols with `register`"]
+pub struct Enrol {
+    shared: Arc<Shared>,
+    name: String,
+    after: Vec<ParticipantId>,
+    budget: Option<Duration>,
+    open: Option<Box<dyn FnOnce() -> io::Result<()> + Send>>,
+    listens: Listens,
+}
+
+impl fmt::Debug for Enrol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrol").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Enrol {
+    pub(crate) const fn new(shared: Arc<Shared>, name: String) -> Self {
+        Self { shared, name, after: Vec::new(), budget: None, open: None, listens: Listens::Never }
+    }
+
+    /// It depends on `other`: it ends, and its stop hook runs, before that of `other`.
+    pub fn after(mut self, other: &impl Member) -> Self {
+        self.after.push(other.place().id());
+        self
+    }
+
+    /// How long it may take once it is told to close; without one, until the drain ends.
+    pub const fn budget(mut self, budget: Duration) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// It admits connections. `open` runs on the driver's thread when `Running` is entered, before anyone sees that
+    /// phase; it calls listen(2) and must not block. `Draining` begins when the participant has reported
+    /// [`admission_closed`](Participant::admission_closed).
+    pub fn listener(mut self, open: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
+        self.open = Some(Box::new(open));
+        self.listens = Listens::UntilClosed;
+        self
+    }
+
+    /// Enrols it.
+    ///
+    /// # Errors
+    /// [`EnrolError`] if the name is taken, if there are too many, or if the service is already leaving.
+    pub fn register(self) -> Result<Participant, EnrolError> {
+        let phase = self.shared.phase();
+        if phase.is_leaving() {
+            return Err(EnrolError::TooLate { phase });
+        }
+        let closing = Token::new();
+        let asked_again = Token::new();
+        let seat = Seat {
+            name: self.name.clone(),
+            closing: closing.clone(),
+            asked_again: asked_again.clone(),
+            open: self.open,
+            hook: None,
+        };
+        let id = {
+            let mut seats = self.shared.seats();
+            if seats.iter().any(|seat| seat.name == self.name) {
+                return Err(EnrolError::NameTaken { name: self.name });
+            }
+            let number = u32::try_from(seats.len()).ok().filter(|_| seats.len() < MOST_PARTICIPANTS);
+            let number = number.ok_or(EnrolError::TooMany)?;
+            seats.push(seat);
+            ParticipantId::new(number)
+        };
+        self.shared.send(Command::Input(Input::Enrol(Enrolment {
+            id,
+            name: self.name,
+            after: self.after,
+            budget: self.budget,
+            listens: self.listens,
+            hook: Hook::None,
+        })));
+        Ok(Participant::new(self.shared, id, closing, asked_again))
+    }
+}
+
+/// Why a participant was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnrolError {
+    /// Another participant has this name.
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// There are as many as a lifecycle takes.
+    TooMany,
+    /// The service is leaving.
+    TooLate {
+        /// The phase it is in.
+        phase: Phase,
+    },
+}
+
+impl fmt::Display for EnrolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NameTaken { name } => write!(f, "a participant named {name:?} has enrolled already; give each its own name"),
+            Self::TooMany => write!(f, "a lifecycle takes {MOST_PARTICIPANTS} participants"),
+            Self::TooLate { phase } => write!(f, "nothing can enrol in {phase}: the service is leaving"),
+        }
+    }
+}
+
+impl std::error::Error for EnrolError {}

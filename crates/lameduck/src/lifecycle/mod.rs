@@ -1,0 +1,238 @@
+//! Handles: what a program holds of its lifecycle. They never wait for the driver; they send, and read atomics.
+
+mod drain;
+mod enrol;
+mod guard;
+#[cfg(feature = "tower")]
+mod layer;
+mod participant;
+#[cfg(feature = "tokio")]
+mod run;
+mod start;
+mod wait;
+#[cfg(feature = "tokio")]
+mod worker;
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+pub use drain::Drain;
+pub use enrol::{Enrol, EnrolError};
+pub use guard::Guard;
+#[cfg(feature = "tower")]
+pub use layer::{DrainBody, DrainFuture, DrainLayer, DrainService};
+pub use participant::{Member, Participant, Place};
+#[cfg(feature = "tokio")]
+pub use run::run;
+pub use start::{Start, StartError};
+pub use wait::{Draining, Over, Running};
+#[cfg(feature = "tokio")]
+pub use worker::{Stop, Worker};
+
+use crate::{
+    driver::{Command, Inflight, Shared, Status},
+    inflight::Closed,
+    machine::Input,
+    vocab::{Cause, Outcome, Phase, Plan, Report},
+};
+
+/// A service's lifecycle: a cheap handle, to be cloned freely.
+///
+/// Get one from [`run`](crate::run), from [`Lifecycle::from_env`] beside a server of your own, or from
+/// [`Lifecycle::embedded`] in tests and larger programs.
+///
+/// # Examples
+/// ```
+/// use lameduck::{Lifecycle, Outcome, Phase, Plan, Preset, Window};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let life = Lifecycle::embedded(Plan::preset(Preset::Local).with_window(Window::NONE)?)?;
+/// life.ready();
+/// let guard = life.enter().expect("running");
+/// life.shutdown("the example is over");
+/// drop(guard);
+/// assert_eq!(life.wait(), Outcome::Drained);
+/// assert_eq!(life.phase(), Phase::Stopped);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Lifecycle {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lifecycle").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+impl Lifecycle {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The phase: one atomic load.
+    #[inline]
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.shared.phase()
+    }
+
+    /// The plan; it does not change.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        self.shared.plan()
+    }
+
+    /// Time since the lifecycle began: the clock of every instant in its reports.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.shared.now()
+    }
+
+    /// Why it leaves, once it was asked to.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.shared.request().map(|request| request.cause.clone())
+    }
+
+    /// What is in flight, for servers that count it and for pages that show it.
+    #[must_use]
+    pub fn inflight(&self) -> &Inflight {
+        self.shared.inflight()
+    }
+
+    /// What a person is told: phase, in flight, blockers, deadline.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// What work sees of the shutdown.
+    #[must_use]
+    pub fn drain(&self) -> Drain {
+        Drain::new(Arc::clone(&self.shared))
+    }
+
+    /// Enrols a participant: something that must be ready before `Running` and ends before `Stopped`.
+    #[must_use = "a participant enrols with `register`"]
+    pub fn participate(&self, name: impl Into<String>) -> Enrol {
+        Enrol::new(Arc::clone(&self.shared), name.into())
+    }
+
+    /// Enters work that the shutdown waits for, until the guard is dropped.
+    ///
+    /// # Phases
+    /// Open from the start until the last connection has ended in `Draining`: work that a request began may still enter.
+    ///
+    /// # Errors
+    /// [`Closed`] after that: nothing would wait for the work.
+    #[inline]
+    pub fn enter(&self) -> Result<Guard, Closed> {
+        self.shared.inflight().guards.enter().map(Guard::new)
+    }
+
+    /// Says that start-up is complete: `Running` begins once every participant is ready. Repeating it changes nothing.
+    ///
+    /// [`run`](crate::run) says it when its function returns, [`draining`](Self::draining) when it is called.
+    pub fn ready(&self) {
+        self.send(Input::Started);
+    }
+
+    /// Says that start-up failed: hooks of what had started run, and the outcome is [`Outcome::StartFailed`].
+    pub fn start_failed(&self, why: impl fmt::Display) {
+        self.send(Input::StartFailed { why: why.to_string() });
+    }
+
+    /// Asks to terminate, as a signal would. A repeat changes nothing.
+    pub fn shutdown(&self, why: impl Into<String>) {
+        self.send(Input::Terminate { why: why.into() });
+    }
+
+    /// Cuts the shutdown: the end, now, in any phase. What is in flight is lost.
+    pub fn cut(&self) {
+        self.send(Input::Cut);
+    }
+
+    /// Writes a line into the report; at most [`Report::NOTES`] are kept.
+    pub fn note(&self, what: impl Into<String>) {
+        self.send(Input::Note(what.into()));
+    }
+
+    /// Calls `reload` on SIGHUP, on a thread of its own, one reload at a time.
+    ///
+    /// # Phases
+    /// Only in `Running`; a SIGHUP in any other phase is refused and recorded.
+    ///
+    /// # Errors
+    /// What `reload` returns as an error is logged and reported; the old configuration stays in force.
+    pub fn on_reload<E: fmt::Display>(
+        &self,
+        name: impl Into<String>,
+        mut reload: impl FnMut() -> Result<(), E> + Send + 'static,
+    ) {
+        self.shared.on_reload(name.into(), Box::new(move || reload().map_err(|error| error.to_string())));
+    }
+
+    /// Waits for `Running`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping it changes nothing (INV-8).
+    #[must_use = "futures do nothing unless polled"]
+    pub fn running(&self) -> Running {
+        Running::new(&self.shared)
+    }
+
+    /// The future for the shutdown hook of a server that you keep, such as `axum::serve(…).with_graceful_shutdown(…)`.
+    ///
+    /// Calling it says that start-up is complete, and enrols your server as participant `server`, which
+    /// [`finish`](Self::finish) ends. The future resolves when the lame-duck window is over: until then the server keeps
+    /// accepting and serving, which is what loses no requests.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping it changes nothing (INV-8).
+    #[must_use = "futures do nothing unless polled"]
+    pub fn draining(&self) -> Draining {
+        Draining::new(&self.shared)
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping it changes nothing (INV-8).
+    #[must_use = "futures do nothing unless polled"]
+    pub fn outcome(&self) -> Over {
+        Over::new(&self.shared)
+    }
+
+    /// Ends the participant that [`draining`](Self::draining) enrolled, waits for the end, and from here on lets the
+    /// driver end the process at the deadline. Return the outcome from `main`.
+    ///
+    /// # Phases
+    /// If nothing asked for termination yet, the server ended by itself: that is a request of its own.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves the process armed: the deadline holds.
+    pub fn finish(&self) -> impl Future<Output = Outcome> + Send + 'static {
+        self.shared.send(Command::Arm);
+        wait::end_server(&self.shared);
+        self.outcome()
+    }
+
+    /// Blocks until the end.
+    pub fn wait(&self) -> Outcome {
+        self.shared.wait()
+    }
+
+    /// The report, once it is over.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        self.shared.report()
+    }
+
+    fn send(&self, input: Input) {
+        self.shared.send(Command::Input(input));
+    }
+}

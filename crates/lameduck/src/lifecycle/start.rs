@@ -1,0 +1,273 @@
+//! Puts a lifecycle together: plan, signals, driver, last words. The one place that knows several edges.
+
+use std::{
+    fmt, fs, io,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::Lifecycle;
+use crate::{
+    driver::{Authority, Command, Driver, LastWords, Signals},
+    edge::{
+        platform::Detected,
+        probe::{self, ProbeAnswer},
+        process::{BoundedWriter, shell_above_us},
+        signal::{self, Intake, SignalError, SignalSet},
+    },
+    sys,
+    vocab::{CutBy, Outcome, Plan, PlanError, Signal, SignalRecord},
+};
+
+/// How a lifecycle is to begin: a plan, and which signals are taken.
+///
+/// # Examples
+/// ```
+/// use lameduck::{Plan, Preset, Start};
+/// let start = Start::from(Plan::preset(Preset::Local)).without_sigint();
+/// # let _ = start;
+/// ```
+#[derive(Debug)]
+#[must_use = "a start begins with `begin` or `lameduck::run`"]
+pub struct Start {
+    plan: Result<Plan, PlanError>,
+    notes: Vec<String>,
+    signals: SignalSet,
+    report: Option<PathBuf>,
+}
+
+impl From<Plan> for Start {
+    fn from(plan: Plan) -> Self {
+        let notes = vec![format!("plan {plan} (given by the program)")];
+        Self { plan: Ok(plan), notes, signals: SignalSet::default(), report: None }
+    }
+}
+
+impl From<Detected> for Start {
+    fn from(detected: Detected) -> Self {
+        let mut notes = vec![detected.to_string()];
+        notes.extend(detected.warnings);
+        Self { plan: Ok(detected.plan), notes, signals: SignalSet::default(), report: detected.report }
+    }
+}
+
+impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
+    fn from(result: Result<T, PlanError>) -> Self {
+        match result {
+            Ok(plan) => plan.into(),
+            Err(error) => {
+                Self { plan: Err(error), notes: Vec::new(), signals: SignalSet::default(), report: None }
+            }
+        }
+    }
+}
+
+impl Start {
+    /// Takes these signals instead of SIGTERM, SIGINT, SIGHUP and SIGQUIT.
+    pub const fn signals(mut self, signals: SignalSet) -> Self {
+        self.signals = signals;
+        self
+    }
+
+    /// Leaves SIGINT alone.
+    pub const fn without_sigint(self) -> Self {
+        let signals = self.signals.without(Signal::Int);
+        self.signals(signals)
+    }
+
+    /// Writes the report into a file too. The file is created, or emptied, now.
+    pub fn report_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.report = Some(path.into());
+        self
+    }
+
+    /// Takes the signals and starts the driver.
+    ///
+    /// # Errors
+    /// [`StartError`] if the plan is impossible, or if the system refuses a handler, a thread or a file.
+    pub fn begin(self) -> Result<Lifecycle, StartError> {
+        let plan = self.plan.map_err(StartError::Plan)?;
+        let intake = Intake::install(self.signals).map_err(StartError::Signals)?;
+        let words = Words::new(self.report)?;
+        let mut notes = self.notes;
+        if let Some(shell) = shell_above_us() {
+            notes.push(format!("PID 1 is {shell}, which does not pass SIGTERM on; start this program with exec"));
+        }
+        if !intake.left_ignored().is_empty() {
+            notes.push(format!("left ignored, as inherited: {:?}", intake.left_ignored()));
+        }
+        // Signals reach the pipe from any thread; this one may start children and threads with a clean mask again (INV-7).
+        intake.restore_mask();
+        let shared = Driver::start(
+            plan,
+            notes,
+            Some(Box::new(FromIntake { intake, raw: Vec::new() })),
+            Authority::Process(Box::new(words)),
+        )
+        .map_err(StartError::Driver)?;
+        Ok(Lifecycle::new(shared))
+    }
+}
+
+impl Lifecycle {
+    /// A lifecycle with signals, after [`Plan::detect`]: for a server that you keep.
+    ///
+    /// # Errors
+    /// As [`Start::begin`].
+    pub fn from_env() -> Result<Self, StartError> {
+        Start::from(Plan::detect()).begin()
+    }
+
+    /// A lifecycle without signals, which never ends the process: for tests and for programs with several of them.
+    ///
+    /// # Errors
+    /// No descriptor or no thread is left.
+    pub fn embedded(plan: Plan) -> io::Result<Self> {
+        Driver::start(plan, Vec::new(), None, Authority::Embedded).map(Self::new)
+    }
+
+    /// Lets the driver end the process at the deadline, or when cut.
+    #[cfg(feature = "tokio")]
+    pub(super) fn arm(&self) {
+        self.shared().send(Command::Arm);
+    }
+
+    /// Answers a probe: `/livez`, `/readyz`, `/startupz` or `/lbz`; `None` for any other path.
+    #[must_use]
+    pub fn probe(&self, path: &str) -> Option<ProbeAnswer> {
+        probe::answer(path, self.phase(), self.plan())
+    }
+}
+
+/// Why a lifecycle did not begin.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The plan cannot be kept.
+    Plan(PlanError),
+    /// Signals could not be taken.
+    Signals(SignalError),
+    /// No thread or descriptor for the driver.
+    Driver(io::Error),
+    /// The report's file could not be made.
+    Report {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No runtime.
+    Runtime(io::Error),
+}
+
+impl StartError {
+    /// The outcome that says it.
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Plan(_) | Self::Report { .. } => Outcome::Impossible,
+            Self::Signals(_) | Self::Driver(_) | Self::Runtime(_) => Outcome::StartFailed,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan(error) => error.fmt(f),
+            Self::Signals(error) => error.fmt(f),
+            Self::Driver(_) => f.write_str("cannot start the lifecycle's thread"),
+            Self::Report { path, .. } => write!(f, "cannot write the report to {}", path.display()),
+            Self::Runtime(_) => f.write_str("cannot start the runtime"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Plan(_) => None,
+            Self::Signals(error) => std::error::Error::source(error),
+            Self::Driver(error) | Self::Runtime(error) | Self::Report { source: error, .. } => Some(error),
+        }
+    }
+}
+
+/// The signal edge, as the driver wants it.
+struct FromIntake {
+    intake: Intake,
+    raw: Vec<signal::RawSignal>,
+}
+
+impl Signals for FromIntake {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.intake.fd()
+    }
+
+    fn drain(&mut self, into: &mut Vec<SignalRecord>) {
+        self.raw.clear();
+        // An error of read(2) on our own pipe leaves it readable: the next turn tries again.
+        let _ = self.intake.drain(&mut self.raw);
+        signal::sort_by_priority(&mut self.raw);
+        into.extend(self.raw.iter().map(signal::resolve));
+    }
+
+    fn adopt(&self) {
+        self.intake.unblock_in_this_thread();
+    }
+
+    fn replaced(&self) -> Vec<Signal> {
+        self.intake.replaced().iter().collect()
+    }
+}
+
+/// stderr, the termination log, the report's file, and death.
+struct Words {
+    stderr: Option<BoundedWriter>,
+    file: Option<BoundedWriter>,
+}
+
+impl Words {
+    fn new(report: Option<PathBuf>) -> Result<Self, StartError> {
+        let file = report
+            .map(|path| {
+                let failed = |source| StartError::Report { path: path.clone(), source };
+                let file = fs::File::create(&path).map_err(failed)?;
+                BoundedWriter::to(OwnedFd::from(file)).map_err(failed)
+            })
+            .transpose()?;
+        // Without a stderr there is nobody to speak to.
+        Ok(Self { stderr: BoundedWriter::stderr().ok(), file })
+    }
+}
+
+impl LastWords for Words {
+    fn say(&mut self, text: &str, patience: Duration) {
+        if let Some(stderr) = &self.stderr {
+            // Whoever does not read stderr in time does not hear it; the exit does not wait for them (INV-2).
+            let _ = stderr.write(text.as_bytes().to_vec(), patience);
+        }
+    }
+
+    fn report(&mut self, json: &str, patience: Duration) {
+        let line = format!("{json}\n");
+        if let Some(file) = &self.file {
+            let _ = file.write(line.as_bytes().to_vec(), patience / 2);
+        }
+        if let Some(stderr) = &self.stderr {
+            let _ = stderr.write(line.into_bytes(), patience / 2);
+            let _ = stderr.termination_log(json.to_owned(), patience / 2);
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) -> ! {
+        match outcome {
+            Outcome::Cut(CutBy::Signal(signal)) => signal::die_by(signal),
+            other => sys::exit_now(i32::from(other.exit_code())),
+        }
+    }
+
+    fn die_by_quit(&mut self) -> ! {
+        signal::die_by(Signal::Quit)
+    }
+}

@@ -1,0 +1,129 @@
+//! Workers: background tasks that take part in the shutdown.
+
+use std::{fmt, future::Future, time::Duration};
+
+use super::{EnrolError, Lifecycle, Member, Participant, Place};
+use crate::inflight::{Fired, Token};
+
+/// What a worker sees: when to finish.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    closing: Token,
+}
+
+impl Stop {
+    /// Resolves when nothing that depends on the worker is at work any longer: finish now.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping it changes nothing.
+    pub fn closing(&self) -> Fired {
+        self.closing.fired()
+    }
+
+    /// Whether it is time to finish: one atomic load.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_fired()
+    }
+}
+
+/// A background task that the shutdown waits for.
+///
+/// Dropping the handle changes nothing; the task goes on.
+#[derive(Debug)]
+pub struct Worker {
+    place: Place,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Member for Worker {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Worker {
+    /// Gives it an asynchronous stop hook: run at most once, in `Stopped`, before the hooks of what it depends on and
+    /// inside the reserve (INV-10).
+    pub fn on_stop<F, Fut, E>(&self, hook: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + 'static,
+    {
+        let runtime = self.runtime.clone();
+        self.place.hook(Box::new(move |ended| {
+            let task = runtime.spawn(async move { hook().await.map_err(|error| error.to_string()) });
+            // A second task, because the first may panic.
+            runtime.spawn(async move {
+                let result = task.await.unwrap_or_else(|error| {
+                    Err(if error.is_panic() { "panicked" } else { "cancelled" }.to_owned())
+                });
+                ended.say(result);
+            });
+        }));
+    }
+}
+
+impl Lifecycle {
+    /// Spawns a background task as a participant: ready at once, told to finish when nothing that depends on it is at
+    /// work, done when its future ends. In `Running`, a worker that panics ends the service.
+    ///
+    /// # Errors
+    /// [`EnrolError`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn worker<F, Fut>(&self, name: impl Into<String>, work: F) -> Result<Worker, EnrolError>
+    where
+        F: FnOnce(Stop) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.worker_within(name, None, work)
+    }
+
+    /// As [`worker`](Self::worker), with a budget from the moment it is told to finish.
+    ///
+    /// # Errors
+    /// [`EnrolError`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn worker_within<F, Fut>(
+        &self,
+        name: impl Into<String>,
+        budget: impl Into<Option<Duration>>,
+        work: F,
+    ) -> Result<Worker, EnrolError>
+    where
+        F: FnOnce(Stop) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let mut enrol = self.participate(name);
+        if let Some(budget) = budget.into() {
+            enrol = enrol.budget(budget);
+        }
+        let participant = enrol.register()?;
+        let runtime = tokio::runtime::Handle::current();
+        let place = participant.place().clone();
+        let work = work(Stop { closing: participant.closing_token() });
+        runtime.spawn(answer(participant, self.drain().steering(), work));
+        Ok(Worker { place, runtime })
+    }
+}
+
+/// Runs the work; a panic drops the participant, which says that it failed.
+async fn answer(participant: Participant, mut steering: Fired, work: impl Future<Output = ()>) {
+    participant.ready();
+    let mut work = std::pin::pin!(work);
+    let mut heard = false;
+    std::future::poll_fn(|cx| {
+        if !heard && std::pin::Pin::new(&mut steering).poll(cx).is_ready() {
+            heard = true;
+            participant.ack();
+        }
+        work.as_mut().poll(cx)
+    })
+    .await;
+    participant.done();
+}

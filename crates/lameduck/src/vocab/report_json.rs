@@ -1,0 +1,192 @@
+//! The report as one JSON line, schema `lameduck.shutdown/1`. Times are milliseconds after T, negative before it; a
+//! process that ended without a request counts from its start.
+
+use core::time::Duration;
+
+use super::{
+    Cause, HookState, Known, ListenerReport, Outcome, ParticipantReport, ParticipantState, Report, Sender, SignalNote,
+    SignalRecord, Straggler, SynGate, json::Json,
+};
+
+impl Report {
+    /// The schema's name and version.
+    pub const SCHEMA: &'static str = "lameduck.shutdown/1";
+
+    /// The report as one line of JSON, without a newline.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let t = self.requested_at.unwrap_or_default();
+        Json::object(|json| {
+            json.text("schema", Self::SCHEMA);
+            json.text("outcome", self.outcome.as_str());
+            json.text("said", &self.outcome.to_string());
+            exit(json, self.outcome);
+            if let Some(cause) = &self.cause {
+                json.nested("cause", |json| write_cause(json, cause));
+            }
+            json.signed_millis("started_ms", Duration::ZERO, t);
+            json.signed_millis("ended_ms", self.ended_at, t);
+            json.nested("plan", |json| self.write_plan(json));
+            json.list("phases", &self.phases, |json, phase| {
+                json.text("phase", phase.phase.as_str());
+                json.signed_millis("at_ms", phase.at, t);
+                json.millis("took_ms", phase.took);
+            });
+            json.list("signals", &self.signals, |json, note| write_signal(json, note, t));
+            json.list("participants", &self.participants, |json, one| write_participant(json, one, t));
+            json.list("listeners", &self.listeners, write_listener);
+            json.list("stragglers", &self.stragglers, write_straggler);
+            json.list("events", &self.events, |json, event| {
+                json.signed_millis("at_ms", event.at, t);
+                json.text("what", &event.what);
+            });
+            json.nested("counts", |json| {
+                for (name, count) in &self.counts {
+                    json.number(name, *count);
+                }
+            });
+            json.nested("dropped", |json| {
+                for (name, count) in &self.dropped {
+                    json.number(name, *count);
+                }
+            });
+        })
+    }
+
+    fn write_plan(&self, json: &mut Json) {
+        let plan = &self.plan;
+        json.text("preset", plan.origin().as_str());
+        json.millis("grace_ms", plan.grace());
+        json.millis("margin_ms", plan.margin());
+        json.millis("reserve_ms", plan.reserve());
+        json.millis("drain_end_ms", plan.drain_end());
+        json.millis("deadline_ms", plan.deadline());
+        json.nested("window", |json| {
+            json.millis("floor_ms", plan.window().floor);
+            json.millis("quiet_ms", plan.window().quiet);
+            json.millis("ceiling_ms", plan.window().ceiling);
+        });
+        json.text("late", plan.late().as_str());
+        json.text("repeat", plan.repeat().as_str());
+    }
+}
+
+fn exit(json: &mut Json, outcome: Outcome) {
+    json.nested("exit", |json| {
+        json.number("code", outcome.exit_code());
+        if let Outcome::Cut(super::CutBy::Signal(signal)) = outcome {
+            json.text("signal", signal.as_str());
+        }
+    });
+}
+
+fn write_cause(json: &mut Json, cause: &Cause) {
+    match cause {
+        Cause::Signal(record) => {
+            json.text("kind", "signal");
+            write_record(json, record);
+        }
+        Cause::Api { why } => {
+            json.text("kind", "api");
+            json.text("why", why);
+        }
+        Cause::ParticipantFailed { name, why } => {
+            json.text("kind", "participant-failed");
+            json.text("participant", name);
+            json.text("why", why);
+        }
+        Cause::StartFailed { why } => {
+            json.text("kind", "start-failed");
+            json.text("why", why);
+        }
+    }
+    json.text("said", &cause.to_string());
+}
+
+fn write_record(json: &mut Json, record: &SignalRecord) {
+    json.text("signal", record.signal.as_str());
+    json.text("code", &record.code.to_string());
+    json.nested("sender", |json| {
+        if let Sender::Process { pid, uid, comm } = &record.sender {
+            json.number("pid", *pid);
+            json.number("uid", *uid);
+            if let Ok(comm) = comm {
+                json.text("comm", comm);
+            }
+        }
+        json.text("said", &record.sender.to_string());
+    });
+}
+
+fn write_signal(json: &mut Json, note: &SignalNote, t: Duration) {
+    json.signed_millis("at_ms", note.at, t);
+    json.text("phase", note.phase.as_str());
+    write_record(json, &note.record);
+    json.text("verdict", note.verdict.as_str());
+}
+
+fn write_participant(json: &mut Json, one: &ParticipantReport, t: Duration) {
+    json.text("name", &one.name);
+    json.texts("after", &one.after);
+    json.text("state", one.state.as_str());
+    match &one.state {
+        ParticipantState::Failed { why } => json.text("why", why),
+        ParticipantState::Overdue { answered } => json.flag("answered", *answered),
+        _ => {}
+    }
+    if let Some(budget) = one.budget {
+        json.millis("budget_ms", budget);
+    }
+    if let Some(at) = one.ended_at {
+        json.signed_millis("ended_ms", at, t);
+    }
+    let Some(hook) = &one.hook else { return };
+    json.nested("hook", |json| {
+        let state = match &hook.state {
+            HookState::Ok => "ok",
+            HookState::Failed { .. } => "failed",
+            HookState::Overran => "overran",
+            HookState::NotRun => "not-run",
+        };
+        json.text("state", state);
+        if let HookState::Failed { why } = &hook.state {
+            json.text("why", why);
+        }
+        json.millis("took_ms", hook.took);
+    });
+}
+
+fn write_listener(json: &mut Json, listener: &ListenerReport) {
+    json.text("address", &listener.address);
+    json.text("kind", listener.kind.as_str());
+    match listener.gate {
+        SynGate::Attached => json.text("gate", "attached"),
+        SynGate::Off => json.text("gate", "off"),
+        SynGate::Refused { errno } => {
+            json.text("gate", "refused");
+            json.number("errno", errno);
+        }
+    }
+    json.number("swept", listener.swept);
+    json.millis("took_ms", listener.took);
+}
+
+fn write_straggler(json: &mut Json, straggler: &Straggler) {
+    match &straggler.what {
+        Known::Request { method, path } => {
+            json.text("kind", "request");
+            json.text("method", method);
+            json.text("path", path);
+        }
+        Known::Connection => json.text("kind", "connection"),
+        Known::Guards { count } => {
+            json.text("kind", "guards");
+            json.number("count", *count);
+        }
+    }
+    if let Some(peer) = straggler.peer {
+        json.text("peer", &peer.to_string());
+    }
+    json.millis("age_ms", straggler.age);
+    json.text("said", &straggler.to_string());
+}
