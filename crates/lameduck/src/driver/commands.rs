@@ -37,7 +37,14 @@ impl Commands {
     /// The queue and the end of the pipe on which the driver waits.
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
         let (reader, bell) = sys::pipe()?;
-        Ok((Self { queue: Mutex::default(), bell, dropped: AtomicU64::new(0) }, reader))
+        Ok((
+            Self {
+                queue: Mutex::default(),
+                bell,
+                dropped: AtomicU64::new(0),
+            },
+            reader,
+        ))
     }
 
     pub(super) fn send(&self, command: Command) {

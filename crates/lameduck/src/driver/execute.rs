@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Authority, Driver, Shared,
-    reload::Reloads,
-    seats::HookEnd,
-    thread::PATIENCE,
-};
+use super::{Authority, Driver, Shared, reload::Reloads, seats::HookEnd, thread::PATIENCE};
 use crate::{
     machine::{Answer, Effect, Input, ParticipantId},
     vocab::{Known, Outcome, Phase, Report, Straggler},
@@ -19,9 +14,14 @@ impl Driver {
             Effect::OpenAdmission => self.open_admission(),
             Effect::Enter(phase) => self.enter(phase),
             Effect::Broadcast(request) => self.shared.set_request(request),
-            Effect::AskAgain(id) => self.seat(id, |seat| seat.asked_again.clone()).into_iter().for_each(|asked| asked.fire()),
+            Effect::AskAgain(id) => self
+                .seat(id, |seat| seat.asked_again.clone())
+                .into_iter()
+                .for_each(|asked| asked.fire()),
             Effect::ReadTraffic => {
-                let traffic = self.samples.traffic(self.shared.now(), self.shared.inflight().requests.total());
+                let traffic = self
+                    .samples
+                    .traffic(self.shared.now(), self.shared.inflight().requests.total());
                 self.input(Input::Traffic(traffic));
             }
             Effect::CloseAdmission => self.shared.closing.fire(),
@@ -29,7 +29,10 @@ impl Driver {
                 self.shared.inflight().connections.close();
                 self.watching.connections = true;
             }
-            Effect::Close(id) => self.seat(id, |seat| seat.closing.clone()).into_iter().for_each(|closing| closing.fire()),
+            Effect::Close(id) => self
+                .seat(id, |seat| seat.closing.clone())
+                .into_iter()
+                .for_each(|closing| closing.fire()),
             Effect::CloseGuardsGate => {
                 self.shared.inflight().guards.close();
                 self.watching.guards = true;
@@ -71,9 +74,16 @@ impl Driver {
 
     /// Opens a participant's listener, if it has one that is not open.
     pub(super) fn open(&mut self, id: ParticipantId) {
-        let Some(open) = self.seat(id, |seat| seat.open.take()).flatten() else { return };
+        let Some(open) = self.seat(id, |seat| seat.open.take()).flatten() else {
+            return;
+        };
         if let Err(error) = open() {
-            self.input(Input::Answer(id, Answer::Failed { why: format!("cannot listen: {error}") }));
+            self.input(Input::Answer(
+                id,
+                Answer::Failed {
+                    why: format!("cannot listen: {error}"),
+                },
+            ));
         }
     }
 
@@ -83,12 +93,18 @@ impl Driver {
         let mut stragglers = named.requests;
         let unnamed = (named.busy.saturating_sub(stragglers.len())) as u64;
         let other = named.connections.saturating_sub(named.busy);
-        stragglers.extend((0..other).take(Report::NOTES).map(|_| {
-            Straggler::new(Known::Connection, None, core::time::Duration::ZERO)
-        }));
+        stragglers.extend(
+            (0..other)
+                .take(Report::NOTES)
+                .map(|_| Straggler::new(Known::Connection, None, core::time::Duration::ZERO)),
+        );
         if named.guards > 0 {
             let count = named.guards as u64;
-            stragglers.push(Straggler::new(Known::Guards { count }, None, core::time::Duration::ZERO));
+            stragglers.push(Straggler::new(
+                Known::Guards { count },
+                None,
+                core::time::Duration::ZERO,
+            ));
         }
         self.shared.closing.fire();
         self.shared.ending.fire();
@@ -105,7 +121,9 @@ impl Driver {
 
     fn dump_and_die(&mut self) {
         let text = dump(&self.shared);
-        let Authority::Process(words) = &mut self.authority else { return };
+        let Authority::Process(words) = &mut self.authority else {
+            return;
+        };
         words.say(&text, PATIENCE);
         words.die_by_quit();
     }
@@ -114,9 +132,17 @@ impl Driver {
         let mut report = self.machine.report();
         report.outcome = outcome;
         let inflight = self.shared.inflight();
-        report.counts = [("requests", inflight.requests.total())].into_iter().chain(inflight.tally.named()).collect();
-        let dropped = [("commands", self.shared.commands().dropped()), ("slots", inflight.slots.dropped())];
-        report.dropped.extend(dropped.into_iter().filter(|(_, count)| *count > 0));
+        report.counts = [("requests", inflight.requests.total())]
+            .into_iter()
+            .chain(inflight.tally.named())
+            .collect();
+        let dropped = [
+            ("commands", self.shared.commands().dropped()),
+            ("slots", inflight.slots.dropped()),
+        ];
+        report
+            .dropped
+            .extend(dropped.into_iter().filter(|(_, count)| *count > 0));
         if let Authority::Process(words) = &mut self.authority {
             words.report(&report.to_json(), PATIENCE);
         }

@@ -26,7 +26,9 @@ pub(crate) struct Seat {
 
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Seat")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -37,7 +39,9 @@ pub(crate) struct HookEnd {
 
 impl HookEnd {
     pub(super) const fn new(shared: Arc<Shared>, id: ParticipantId) -> Self {
-        Self { said: Some((shared, id)) }
+        Self {
+            said: Some((shared, id)),
+        }
     }
 
     pub(crate) fn say(mut self, result: Result<(), String>) {

@@ -60,12 +60,18 @@ pub(crate) struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("phase", &self.phase()).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    pub(super) fn new(plan: Plan, status: machine::Status, speaks: bool) -> std::io::Result<(Arc<Self>, OwnedFd)> {
+    pub(super) fn new(
+        plan: Plan,
+        status: machine::Status,
+        speaks: bool,
+    ) -> std::io::Result<(Arc<Self>, OwnedFd)> {
         let (commands, reader) = Commands::new()?;
         let shared = Arc::new(Self {
             started: Instant::now(),
@@ -117,7 +123,11 @@ impl Shared {
         &self.reloads
     }
 
-    pub(crate) fn on_reload(&self, name: String, subscriber: Box<dyn FnMut() -> Result<(), String> + Send>) {
+    pub(crate) fn on_reload(
+        &self,
+        name: String,
+        subscriber: Box<dyn FnMut() -> Result<(), String> + Send>,
+    ) {
         self.reloads.subscribe(name, subscriber);
     }
 
@@ -170,8 +180,16 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> Status {
-        let machine = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Status { machine, now: self.now(), inflight: self.name_inflight(STATUS_NAMES) }
+        let machine = self
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Status {
+            machine,
+            now: self.now(),
+            inflight: self.name_inflight(STATUS_NAMES),
+        }
     }
 
     /// What is in flight, by name, as far as `limit` goes.
@@ -187,8 +205,15 @@ impl Shared {
                 .requests
                 .into_iter()
                 .map(|view| {
-                    let path = if view.path_is_cut { format!("{}…", view.path) } else { view.path };
-                    let what = crate::vocab::Known::Request { method: view.method, path };
+                    let path = if view.path_is_cut {
+                        format!("{}…", view.path)
+                    } else {
+                        view.path
+                    };
+                    let what = crate::vocab::Known::Request {
+                        method: view.method,
+                        path,
+                    };
                     crate::vocab::Straggler::new(what, view.peer, now.saturating_sub(view.since))
                 })
                 .collect(),
@@ -221,7 +246,11 @@ impl Shared {
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
-            held = self.gone.1.wait(held).unwrap_or_else(PoisonError::into_inner);
+            held = self
+                .gone
+                .1
+                .wait(held)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -272,7 +301,10 @@ impl Status {
             if let Some(cause) = &machine.cause {
                 json.text("cause", &cause.to_string());
             }
-            for (key, at) in [("drain_ends_in_ms", machine.drain_end), ("deadline_in_ms", machine.deadline)] {
+            for (key, at) in [
+                ("drain_ends_in_ms", machine.drain_end),
+                ("deadline_in_ms", machine.deadline),
+            ] {
                 if let Some(at) = at {
                     json.signed_millis(key, at, self.now);
                 }
@@ -284,7 +316,10 @@ impl Status {
                 json.number("guards", self.inflight.guards as u64);
             });
             json.texts("participants_open", &machine.open);
-            json.texts("blockers", self.inflight.requests.iter().map(ToString::to_string));
+            json.texts(
+                "blockers",
+                self.inflight.requests.iter().map(ToString::to_string),
+            );
         })
     }
 }

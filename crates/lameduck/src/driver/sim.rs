@@ -54,7 +54,11 @@ impl Run {
     /// When a phase was entered.
     #[must_use]
     pub fn entered(&self, phase: Phase) -> Option<Duration> {
-        self.report.phases.iter().find(|one| one.phase == phase).map(|one| one.at)
+        self.report
+            .phases
+            .iter()
+            .find(|one| one.phase == phase)
+            .map(|one| one.at)
     }
 }
 
@@ -64,7 +68,9 @@ impl fmt::Display for Run {
         for (at, effect) in &self.trace {
             match effect {
                 Effect::ReadTraffic => {}
-                Effect::Broadcast(request) => writeln!(f, "{:>6} Broadcast({})", at.as_millis(), request.cause)?,
+                Effect::Broadcast(request) => {
+                    writeln!(f, "{:>6} Broadcast({})", at.as_millis(), request.cause)?
+                }
                 other => writeln!(f, "{:>6} {other:?}", at.as_millis())?,
             }
         }
@@ -134,7 +140,14 @@ impl Sim {
             }
             self.machine.handle(now, input);
         }
-        Run { outcome: self.machine.is_over().then(|| self.machine.report().outcome), trace, report: self.machine.report() }
+        Run {
+            outcome: self
+                .machine
+                .is_over()
+                .then(|| self.machine.report().outcome),
+            trace,
+            report: self.machine.report(),
+        }
     }
 
     fn next_input(&mut self, now: Duration) -> Option<Input> {
@@ -154,7 +167,13 @@ impl Sim {
         match effect {
             Effect::ReadTraffic => {
                 let requests = self.requests.iter().filter(|at| **at <= now).count() as u64;
-                self.soon(now, Input::Traffic(Traffic { requests, mean_gap: None }));
+                self.soon(
+                    now,
+                    Input::Traffic(Traffic {
+                        requests,
+                        mean_gap: None,
+                    }),
+                );
             }
             Effect::CloseAdmission => {
                 for id in core::mem::take(&mut self.listening) {

@@ -58,7 +58,9 @@ pub struct Tally {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self { counts: Count::NAMES.iter().map(|_| AtomicU64::new(0)).collect() }
+        Self {
+            counts: Count::NAMES.iter().map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 
     /// Adds to a count.
@@ -74,6 +76,9 @@ impl Tally {
     }
 
     pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Count::NAMES.iter().zip(&self.counts).map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
+        Count::NAMES
+            .iter()
+            .zip(&self.counts)
+            .map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
     }
 }

@@ -79,7 +79,9 @@ impl Driver {
             signals,
             bell,
         };
-        thread::Builder::new().name("lameduck".to_owned()).spawn(move || driver.run())?;
+        thread::Builder::new()
+            .name("lameduck".to_owned())
+            .spawn(move || driver.run())?;
         Ok(shared)
     }
 
@@ -140,7 +142,8 @@ impl Driver {
         }
         let now = self.shared.now();
         if self.machine.phase() == Phase::Running && self.samples.next_at() <= now {
-            self.samples.take(now, self.shared.inflight().requests.total());
+            self.samples
+                .take(now, self.shared.inflight().requests.total());
             self.check_signals();
         }
         self.input(Input::Wake);
@@ -150,11 +153,17 @@ impl Driver {
 
     /// Another library may have replaced a handler of ours: worth a line while it can still be mended.
     fn check_signals(&mut self) {
-        let replaced = self.signals.as_ref().map(|signals| signals.replaced()).unwrap_or_default();
+        let replaced = self
+            .signals
+            .as_ref()
+            .map(|signals| signals.replaced())
+            .unwrap_or_default();
         for signal in replaced {
             if !self.complained.contains(&signal) {
                 self.complained.push(signal);
-                let what = format!("the handler of {signal} was replaced by another library: it no longer ends this service");
+                let what = format!(
+                    "the handler of {signal} was replaced by another library: it no longer ends this service"
+                );
                 self.shared.say(&format!("lameduck: {what}"));
                 self.input(Input::Note(what));
             }
@@ -183,16 +192,24 @@ impl Driver {
 
     /// INV-2: the machine is over; the process has until the deadline to follow it.
     fn stay(mut self) {
-        let Some(outcome) = self.shared.outcome() else { return };
+        let Some(outcome) = self.shared.outcome() else {
+            return;
+        };
         let deadline = self.machine.status().deadline.unwrap_or_default();
         let at_once = matches!(outcome, Outcome::Cut(_)) || self.shared.now() >= deadline;
         loop {
-            let Authority::Process(words) = &mut self.authority else { return };
+            let Authority::Process(words) = &mut self.authority else {
+                return;
+            };
             let now = self.shared.now();
             if self.armed && (at_once || now >= deadline) {
                 words.end(outcome);
             }
-            let left = if now < deadline { deadline - now } else { EVERY };
+            let left = if now < deadline {
+                deadline - now
+            } else {
+                EVERY
+            };
             self.sleep(Some(left));
             self.stay_awake();
         }

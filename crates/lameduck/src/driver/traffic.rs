@@ -35,11 +35,16 @@ impl Samples {
             Ok(_) => None,
             Err(_) => Some(Duration::ZERO),
         };
-        Traffic { requests: total, mean_gap }
+        Traffic {
+            requests: total,
+            mean_gap,
+        }
     }
 
     pub(super) fn next_at(&self) -> Duration {
-        self.samples.back().map_or(Duration::ZERO, |last| last.0 + EVERY)
+        self.samples
+            .back()
+            .map_or(Duration::ZERO, |last| last.0 + EVERY)
     }
 }
 
@@ -57,17 +62,30 @@ mod tests {
         for tick in 0..=30 {
             // One request a second for 100 s, ten a second from then on.
             let now = secs(tick * 10);
-            let total = if tick <= 10 { tick * 10 } else { 100 + (tick - 10) * 100 };
+            let total = if tick <= 10 {
+                tick * 10
+            } else {
+                100 + (tick - 10) * 100
+            };
             samples.take(now, total);
         }
         assert!(samples.samples.len() <= 8, "{samples:?}");
-        assert_eq!(samples.traffic(secs(300), 2_100).mean_gap, Some(Duration::from_millis(100)));
+        assert_eq!(
+            samples.traffic(secs(300), 2_100).mean_gap,
+            Some(Duration::from_millis(100))
+        );
     }
 
     #[test]
     fn one_request_has_no_gap() {
         let mut samples = Samples::default();
         samples.take(Duration::ZERO, 0);
-        assert_eq!(samples.traffic(secs(5), 1), Traffic { requests: 1, mean_gap: None });
+        assert_eq!(
+            samples.traffic(secs(5), 1),
+            Traffic {
+                requests: 1,
+                mean_gap: None
+            }
+        );
     }
 }

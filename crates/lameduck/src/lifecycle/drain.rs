@@ -26,7 +26,9 @@ pub struct Drain {
 
 impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain").field("phase", &self.phase()).finish_non_exhaustive()
+        f.debug_struct("Drain")
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
     }
 }
 

@@ -23,13 +23,22 @@ pub struct Enrol {
 
 impl fmt::Debug for Enrol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Enrol").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Enrol")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
 impl Enrol {
     pub(crate) const fn new(shared: Arc<Shared>, name: String) -> Self {
-        Self { shared, name, after: Vec::new(), budget: None, open: None, listens: Listens::Never }
+        Self {
+            shared,
+            name,
+            after: Vec::new(),
+            budget: None,
+            open: None,
+            listens: Listens::Never,
+        }
     }
 
     /// It depends on `other`: it ends, and its stop hook runs, before that of `other`.
@@ -76,7 +85,9 @@ impl Enrol {
             if seats.iter().any(|seat| seat.name == self.name) {
                 return Err(EnrolError::NameTaken { name: self.name });
             }
-            let number = u32::try_from(seats.len()).ok().filter(|_| seats.len() < MOST_PARTICIPANTS);
+            let number = u32::try_from(seats.len())
+                .ok()
+                .filter(|_| seats.len() < MOST_PARTICIPANTS);
             let number = number.ok_or(EnrolError::TooMany)?;
             seats.push(seat);
             ParticipantId::new(number)
@@ -114,9 +125,14 @@ pub enum EnrolError {
 impl fmt::Display for EnrolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NameTaken { name } => write!(f, "a participant named {name:?} has enrolled already; give each its own name"),
+            Self::NameTaken { name } => write!(
+                f,
+                "a participant named {name:?} has enrolled already; give each its own name"
+            ),
             Self::TooMany => write!(f, "a lifecycle takes {MOST_PARTICIPANTS} participants"),
-            Self::TooLate { phase } => write!(f, "nothing can enrol in {phase}: the service is leaving"),
+            Self::TooLate { phase } => {
+                write!(f, "nothing can enrol in {phase}: the service is leaving")
+            }
         }
     }
 }

@@ -29,7 +29,9 @@ impl Lifecycle {
     /// before an idle connection is closed, and the lingering close.
     #[must_use]
     pub fn layer(&self) -> DrainLayer {
-        DrainLayer { shared: Arc::clone(self.shared()) }
+        DrainLayer {
+            shared: Arc::clone(self.shared()),
+        }
     }
 }
 
@@ -43,7 +45,10 @@ impl<S> Layer<S> for DrainLayer {
     type Service = DrainService<S>;
 
     fn layer(&self, inner: S) -> DrainService<S> {
-        DrainService { inner, shared: Arc::clone(&self.shared) }
+        DrainService {
+            inner,
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -56,7 +61,9 @@ pub struct DrainService<S> {
 
 impl<S> fmt::Debug for DrainService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DrainService").field("phase", &self.shared.phase()).finish_non_exhaustive()
+        f.debug_struct("DrainService")
+            .field("phase", &self.shared.phase())
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,8 +86,15 @@ where
         // A refused guard means that the server still serves after its lifecycle has drained; the request is answered.
         let guard = inflight.guards.enter().ok().map(Guard::new);
         let version = request.version();
-        request.extensions_mut().insert(Drain::new(Arc::clone(&self.shared)));
-        DrainFuture { inner: self.inner.call(request), guard, version, shared: Arc::clone(&self.shared) }
+        request
+            .extensions_mut()
+            .insert(Drain::new(Arc::clone(&self.shared)));
+        DrainFuture {
+            inner: self.inner.call(request),
+            guard,
+            version,
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -101,7 +115,9 @@ pin_project! {
 
 impl<F> fmt::Debug for DrainFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DrainFuture").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("DrainFuture")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,8 +132,13 @@ where
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
         let http1 = *this.version < Version::HTTP_2;
-        if http1 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS && is_steered(this.shared) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if http1
+            && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
+            && is_steered(this.shared)
+        {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let guard = this.guard.take();
         Poll::Ready(Ok(response.map(|body| DrainBody { inner: body, guard })))
@@ -135,9 +156,14 @@ fn is_steered(shared: &Arc<Shared>) -> bool {
     }
     let now = shared.now();
     // The low bits of the clock, spread over the whole range by an odd constant (the golden ratio's fraction).
-    #[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "only the low bits are wanted"
+    )]
     let draw = (now.as_nanos() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    Drain::new(Arc::clone(shared)).steer_at(draw).is_some_and(|at| at <= now)
+    Drain::new(Arc::clone(shared))
+        .steer_at(draw)
+        .is_some_and(|at| at <= now)
 }
 
 pin_project! {
@@ -151,13 +177,18 @@ pin_project! {
 
 impl<B> fmt::Debug for DrainBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DrainBody").field("guard", &self.guard).finish_non_exhaustive()
+        f.debug_struct("DrainBody")
+            .field("guard", &self.guard)
+            .finish_non_exhaustive()
     }
 }
 
 impl<B: Default> Default for DrainBody<B> {
     fn default() -> Self {
-        Self { inner: B::default(), guard: None }
+        Self {
+            inner: B::default(),
+            guard: None,
+        }
     }
 }
 
@@ -165,7 +196,10 @@ impl<B: Body> Body for DrainBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let frame = ready!(this.inner.poll_frame(cx));
         if frame.is_none() {

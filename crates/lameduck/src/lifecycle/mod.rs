@@ -60,7 +60,9 @@ pub struct Lifecycle {
 
 impl fmt::Debug for Lifecycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lifecycle").field("phase", &self.phase()).finish_non_exhaustive()
+        f.debug_struct("Lifecycle")
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,7 +145,9 @@ impl Lifecycle {
 
     /// Says that start-up failed: hooks of what had started run, and the outcome is [`Outcome::StartFailed`].
     pub fn start_failed(&self, why: impl fmt::Display) {
-        self.send(Input::StartFailed { why: why.to_string() });
+        self.send(Input::StartFailed {
+            why: why.to_string(),
+        });
     }
 
     /// Asks to terminate, as a signal would. A repeat changes nothing.
@@ -173,7 +177,10 @@ impl Lifecycle {
         name: impl Into<String>,
         mut reload: impl FnMut() -> Result<(), E> + Send + 'static,
     ) {
-        self.shared.on_reload(name.into(), Box::new(move || reload().map_err(|error| error.to_string())));
+        self.shared.on_reload(
+            name.into(),
+            Box::new(move || reload().map_err(|error| error.to_string())),
+        );
     }
 
     /// Waits for `Running`.

@@ -66,13 +66,25 @@ pub struct Participant {
 
 impl fmt::Debug for Participant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Participant").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Participant")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 
 impl Participant {
-    pub(crate) const fn new(shared: Arc<Shared>, id: ParticipantId, closing: Token, asked_again: Token) -> Self {
-        Self { place: Place { shared, id }, closing, asked_again, ended: false }
+    pub(crate) const fn new(
+        shared: Arc<Shared>,
+        id: ParticipantId,
+        closing: Token,
+        asked_again: Token,
+    ) -> Self {
+        Self {
+            place: Place { shared, id },
+            closing,
+            asked_again,
+            ended: false,
+        }
     }
 
     #[cfg(feature = "tokio")]
@@ -104,7 +116,9 @@ impl Participant {
     /// It failed: in `Running` that ends the service.
     pub fn failed(mut self, why: impl fmt::Display) {
         self.ended = true;
-        self.answer(Answer::Failed { why: why.to_string() });
+        self.answer(Answer::Failed {
+            why: why.to_string(),
+        });
     }
 
     /// Its listener is closed, in this way.
@@ -158,8 +172,14 @@ impl Participant {
 impl Drop for Participant {
     fn drop(&mut self) {
         if !self.ended {
-            let why = if std::thread::panicking() { "panicked" } else { "dropped before it was done" };
-            self.answer(Answer::Failed { why: why.to_owned() });
+            let why = if std::thread::panicking() {
+                "panicked"
+            } else {
+                "dropped before it was done"
+            };
+            self.answer(Answer::Failed {
+                why: why.to_owned(),
+            });
         }
     }
 }

@@ -39,7 +39,10 @@ where
         Ok(life) => life,
         Err(error) => return refuse(&error),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&StartError::Runtime(error)),
     };
@@ -47,25 +50,29 @@ where
     let handle = runtime.handle().clone();
     let body_life = life.clone();
     // A thread of its own, so that the body may be any future, and this thread is free to wait for the end.
-    let spawned = std::thread::Builder::new().name("lameduck-body".to_owned()).spawn(move || {
-        let told = body_life.clone();
-        match handle.block_on(body(body_life)) {
-            Ok(()) => told.ready(),
-            Err(error) => {
-                eprintln!("lameduck: start failed: {}", Chain(&*error));
-                told.start_failed(Chain(&*error));
+    let spawned = std::thread::Builder::new()
+        .name("lameduck-body".to_owned())
+        .spawn(move || {
+            let told = body_life.clone();
+            match handle.block_on(body(body_life)) {
+                Ok(()) => told.ready(),
+                Err(error) => {
+                    eprintln!("lameduck: start failed: {}", Chain(&*error));
+                    told.start_failed(Chain(&*error));
+                }
             }
-        }
-    });
+        });
     let panicked = life.clone();
     match spawned {
         Ok(body) => {
             // Only to hear of a panic; the body's thread ends by itself.
-            let watch = std::thread::Builder::new().name("lameduck-watch".to_owned()).spawn(move || {
-                if body.join().is_err() {
-                    panicked.start_failed("the program's start function panicked");
-                }
-            });
+            let watch = std::thread::Builder::new()
+                .name("lameduck-watch".to_owned())
+                .spawn(move || {
+                    if body.join().is_err() {
+                        panicked.start_failed("the program's start function panicked");
+                    }
+                });
             drop(watch);
         }
         Err(error) => life.start_failed(format_args!("no thread for the program: {error}")),

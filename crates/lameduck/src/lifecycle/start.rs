@@ -40,7 +40,12 @@ pub struct Start {
 impl From<Plan> for Start {
     fn from(plan: Plan) -> Self {
         let notes = vec![format!("plan {plan} (given by the program)")];
-        Self { plan: Ok(plan), notes, signals: SignalSet::default(), report: None }
+        Self {
+            plan: Ok(plan),
+            notes,
+            signals: SignalSet::default(),
+            report: None,
+        }
     }
 }
 
@@ -48,7 +53,12 @@ impl From<Detected> for Start {
     fn from(detected: Detected) -> Self {
         let mut notes = vec![detected.to_string()];
         notes.extend(detected.warnings);
-        Self { plan: Ok(detected.plan), notes, signals: SignalSet::default(), report: detected.report }
+        Self {
+            plan: Ok(detected.plan),
+            notes,
+            signals: SignalSet::default(),
+            report: detected.report,
+        }
     }
 }
 
@@ -56,9 +66,12 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
     fn from(result: Result<T, PlanError>) -> Self {
         match result {
             Ok(plan) => plan.into(),
-            Err(error) => {
-                Self { plan: Err(error), notes: Vec::new(), signals: SignalSet::default(), report: None }
-            }
+            Err(error) => Self {
+                plan: Err(error),
+                notes: Vec::new(),
+                signals: SignalSet::default(),
+                report: None,
+            },
         }
     }
 }
@@ -92,17 +105,25 @@ impl Start {
         let words = Words::new(self.report)?;
         let mut notes = self.notes;
         if let Some(shell) = shell_above_us() {
-            notes.push(format!("PID 1 is {shell}, which does not pass SIGTERM on; start this program with exec"));
+            notes.push(format!(
+                "PID 1 is {shell}, which does not pass SIGTERM on; start this program with exec"
+            ));
         }
         if !intake.left_ignored().is_empty() {
-            notes.push(format!("left ignored, as inherited: {:?}", intake.left_ignored()));
+            notes.push(format!(
+                "left ignored, as inherited: {:?}",
+                intake.left_ignored()
+            ));
         }
         // Signals reach the pipe from any thread; this one may start children and threads with a clean mask again (INV-7).
         intake.restore_mask();
         let shared = Driver::start(
             plan,
             notes,
-            Some(Box::new(FromIntake { intake, raw: Vec::new() })),
+            Some(Box::new(FromIntake {
+                intake,
+                raw: Vec::new(),
+            })),
             Authority::Process(Box::new(words)),
         )
         .map_err(StartError::Driver)?;
@@ -188,7 +209,9 @@ impl std::error::Error for StartError {
         match self {
             Self::Plan(_) => None,
             Self::Signals(error) => std::error::Error::source(error),
-            Self::Driver(error) | Self::Runtime(error) | Self::Report { source: error, .. } => Some(error),
+            Self::Driver(error) | Self::Runtime(error) | Self::Report { source: error, .. } => {
+                Some(error)
+            }
         }
     }
 }
@@ -231,13 +254,19 @@ impl Words {
     fn new(report: Option<PathBuf>) -> Result<Self, StartError> {
         let file = report
             .map(|path| {
-                let failed = |source| StartError::Report { path: path.clone(), source };
+                let failed = |source| StartError::Report {
+                    path: path.clone(),
+                    source,
+                };
                 let file = fs::File::create(&path).map_err(failed)?;
                 BoundedWriter::to(OwnedFd::from(file)).map_err(failed)
             })
             .transpose()?;
         // Without a stderr there is nobody to speak to.
-        Ok(Self { stderr: BoundedWriter::stderr().ok(), file })
+        Ok(Self {
+            stderr: BoundedWriter::stderr().ok(),
+            file,
+        })
     }
 }
 

@@ -27,7 +27,11 @@ pub struct Running {
 
 impl Running {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { running: shared.running.fired(), leaving: shared.over.fired(), shared: Arc::clone(shared) }
+        Self {
+            running: shared.running.fired(),
+            leaving: shared.over.fired(),
+            shared: Arc::clone(shared),
+        }
     }
 }
 
@@ -39,7 +43,9 @@ impl Future for Running {
         if Pin::new(&mut self.running).poll(cx).is_ready() {
             return Poll::Ready(true);
         }
-        Pin::new(&mut self.leaving).poll(cx).map(|()| self.shared.running.is_fired())
+        Pin::new(&mut self.leaving)
+            .poll(cx)
+            .map(|()| self.shared.running.is_fired())
     }
 }
 
@@ -58,13 +64,19 @@ impl Draining {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         let closing = shared.closing.fired();
         // A second call finds the name taken: one server is enough to keep the guards' gate open.
-        if let Ok(server) = Enrol::new(Arc::clone(shared), SERVER.to_owned()).listener(|| Ok(())).register() {
+        if let Ok(server) = Enrol::new(Arc::clone(shared), SERVER.to_owned())
+            .listener(|| Ok(()))
+            .register()
+        {
             server.ready();
             // Ended by `finish`, by name.
             core::mem::forget(server);
         }
         shared.send(Command::Input(Input::Started));
-        Self { closing, shared: Arc::clone(shared) }
+        Self {
+            closing,
+            shared: Arc::clone(shared),
+        }
     }
 }
 
@@ -83,7 +95,8 @@ impl Future for Draining {
                 swept: 0,
                 took: std::time::Duration::ZERO,
             };
-            self.shared.send(Command::Input(Input::AdmissionClosed(id, report)));
+            self.shared
+                .send(Command::Input(Input::AdmissionClosed(id, report)));
         }
         polled
     }
@@ -113,7 +126,10 @@ pub struct Over {
 
 impl Over {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { over: shared.over.fired(), shared: Arc::clone(shared) }
+        Self {
+            over: shared.over.fired(),
+            shared: Arc::clone(shared),
+        }
     }
 }
 
@@ -122,7 +138,11 @@ impl Future for Over {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         match Pin::new(&mut self.over).poll(cx) {
-            Poll::Ready(()) => Poll::Ready(self.shared.outcome().expect("the outcome is set before the token fires")),
+            Poll::Ready(()) => Poll::Ready(
+                self.shared
+                    .outcome()
+                    .expect("the outcome is set before the token fires"),
+            ),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -53,11 +53,17 @@ impl Worker {
     {
         let runtime = self.runtime.clone();
         self.place.hook(Box::new(move |ended| {
-            let task = runtime.spawn(async move { hook().await.map_err(|error| error.to_string()) });
+            let task =
+                runtime.spawn(async move { hook().await.map_err(|error| error.to_string()) });
             // A second task, because the first may panic.
             runtime.spawn(async move {
                 let result = task.await.unwrap_or_else(|error| {
-                    Err(if error.is_panic() { "panicked" } else { "cancelled" }.to_owned())
+                    Err(if error.is_panic() {
+                        "panicked"
+                    } else {
+                        "cancelled"
+                    }
+                    .to_owned())
                 });
                 ended.say(result);
             });
@@ -106,7 +112,9 @@ impl Lifecycle {
         let participant = enrol.register()?;
         let runtime = tokio::runtime::Handle::current();
         let place = participant.place().clone();
-        let work = work(Stop { closing: participant.closing_token() });
+        let work = work(Stop {
+            closing: participant.closing_token(),
+        });
         runtime.spawn(answer(participant, self.drain().steering(), work));
         Ok(Worker { place, runtime })
     }

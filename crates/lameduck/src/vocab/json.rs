@@ -47,7 +47,11 @@ impl Json {
 
     /// `at - origin` in milliseconds with three decimals; negative before the origin.
     pub(crate) fn signed_millis(&mut self, key: &str, at: Duration, origin: Duration) {
-        let (sign, distance) = if at < origin { ("-", origin - at) } else { ("", at - origin) };
+        let (sign, distance) = if at < origin {
+            ("-", origin - at)
+        } else {
+            ("", at - origin)
+        };
         let micros = distance.as_micros();
         self.key(key);
         let _ = write!(self.out, "{sign}{}.{:03},", micros / 1_000, micros % 1_000);
@@ -64,7 +68,12 @@ impl Json {
         self.out.push(',');
     }
 
-    pub(crate) fn list<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Self, T)) {
+    pub(crate) fn list<T>(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = T>,
+        mut item: impl FnMut(&mut Self, T),
+    ) {
         self.key(key);
         self.braced('[', ']', |json| {
             for one in items {

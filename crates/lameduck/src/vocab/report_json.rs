@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use super::{
-    Cause, HookState, Known, ListenerReport, Outcome, ParticipantReport, ParticipantState, Report, Sender, SignalNote,
-    SignalRecord, Straggler, SynGate, json::Json,
+    Cause, HookState, Known, ListenerReport, Outcome, ParticipantReport, ParticipantState, Report,
+    Sender, SignalNote, SignalRecord, Straggler, SynGate, json::Json,
 };
 
 impl Report {
@@ -32,8 +32,12 @@ impl Report {
                 json.signed_millis("at_ms", phase.at, t);
                 json.millis("took_ms", phase.took);
             });
-            json.list("signals", &self.signals, |json, note| write_signal(json, note, t));
-            json.list("participants", &self.participants, |json, one| write_participant(json, one, t));
+            json.list("signals", &self.signals, |json, note| {
+                write_signal(json, note, t)
+            });
+            json.list("participants", &self.participants, |json, one| {
+                write_participant(json, one, t)
+            });
             json.list("listeners", &self.listeners, write_listener);
             json.list("stragglers", &self.stragglers, write_straggler);
             json.list("events", &self.events, |json, event| {

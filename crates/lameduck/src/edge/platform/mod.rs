@@ -56,7 +56,11 @@ impl Plan {
     /// [`PlanError`] if a variable cannot be read, if the numbers contradict each other, or on a platform without
     /// long-lived servers.
     pub fn detect() -> Result<Detected, PlanError> {
-        detect(&|name| env::var(name).ok(), sys::is_pid1(), env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+        detect(
+            &|name| env::var(name).ok(),
+            sys::is_pid1(),
+            env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+        )
     }
 }
 
@@ -65,11 +69,23 @@ fn recognise(var: &dyn Fn(&str) -> Option<String>, pid1: bool) -> (Preset, Strin
     let has = |name: &str| var(name).is_some();
     let kubernetes = has("KUBERNETES_SERVICE_HOST");
     let table = [
-        (has("AWS_LAMBDA_RUNTIME_API"), Preset::Lambda, "AWS_LAMBDA_RUNTIME_API"),
-        (has("K_SERVICE") && kubernetes, Preset::Knative, "K_SERVICE and KUBERNETES_SERVICE_HOST"),
+        (
+            has("AWS_LAMBDA_RUNTIME_API"),
+            Preset::Lambda,
+            "AWS_LAMBDA_RUNTIME_API",
+        ),
+        (
+            has("K_SERVICE") && kubernetes,
+            Preset::Knative,
+            "K_SERVICE and KUBERNETES_SERVICE_HOST",
+        ),
         (has("K_SERVICE"), Preset::CloudRun, "K_SERVICE"),
         (kubernetes, Preset::Kubernetes, "KUBERNETES_SERVICE_HOST"),
-        (has("ECS_CONTAINER_METADATA_URI_V4"), Preset::Ecs, "ECS_CONTAINER_METADATA_URI_V4"),
+        (
+            has("ECS_CONTAINER_METADATA_URI_V4"),
+            Preset::Ecs,
+            "ECS_CONTAINER_METADATA_URI_V4",
+        ),
         (has("FLY_MACHINE_ID"), Preset::Fly, "FLY_MACHINE_ID"),
         (has("NOMAD_ALLOC_ID"), Preset::Nomad, "NOMAD_ALLOC_ID"),
         (has("DYNO"), Preset::Heroku, "DYNO"),
@@ -78,7 +94,10 @@ fn recognise(var: &dyn Fn(&str) -> Option<String>, pid1: bool) -> (Preset, Strin
     ];
     match table.into_iter().find(|(found, ..)| *found) {
         Some((_, preset, by)) => (preset, format!("{by} is set")),
-        None if pid1 => (Preset::Docker, "PID 1 and no orchestrator's variable".to_owned()),
+        None if pid1 => (
+            Preset::Docker,
+            "PID 1 and no orchestrator's variable".to_owned(),
+        ),
         None => (Preset::Local, "no platform was recognised".to_owned()),
     }
 }
@@ -90,7 +109,9 @@ fn detect(
 ) -> Result<Detected, PlanError> {
     let (mut preset, mut reason) = recognise(var, pid1);
     if let Some(name) = var("LAMEDUCK_PRESET") {
-        preset = name.parse().map_err(|_| unreadable("LAMEDUCK_PRESET", &name, "the name of a preset"))?;
+        preset = name
+            .parse()
+            .map_err(|_| unreadable("LAMEDUCK_PRESET", &name, "the name of a preset"))?;
         "LAMEDUCK_PRESET is set".clone_into(&mut reason);
     }
     if preset == Preset::Lambda {
@@ -99,14 +120,15 @@ fn detect(
     let mut plan = Plan::preset(preset);
     if let Some(value) = var("LAMEDUCK_GRACE") {
         let takes = "a duration such as 25s, 1500ms or 2m";
-        let grace = parse_duration(&value).ok_or_else(|| unreadable("LAMEDUCK_GRACE", &value, takes))?;
+        let grace =
+            parse_duration(&value).ok_or_else(|| unreadable("LAMEDUCK_GRACE", &value, takes))?;
         plan = plan.with_grace(grace)?;
         reason.push_str(", LAMEDUCK_GRACE is set");
     }
     if let Some(value) = var("LAMEDUCK_WINDOW") {
         let takes = "none, the name of a preset, or FLOOR,QUIET,CEILING";
-        let window =
-            parse_window(&value, plan.grace()).ok_or_else(|| unreadable("LAMEDUCK_WINDOW", &value, takes))?;
+        let window = parse_window(&value, plan.grace())
+            .ok_or_else(|| unreadable("LAMEDUCK_WINDOW", &value, takes))?;
         plan = plan.with_window(window)?;
         reason.push_str(", LAMEDUCK_WINDOW is set");
     }
@@ -119,7 +141,12 @@ fn detect(
     }
     let mut warnings: Vec<String> = names
         .filter(|name| name.starts_with("LAMEDUCK_") && !VARIABLES.contains(&name.as_str()))
-        .map(|name| format!("{name} is not a variable of lameduck; it knows {}", VARIABLES.join(", ")))
+        .map(|name| {
+            format!(
+                "{name} is not a variable of lameduck; it knows {}",
+                VARIABLES.join(", ")
+            )
+        })
         .collect();
     warnings.sort();
     Ok(Detected {
@@ -133,7 +160,11 @@ fn detect(
 }
 
 fn unreadable(name: &'static str, value: &str, takes: &'static str) -> PlanError {
-    PlanError::Unreadable { name, value: value.to_owned(), takes }
+    PlanError::Unreadable {
+        name,
+        value: value.to_owned(),
+        takes,
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +174,11 @@ mod tests {
     use super::*;
 
     fn with(vars: &[(&str, &str)], pid1: bool) -> Result<Detected, PlanError> {
-        let var = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let var = |name: &str| {
+            vars.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         detect(&var, pid1, vars.iter().map(|(key, _)| (*key).to_owned()))
     }
 
@@ -151,42 +186,75 @@ mod tests {
     fn each_platform_is_recognised() {
         let rows: [(&[(&str, &str)], Preset); 9] = [
             (&[], Preset::Local),
-            (&[("KUBERNETES_SERVICE_HOST", "10.0.0.1")], Preset::Kubernetes),
-            (&[("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("K_SERVICE", "a")], Preset::Knative),
+            (
+                &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")],
+                Preset::Kubernetes,
+            ),
+            (
+                &[("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("K_SERVICE", "a")],
+                Preset::Knative,
+            ),
             (&[("K_SERVICE", "a")], Preset::CloudRun),
-            (&[("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2")], Preset::Ecs),
+            (
+                &[("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2")],
+                Preset::Ecs,
+            ),
             (&[("FLY_MACHINE_ID", "1")], Preset::Fly),
             (&[("NOMAD_ALLOC_ID", "1")], Preset::Nomad),
             (&[("DYNO", "web.1")], Preset::Heroku),
-            (&[("INVOCATION_ID", "1"), ("RENDER", "true")], Preset::Render),
+            (
+                &[("INVOCATION_ID", "1"), ("RENDER", "true")],
+                Preset::Render,
+            ),
         ];
         for (vars, preset) in rows {
-            assert_eq!(with(vars, false).expect("a plan").plan.origin(), preset, "{vars:?}");
+            assert_eq!(
+                with(vars, false).expect("a plan").plan.origin(),
+                preset,
+                "{vars:?}"
+            );
         }
-        assert_eq!(with(&[], true).expect("a plan").plan.origin(), Preset::Docker);
+        assert_eq!(
+            with(&[], true).expect("a plan").plan.origin(),
+            Preset::Docker
+        );
         assert!(matches!(
             with(&[("AWS_LAMBDA_RUNTIME_API", "x")], false),
-            Err(PlanError::NoServer { preset: Preset::Lambda })
+            Err(PlanError::NoServer {
+                preset: Preset::Lambda
+            })
         ));
     }
 
     #[test]
     fn variables_change_the_preset() {
         let detected = with(
-            &[("LAMEDUCK_GRACE", "20"), ("LAMEDUCK_WINDOW", "1,0.5,3s"), ("LAMEDUCK_REPEAT", "record"), ("LAMEDUCK_GRASE", "1")],
+            &[
+                ("LAMEDUCK_GRACE", "20"),
+                ("LAMEDUCK_WINDOW", "1,0.5,3s"),
+                ("LAMEDUCK_REPEAT", "record"),
+                ("LAMEDUCK_GRASE", "1"),
+            ],
             false,
         )
         .expect("a plan");
         assert_eq!(detected.plan.grace(), Duration::from_secs(20));
         assert_eq!(detected.plan.window().quiet, Duration::from_millis(500));
         assert_eq!(detected.plan.repeat(), Repeat::Record);
-        assert!(detected.warnings[0].starts_with("LAMEDUCK_GRASE"), "{:?}", detected.warnings);
+        assert!(
+            detected.warnings[0].starts_with("LAMEDUCK_GRASE"),
+            "{:?}",
+            detected.warnings
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_an_error_that_says_what_can() {
         let error = with(&[("LAMEDUCK_GRACE", "soon")], false).expect_err("not a duration");
-        assert_eq!(error.to_string(), "LAMEDUCK_GRACE=\"soon\" is not a duration such as 25s, 1500ms or 2m");
+        assert_eq!(
+            error.to_string(),
+            "LAMEDUCK_GRACE=\"soon\" is not a duration such as 25s, 1500ms or 2m"
+        );
         assert!(with(&[("LAMEDUCK_WINDOW", "5,1,2")], false).is_err());
     }
 }

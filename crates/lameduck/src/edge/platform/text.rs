@@ -47,11 +47,24 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        let rows = [("25s", 25_000), ("1500ms", 1_500), ("2m", 120_000), ("4", 4_000), ("0.5", 500), (" 1s ", 1_000)];
+        let rows = [
+            ("25s", 25_000),
+            ("1500ms", 1_500),
+            ("2m", 120_000),
+            ("4", 4_000),
+            ("0.5", 500),
+            (" 1s ", 1_000),
+        ];
         for (text, millis) in rows {
-            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_millis(millis)),
+                "{text}"
+            );
         }
-        for text in ["", "s", "-1s", "1e9", "inf", "NaN", "1h", "90000s", "1 s x", "+1s", "1.2.3"] {
+        for text in [
+            "", "s", "-1s", "1e9", "inf", "NaN", "1h", "90000s", "1 s x", "+1s", "1.2.3",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }
@@ -60,7 +73,10 @@ mod tests {
     fn windows_are_none_a_preset_or_three_durations() {
         let grace = Duration::from_secs(25);
         assert_eq!(parse_window("none", grace), Some(Window::NONE));
-        assert_eq!(parse_window("kubernetes", grace), Some(Preset::Kubernetes.window()));
+        assert_eq!(
+            parse_window("kubernetes", grace),
+            Some(Preset::Kubernetes.window())
+        );
         assert_eq!(parse_window("0,0.1,1", grace), Some(Preset::Local.window()));
         for text in ["", "1,2", "1,2,3,4", "lambda", "a,b,c"] {
             assert_eq!(parse_window(text, grace), None, "{text}");

@@ -31,11 +31,15 @@ pub(crate) fn answer(path: &str, phase: Phase, plan: &Plan) -> Option<ProbeAnswe
         "/startupz" => phase >= Phase::Running,
         "/lbz" => phase == Phase::Running,
         "/readyz" => {
-            phase == Phase::Running || phase == Phase::Terminating && plan.origin().keeps_ready_until_close()
+            phase == Phase::Running
+                || phase == Phase::Terminating && plan.origin().keeps_ready_until_close()
         }
         _ => return None,
     };
-    Some(ProbeAnswer { ok, body: format!("{phase}\n") })
+    Some(ProbeAnswer {
+        ok,
+        body: format!("{phase}\n"),
+    })
 }
 
 #[cfg(test)]
@@ -57,7 +61,11 @@ mod tests {
 
     #[test]
     fn readiness_follows_the_platform() {
-        let ready = |preset| answer("/readyz", Phase::Terminating, &Plan::preset(preset)).expect("a probe").ok;
+        let ready = |preset| {
+            answer("/readyz", Phase::Terminating, &Plan::preset(preset))
+                .expect("a probe")
+                .ok
+        };
         assert!(!ready(Preset::Systemd));
         assert!(ready(Preset::Kubernetes));
     }
