@@ -4,12 +4,15 @@
 //! to an instance; a thread that ends leaves its sum in place and its shard to the next newcomer. Threads past
 //! [`MAX_SHARDS`] share one shard and pay an atomic addition.
 //!
+//! A thread finds its shard of the instance that it counted for last in a thread-local without a destructor, hence without
+//! a lifetime: shards are never freed but handed on, from an instance that is gone to the next. There are as many as were ever in
+//! use together.
+//!
 //! This module uses `std` also under loom: its shards are found through thread-locals that outlive a model, and there is nothing to
 //! interleave but one writer and readers of one word.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -18,7 +21,7 @@ use super::shard::Padded;
 /// How many threads of one instance can have a shard at the same time.
 pub(super) const MAX_SHARDS: usize = 256;
 
-type Shard = Arc<Padded<AtomicU64>>;
+type Shard = &'static Padded<AtomicU64>;
 
 /// Counts requests; clones count together.
 ///
@@ -38,6 +41,8 @@ pub struct Requests {
 }
 
 struct Registry {
+    /// Never used twice in a process.
+    id: u64,
     shards: Mutex<Shards>,
     /// For threads past the bound, and for those whose locals are already destroyed.
     shared: Padded<AtomicU64>,
@@ -52,22 +57,33 @@ struct Shards {
 
 /// What one thread holds of one instance.
 struct Claim {
-    /// Also keeps the address from being reused, so that comparing it identifies the instance.
+    id: u64,
     home: Weak<Registry>,
     /// None past the bound.
     shard: Option<Shard>,
 }
 
+/// One entry per living instance that this thread counted for; dead ones are swept when an entry is added.
+struct Claims(RefCell<Vec<Claim>>);
+
+/// Belongs to no instance.
+const NOBODY: u64 = 0;
+
 thread_local! {
-    /// One entry per living instance that this thread counted for; dead ones are swept when an entry is added.
-    static CLAIMS: RefCell<Vec<Claim>> = const { RefCell::new(Vec::new()) };
+    static CLAIMS: Claims = const { Claims(RefCell::new(Vec::new())) };
+    /// The claim used last: its instance and its shard.
+    static LATEST: Cell<(u64, Option<Shard>)> = const { Cell::new((NOBODY, None)) };
 }
 
 impl Requests {
     /// Counts from zero.
     pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(NOBODY + 1);
+        // Relaxed: only distinctness matters.
+        let id = NEXT.fetch_add(1, Relaxed);
         Self {
             registry: Arc::new(Registry {
+                id,
                 shards: Mutex::default(),
                 shared: Padded::default(),
             }),
@@ -79,24 +95,9 @@ impl Requests {
     /// The first call of a thread registers it (a lock, perhaps an allocation); later ones are a load and a store.
     #[inline]
     pub fn count_one(&self) {
-        let known = CLAIMS.try_with(|claims| {
-            match claims
-                .borrow()
-                .iter()
-                .find(|claim| claim.is_of(&self.registry))
-            {
-                Some(Claim {
-                    shard: Some(shard), ..
-                }) => {
-                    // Relaxed: this thread is the only writer, and readers want a figure, not an order.
-                    shard.store(shard.load(Relaxed).wrapping_add(1), Relaxed);
-                    true
-                }
-                _ => false,
-            }
-        });
-        if known != Ok(true) {
-            self.count_first_or_shared();
+        match LATEST.get() {
+            (id, Some(shard)) if id == self.registry.id => add_one(shard),
+            _ => self.registry.count_elsewhere(),
         }
     }
 
@@ -111,40 +112,13 @@ impl Requests {
             .sum();
         own + self.registry.shared.load(Relaxed)
     }
+}
 
-    #[cold]
-    fn count_first_or_shared(&self) {
-        let has_claim = CLAIMS.try_with(|claims| {
-            claims
-                .borrow()
-                .iter()
-                .any(|claim| claim.is_of(&self.registry))
-        });
-        if has_claim == Ok(false) {
-            let shard = self.registry.adopt_or_add();
-            if let Some(shard) = &shard {
-                shard.store(shard.load(Relaxed).wrapping_add(1), Relaxed);
-            }
-            let past_bound = shard.is_none();
-            let claim = Claim {
-                home: Arc::downgrade(&self.registry),
-                shard,
-            };
-            let dead = CLAIMS.try_with(|claims| {
-                let mut claims = claims.borrow_mut();
-                let dead: Vec<Claim> = claims
-                    .extract_if(.., |claim| claim.home.strong_count() == 0)
-                    .collect();
-                claims.push(claim);
-                dead
-            });
-            drop(dead);
-            if !past_bound {
-                return;
-            }
-        }
-        self.registry.shared.fetch_add(1, Relaxed);
-    }
+/// Only for the owner of `shard`.
+#[inline]
+fn add_one(shard: Shard) {
+    // Relaxed: this thread is the only writer, and readers want a figure, not an order.
+    shard.store(shard.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
 impl Default for Requests {
@@ -166,33 +140,93 @@ impl Registry {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An ownerless shard, or a new one, or none past the bound. The lock orders the last owner's stores before the adopter's loads.
+    /// The thread counted for another instance last, or never, or has no shard.
+    #[cold]
+    fn count_elsewhere(self: &Arc<Self>) {
+        let shard =
+            CLAIMS.try_with(|claims| claims.find(self.id).unwrap_or_else(|| claims.add(self)));
+        if let Ok(Some(shard)) = shard {
+            LATEST.set((self.id, Some(shard)));
+            add_one(shard);
+        } else {
+            self.shared.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// An ownerless shard, or another one, or none past the bound. The lock orders the last owner's stores before the adopter's loads.
     fn adopt_or_add(&self) -> Option<Shard> {
         let mut shards = self.lock();
         if let Some(shard) = shards.ownerless.pop() {
             return Some(shard);
         }
         (shards.all.len() < MAX_SHARDS).then(|| {
-            let shard = Shard::default();
-            shards.all.push(Arc::clone(&shard));
+            let shard = pool::get();
+            shards.all.push(shard);
             shard
         })
     }
 }
 
-impl Claim {
-    #[inline]
-    fn is_of(&self, registry: &Arc<Registry>) -> bool {
-        ptr::eq(self.home.as_ptr(), Arc::as_ptr(registry))
+impl Drop for Registry {
+    /// Nobody can count for this instance any more: whoever holds its id in a local cannot hold the instance.
+    fn drop(&mut self) {
+        let shards = std::mem::take(&mut *self.lock());
+        pool::put(shards.all);
     }
 }
 
-impl Drop for Claim {
-    /// At the end of the thread.
+impl Claims {
+    /// What this thread holds of instance `id`: nothing yet, no shard, or a shard.
+    fn find(&self, id: u64) -> Option<Option<Shard>> {
+        self.0
+            .borrow()
+            .iter()
+            .find(|claim| claim.id == id)
+            .map(|claim| claim.shard)
+    }
+
+    fn add(&self, registry: &Arc<Registry>) -> Option<Shard> {
+        let shard = registry.adopt_or_add();
+        let mut claims = self.0.borrow_mut();
+        claims.retain(|claim| claim.home.strong_count() > 0);
+        claims.push(Claim {
+            id: registry.id,
+            home: Arc::downgrade(registry),
+            shard,
+        });
+        shard
+    }
+}
+
+impl Drop for Claims {
+    /// At the end of the thread: others may own the shards from now on.
     fn drop(&mut self) {
-        if let (Some(home), Some(shard)) = (self.home.upgrade(), self.shard.take()) {
-            home.lock().ownerless.push(shard);
+        LATEST.set((NOBODY, None));
+        for claim in self.0.get_mut().drain(..) {
+            if let (Some(home), Some(shard)) = (claim.home.upgrade(), claim.shard) {
+                home.lock().ownerless.push(shard);
+            }
         }
+    }
+}
+
+/// Shards between two instances.
+mod pool {
+    use super::{AtomicU64, Mutex, Padded, PoisonError, Relaxed, Shard};
+
+    static POOL: Mutex<Vec<Shard>> = Mutex::new(Vec::new());
+
+    /// A shard at zero.
+    pub(super) fn get() -> Shard {
+        let used = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        used.unwrap_or_else(|| Box::leak(Box::new(Padded(AtomicU64::new(0)))))
+    }
+
+    pub(super) fn put(shards: Vec<Shard>) {
+        shards.iter().for_each(|shard| shard.store(0, Relaxed));
+        POOL.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(shards);
     }
 }
 

@@ -54,11 +54,27 @@ fn claims_on_instances_that_are_gone_are_swept() {
         for _ in 0..1_000 {
             Requests::new().count_one();
         }
-        let left = CLAIMS.with(|claims| claims.borrow().len());
+        let left = CLAIMS.with(|claims| claims.0.borrow().len());
         assert!(left <= 1, "{left} claims on instances that are gone");
     })
     .join()
     .expect("counting does not panic");
+}
+
+#[test]
+fn shards_are_handed_on_at_zero() {
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..2_000 {
+        let requests = Requests::new();
+        requests.count_one();
+        assert_eq!(requests.total(), 1);
+        seen.insert(std::ptr::from_ref(requests.registry.lock().all[0]));
+    }
+    assert!(
+        seen.len() < 1_000,
+        "{} shards for one at a time",
+        seen.len()
+    );
 }
 
 #[test]

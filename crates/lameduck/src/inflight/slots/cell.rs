@@ -114,7 +114,11 @@ impl Cell {
     pub(super) fn begin(&self, method: &str, path: &str, at: Duration) -> Result<(), Contended> {
         let (method_word, method_len) = first_word(method.as_bytes());
         let path = path.as_bytes();
-        let since = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+        // Half a million years fit; `as_micros` would divide 128 bits.
+        let since = at
+            .as_secs()
+            .saturating_mul(1_000_000)
+            .saturating_add(u64::from(at.subsec_micros()));
         self.write(|cell| {
             let (path_len, cut) = cell.store_path(path);
             cell.method.store(method_word, Ordering::Relaxed);
@@ -204,19 +208,22 @@ impl Cell {
     /// Stores the path up to its query, at most [`PATH_BYTES`]; its length, and the mark [`CUT`] if there was more of it.
     #[inline]
     fn store_path(&self, path: &[u8]) -> (usize, u64) {
-        let mut stored = 0;
-        for word in &self.path {
-            let rest = &path[stored..];
-            let (value, taken) = first_word(rest);
-            let end = query_in(value).min(taken);
+        let (chunks, tail) = path.as_chunks::<8>();
+        for (i, (word, chunk)) in self.path.iter().zip(chunks).enumerate() {
+            let value = u64::from_le_bytes(*chunk);
             word.store(value, Ordering::Relaxed);
-            stored += end;
+            let end = query_in(value);
             if end < 8 {
-                return (stored, 0);
+                return (8 * i + end, 0);
             }
         }
-        let more = path.get(stored).is_some_and(|&byte| byte != b'?');
-        (stored, if more { CUT } else { 0 })
+        let Some(word) = self.path.get(chunks.len()) else {
+            let more = path.get(PATH_BYTES).is_some_and(|&byte| byte != b'?');
+            return (PATH_BYTES, if more { CUT } else { 0 });
+        };
+        let (value, len) = first_word(tail);
+        word.store(value, Ordering::Relaxed);
+        (8 * chunks.len() + query_in(value).min(len), 0)
     }
 }
 
