@@ -22,7 +22,7 @@ pub(crate) fn poll2(fds: [BorrowedFd<'_>; 2], timeout: Option<Duration>) -> io::
 /// # Errors
 ///
 /// What `poll(2)` reports, except `EINTR`.
-pub(crate) fn poll_writable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+fn poll_writable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
     let mut set = [entry(fd, libc::POLLOUT)];
     poll_until(&mut set, Some(deadline))?;
     Ok(set[0].revents != 0)

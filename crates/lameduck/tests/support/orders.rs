@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::child::{MARK, describe};
 use crate::edge::process::{BoundedWriter, shell_above_us};
 use crate::edge::signal::{
-    Intake, Origin, RawSignal, SignalSet, die_by, early, resolve, restore_default, sort_by_priority,
+    Intake, Origin, RawSignal, SignalSet, die_by, early, resolve, sort_by_priority,
 };
 use crate::sys;
 use crate::vocab::Signal;
@@ -75,12 +75,11 @@ impl State {
             ["driver", intake] => start_driver(self.intake(intake)),
             ["unblock", intake] => self.intake(intake).unblock_in_this_thread(),
             ["restore", intake] => self.intake(intake).restore_mask(),
+            ["replaced", intake] => return names(self.intake(intake).replaced().iter()),
             ["drop", intake] => self.intakes[count(intake)] = None,
             ["take", intake, n] => return show(&self.wait_for(intake, count(n))),
             ["count", intake, n] => return tally(&self.wait_for(intake, count(n))),
-            ["replaced", intake] => return names(self.intake(intake).replaced().iter()),
             ["ignored", intake] => return names(self.intake(intake).left_ignored().iter()),
-            ["caught", intake] => return names(self.intake(intake).caught().iter()),
             ["mask"] => {
                 let mask = sys::current_mask();
                 return names(ALL.into_iter().filter(|s| mask.blocks(s.number())));
@@ -96,7 +95,6 @@ impl State {
             }
             ["foreign", signal] => install_foreign(number(signal)),
             ["foreign-count"] => return FOREIGN.load(Ordering::SeqCst).to_string(),
-            ["default", signal] => restore_default(named(signal)),
             ["spawn"] => return self.spawn(),
             ["fork"] => return self.fork(),
             ["reap"] => return self.reap(),
@@ -252,10 +250,8 @@ fn no_core_files() {
         rlim_max: 0,
     };
     // SAFETY: `none` is initialised and lives for the call.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) },
-        0
-    );
+    let refused = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    assert_eq!(refused, 0);
 }
 
 fn names(signals: impl Iterator<Item = Signal>) -> String {

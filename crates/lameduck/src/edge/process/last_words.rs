@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What kubelet keeps of a container's termination message (its limit for one container), in bytes.
-pub(crate) const TERMINATION_LOG_MAX: usize = 4096;
+const TERMINATION_LOG_MAX: usize = 4096;
 
 /// Kubernetes' default `terminationMessagePath`.
 const PATH: &str = "/dev/termination-log";
@@ -19,7 +19,7 @@ const PATH: &str = "/dev/termination-log";
 /// # Errors
 ///
 /// What open(2) and write(2) report, and `InvalidInput` when it is not a regular file.
-pub(crate) fn termination_log(text: &str) -> io::Result<usize> {
+pub(super) fn termination_log(text: &str) -> io::Result<usize> {
     write_to(Path::new(PATH), text)
 }
 

@@ -148,7 +148,8 @@ mod tests {
     fn blocking(fd: BorrowedFd<'_>) {
         use std::os::fd::AsRawFd;
         // SAFETY: `fd` is open; the command takes no pointer.
-        assert_eq!(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, 0) }, 0);
+        let refused = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, 0) };
+        assert_eq!(refused, 0);
     }
 
     /// A pipe without room whose write end blocks, and what is in it, in bytes.

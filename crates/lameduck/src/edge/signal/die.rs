@@ -1,4 +1,4 @@
-//! Giving a signal its default disposition back, and dying by it.
+//! Dying by a signal.
 
 use std::time::Duration;
 
@@ -8,14 +8,6 @@ use crate::vocab::Signal;
 
 /// How long a process that signalled itself is waited for; the kernel's delivery takes microseconds.
 const DELIVERY: Duration = Duration::from_millis(200);
-
-/// Gives the signal its default disposition: the next one ends the process at once, whatever lameduck is doing.
-///
-/// For SIGQUIT while the dump is written. Other libraries' handlers for it are gone too. As PID 1 the next one is
-/// dropped by the kernel instead.
-pub(crate) fn restore_default(signal: Signal) {
-    sys::reset_default(number(signal));
-}
 
 /// Ends the process by this signal, so that the parent sees what it sent (`WIFSIGNALED`; with SIGQUIT a core file
 /// where the limits allow one). Runs no destructor and flushes nothing.

@@ -45,9 +45,14 @@ impl Channel {
         if sys::write_once(self.write.as_fd(), &record.to_bytes()) {
             return;
         }
+        self.refused(signal);
+    }
+
+    /// Counts a record that the pipe did not take, and makes sure that the reader looks at the counts.
+    fn refused(&self, signal: Signal) {
         // Pairs with the Acquire in `take_lost`.
         self.lost[index(signal)].fetch_add(1, Ordering::Release);
-        // The reader may have emptied the pipe and looked at the counts between the two steps above, and would then
+        // The reader may have emptied the pipe and looked at the counts before the step above, and would then
         // sleep on a signal. If there is room now, wake it; if there is none, it has yet to read and looks afterwards.
         sys::write_once(self.write.as_fd(), &Record::NUDGE.to_bytes());
     }
@@ -128,51 +133,66 @@ mod tests {
         assert_eq!(channel.take_lost().count(), 0, "there was room");
     }
 
-    /// The reader must never sleep on a count: it waits for the pipe alone, as the driver does.
     #[test]
-    fn a_reader_that_waits_for_the_pipe_hears_of_every_loss() {
-        const ROUNDS: u32 = 300;
-        // More than any pipe takes, so that each round ends with a loss or close to one.
-        const BURST: u32 = 2_100;
+    fn a_reader_that_empties_the_pipe_between_refusal_and_count_is_woken() {
         let (read, write) = sys::pipe().expect("a pipe");
         let (silent, _held) = sys::pipe().expect("a pipe");
         let channel = Channel::new(write);
+        channel.refused(Signal::Term);
+        let bound = std::time::Duration::from_secs(30);
+        let ready = sys::poll2([read.as_fd(), silent.as_fd()], Some(bound)).expect("poll works");
+        assert_eq!(
+            ready,
+            [true, false],
+            "a reader that waits for the pipe alone hears of it"
+        );
+        let mut bytes = [0; RECORD_LEN];
+        assert_eq!(
+            sys::read(read.as_fd(), &mut bytes).expect("a record"),
+            RECORD_LEN
+        );
+        assert_eq!(
+            Record::from_bytes(&bytes).to_raw(),
+            None,
+            "which is no signal"
+        );
+        assert_eq!(
+            channel.take_lost().next(),
+            Some(RawSignal::lost(Signal::Term, 1))
+        );
+    }
+
+    #[test]
+    fn writer_and_reader_at_once_account_for_everything() {
+        const TOTAL: u32 = 200_000;
+        let (read, write) = sys::pipe().expect("a pipe");
+        let (silent, _held) = sys::pipe().expect("a pipe");
+        let channel = Channel::new(write);
+        let mut buffer = vec![0; 16 * RECORD_LEN];
+        let mut seen = 0;
         std::thread::scope(|scope| {
-            let (next, rounds) = std::sync::mpsc::channel();
-            let channel = &channel;
-            scope.spawn(move || {
-                for () in rounds {
-                    for _ in 0..BURST {
-                        channel.deliver(Signal::Hup, &info(libc::SIGHUP));
-                    }
-                }
-            });
-            let mut buffer = vec![0; 65_536];
-            for _ in 0..ROUNDS {
-                next.send(()).expect("the writer waits");
-                let mut seen = 0;
-                while seen < BURST {
-                    let bound = std::time::Duration::from_secs(30);
-                    let ready = sys::poll2([read.as_fd(), silent.as_fd()], Some(bound))
-                        .expect("poll works");
-                    assert!(ready[0], "asleep with {seen} of {BURST}");
-                    let n = sys::read(read.as_fd(), &mut buffer).expect("something is there");
-                    let (records, _) = buffer[..n].as_chunks::<RECORD_LEN>();
-                    let delivered = records
-                        .iter()
-                        .filter(|r| Record::from_bytes(r).to_raw().is_some());
-                    seen += u32::try_from(delivered.count()).expect("few");
-                    seen += channel
-                        .take_lost()
-                        .map(|raw| match raw.origin {
-                            Origin::Lost { count } => count,
-                            Origin::Delivered { .. } => 0,
-                        })
-                        .sum::<u32>();
-                }
-                assert_eq!(seen, BURST);
+            let handlers =
+                || (0..TOTAL).for_each(|_| channel.deliver(Signal::Hup, &info(libc::SIGHUP)));
+            scope.spawn(handlers);
+            while seen < TOTAL {
+                let bound = std::time::Duration::from_secs(30);
+                let ready =
+                    sys::poll2([read.as_fd(), silent.as_fd()], Some(bound)).expect("poll works");
+                assert!(ready[0], "asleep with {seen} of {TOTAL}");
+                let n = sys::read(read.as_fd(), &mut buffer).expect("something is there");
+                let (records, _) = buffer[..n].as_chunks::<RECORD_LEN>();
+                let delivered = records
+                    .iter()
+                    .filter_map(|one| Record::from_bytes(one).to_raw())
+                    .map(|_| 1);
+                let lost = channel.take_lost().map(|raw| match raw.origin {
+                    Origin::Lost { count } => count,
+                    Origin::Delivered { .. } => 0,
+                });
+                seen += delivered.sum::<u32>() + lost.sum::<u32>();
             }
         });
+        assert_eq!(seen, TOTAL);
     }
 
     #[test]

@@ -21,16 +21,15 @@ const BATCH: usize = 64;
 ///
 /// Several may live in one process; each has a pipe of its own and sees every signal. Dropping one removes its handlers'
 /// actions, but not the process' dispositions: the registry that all share keeps its handler, so a signal that nobody
-/// takes any more does nothing. Use [`restore_default`](super::restore_default) where it shall end the process again.
+/// takes any more does nothing.
 #[derive(Debug)]
 pub(crate) struct Intake {
     read: OwnedFd,
     channel: Arc<Channel>,
     caught: SignalSet,
     left_ignored: SignalSet,
-    early_blocked: SignalSet,
     ids: Vec<SigId>,
-    /// The handler's address right after registration, by [`index`].
+    /// Each handler's address right after registration, by [`index`].
     handlers: [Option<usize>; ALL.len()],
 }
 
@@ -39,7 +38,8 @@ impl Intake {
     ///
     /// From here on they no longer do what they did by default. Handlers that were installed before are chained: they
     /// run first. Signals blocked by [`early`](super::early) stay blocked until a thread calls
-    /// [`unblock_in_this_thread`](Self::unblock_in_this_thread) or [`restore_mask`](Self::restore_mask).
+    /// [`unblock_in_this_thread`](Self::unblock_in_this_thread) or
+    /// [`restore_mask`](Self::restore_mask).
     ///
     /// # Errors
     ///
@@ -57,7 +57,6 @@ impl Intake {
             channel: Arc::new(Channel::new(write)),
             caught: SignalSet::empty(),
             left_ignored: left_ignored.into_iter().collect(),
-            early_blocked: found.blocked,
             ids: Vec::with_capacity(ALL.len()),
             handlers: [None; ALL.len()],
         };
@@ -121,27 +120,24 @@ impl Intake {
     ///
     /// One such thread is enough for everything sent to the process, however many others have the signals blocked.
     pub(crate) fn unblock_in_this_thread(&self) {
-        sys::unblock(self.caught.numbers());
+        self.restore_mask();
     }
 
-    /// Undoes [`early`](super::early) in this thread, and unblocks the signals; for the thread that called it, last.
+    /// Undoes [`early`](super::early) in this thread and unblocks what is taken; for the thread that starts the
+    /// lifecycle, last.
     ///
-    /// Signals that are not ours stay as they are. Threads and children started afterwards inherit a clean mask.
+    /// Other signals stay as they are. Threads and children that are started afterwards inherit a clean mask.
     pub(crate) fn restore_mask(&self) {
-        sys::unblock(self.caught.numbers().chain(self.early_blocked.numbers()));
-        // INV-7: children start with a clean mask.
-        debug_assert!(
-            {
-                let mask = sys::current_mask();
-                self.caught.numbers().all(|signo| !mask.blocks(signo))
-            },
-            "what is started from this thread inherits none of our signals blocked"
+        sys::unblock(
+            self.caught
+                .numbers()
+                .chain(early::found().blocked.numbers()),
         );
-    }
-
-    /// The signals that are taken.
-    pub(crate) const fn caught(&self) -> SignalSet {
-        self.caught
+        let mask = sys::current_mask();
+        debug_assert!(
+            self.caught.numbers().all(|signo| !mask.blocks(signo)),
+            "INV-7: what is started from this thread inherits none of our signals blocked"
+        );
     }
 
     /// The signals that were asked for, but left ignored as inherited.
@@ -151,12 +147,11 @@ impl Intake {
 
     /// Those of our signals whose handler somebody has replaced since; normally none.
     ///
-    /// Asks the kernel once for each signal (below a microsecond); for a periodic check.
+    /// Asks the kernel once for each signal, which takes less than a microsecond.
     pub(crate) fn replaced(&self) -> SignalSet {
-        self.caught
-            .iter()
-            .filter(|signal| sys::handler_of(number(*signal)) != self.handlers[index(*signal)])
-            .collect()
+        let ours =
+            |signal: &Signal| sys::handler_of(number(*signal)) == self.handlers[index(*signal)];
+        self.caught.iter().filter(|signal| !ours(signal)).collect()
     }
 }
 

@@ -15,10 +15,16 @@ mod record;
 mod sender;
 mod set;
 
-pub(crate) use die::{die_by, restore_default};
+pub(crate) use die::die_by;
 pub use early::early;
 pub use error::SignalError;
 pub(crate) use intake::Intake;
-pub(crate) use record::{Origin, RawSignal, sort_by_priority};
+#[cfg(test)]
+#[allow(
+    unused_imports,
+    reason = "tests/signals.rs compiles this module in and counts by it"
+)]
+pub(crate) use record::Origin;
+pub(crate) use record::{RawSignal, sort_by_priority};
 pub(crate) use sender::resolve;
 pub use set::SignalSet;

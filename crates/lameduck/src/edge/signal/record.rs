@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::set::{from_number, number};
+use super::set::from_number;
 use crate::vocab::{Signal, SignalCode};
 
 /// A record's length in the pipe: far below `PIPE_BUF`, so that each write is whole or refused, never split.
@@ -118,11 +118,6 @@ impl RawSignal {
             signal,
             origin: Origin::Lost { count },
         }
-    }
-
-    /// The signal's number on this system.
-    pub(crate) const fn number(&self) -> i32 {
-        number(self.signal)
     }
 }
 
