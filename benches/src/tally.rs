@@ -117,6 +117,8 @@ pub struct Tally {
     pub refused_503: u64,
     /// Connections seen closed before a write: harmless.
     pub seen_closed: u64,
+    /// New connections that the kernel accepted and that ended before their first byte, inside the promise.
+    pub dropped_fresh: u64,
     /// Connections opened.
     pub connected: u64,
     /// Connects refused.
@@ -156,11 +158,42 @@ impl Tally {
         self.losses_dropped
     }
 
+    /// Counts a connect that succeeded.
+    pub fn connect(&mut self, began_at: Instant) {
+        self.connected += 1;
+        if self
+            .first_refused_at
+            .is_some_and(|refused_at| refused_at < began_at)
+        {
+            self.accepted_after_refused += 1;
+        }
+    }
+
+    /// Counts a refused connect.
+    pub fn refuse(&mut self, now: Instant, signalled_at: Option<Instant>) {
+        self.refused += 1;
+        self.first_refused_at.get_or_insert(now);
+        if signalled_at.is_none() {
+            self.refused_before_signal += 1;
+        }
+    }
+
+    /// Counts a connection that was seen closed before a write.
+    pub fn see_closed(&mut self, age: Age, idle: Duration, promise: Promise) {
+        self.seen_closed += 1;
+        let promised = match promise {
+            Promise::Always => true,
+            Promise::Within { hold, .. } => idle <= hold,
+        };
+        if age == Age::Fresh && promised {
+            self.dropped_fresh += 1;
+        }
+    }
+
     /// Counts a request that ended.
     pub fn end(&mut self, ended: Ended, signalled_at: Option<Instant>) {
         if ended.outcome == Outcome::ClosedBeforeWrite {
-            self.seen_closed += 1;
-            return;
+            return self.see_closed(ended.age, ended.idle, ended.promise);
         }
         self.sent += 1;
         let kind = self.kinds.entry(ended.label).or_default();
@@ -280,6 +313,34 @@ mod tests {
         let mut tally = Tally::default();
         tally.end(ended(Outcome::ClosedBeforeWrite, Age::Reused, 0), None);
         assert_eq!((tally.sent, tally.seen_closed, tally.lost()), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_new_connection_that_ends_before_its_first_byte_is_dropped_inside_the_promise() {
+        let mut tally = Tally::default();
+        let promise = Promise::Within {
+            idle: Duration::ZERO,
+            hold: Duration::from_millis(200),
+        };
+        tally.see_closed(Age::Fresh, Duration::from_millis(200), promise);
+        tally.see_closed(Age::Fresh, Duration::from_millis(201), promise);
+        tally.see_closed(Age::Reused, Duration::ZERO, promise);
+        assert_eq!((tally.dropped_fresh, tally.seen_closed), (1, 3));
+    }
+
+    #[test]
+    fn a_connect_that_began_after_a_refused_one_must_not_succeed() {
+        let mut tally = Tally::default();
+        let before = Instant::now();
+        let refused_at = before + Duration::from_millis(1);
+        tally.refuse(refused_at, Some(before));
+        tally.connect(before);
+        assert_eq!(tally.accepted_after_refused, 0);
+        tally.connect(refused_at + Duration::from_millis(1));
+        assert_eq!(
+            (tally.accepted_after_refused, tally.refused_before_signal),
+            (1, 0)
+        );
     }
 
     #[test]

@@ -208,6 +208,10 @@ fn judge(plan: &Plan, round: Round, server: &Server) -> Verdict {
         tally.accepted_after_refused,
         "connections accepted although begun after a refused connect",
     );
+    complain(
+        tally.dropped_fresh,
+        "new connections accepted, then closed before their first byte",
+    );
     complain(tally.connects_hung, "connects neither accepted nor refused");
     complain(
         tally.local_failures,

@@ -109,6 +109,7 @@ struct Record {
     told_close: u64,
     seen_closed: u64,
     refused: u64,
+    dropped_fresh: u64,
     accepted_after_refused: u64,
     connects_hung: u64,
     local_failures: u64,
@@ -132,6 +133,7 @@ impl Record {
             told_close: tally.told_close,
             seen_closed: tally.seen_closed,
             refused: tally.refused,
+            dropped_fresh: tally.dropped_fresh,
             accepted_after_refused: tally.accepted_after_refused,
             connects_hung: tally.connects_hung,
             local_failures: tally.local_failures,
@@ -349,6 +351,7 @@ fn print_table(mode: Mode, servers: &[Kind], records: &[(Mode, Kind, Record)]) {
         "answered after the signal",
         "told `Connection: close`",
         "seen closed while idle (harmless)",
+        "new connection dropped before its first byte",
         "refused connects",
         "signal → exit, ms",
         "requests sent",
@@ -375,7 +378,8 @@ fn print_table(mode: Mode, servers: &[Kind], records: &[(Mode, Kind, Record)]) {
                 counts(|record| record.lost_fresh),
                 counts(|record| record.served_after_signal),
                 counts(|record| record.told_close),
-                counts(|record| record.seen_closed),
+                counts(|record| record.seen_closed - record.dropped_fresh),
+                counts(|record| record.dropped_fresh),
                 counts(|record| record.refused),
                 cell(Spread::of_millis(
                     of.iter().filter_map(|record| record.exit_after_ms)

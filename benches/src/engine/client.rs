@@ -1,31 +1,31 @@
 //! One client: a connection, a request on it, and the look before every write.
 //!
-//! Owns: the client's phases and its socket. A request counts from its first byte; a close that the look or an event
-//! shows before that byte is no loss. Not here: which request comes next (`script`), timers and the loop (parent).
+//! Owns: the client's phases. A request counts from its first byte; a close that the look or an event
+//! shows before that byte is no loss. Not here: the socket
+//! (`connection`), which request comes next (`script`), timers and the loop (parent).
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Interest, Token};
-use socket2::{Domain, Socket, Type};
+use mio::Token;
 
 use super::World;
+use super::connection::{Connection, Look, Progress};
 use crate::http1::Response;
 use crate::outcome::{Answer, End, Evidence, Outcome, Sent};
 use crate::rng::Rng;
 use crate::script::{AfterClose, AfterRefusal, Exchange, Reading, Reuse, Script};
 use crate::tally::{Age, Ended};
 
-/// Pause after a failure of our own (no local port, no descriptor).
-const LOCAL_PAUSE: Duration = Duration::from_millis(20);
+/// Pause after a connect that failed otherwise than by a refusal.
+const FAILED_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     /// Resting before the next request, with or without a connection.
     Thinking,
     /// The connect is under way.
-    Connecting { since: Instant },
+    Connecting,
     /// Connected, the first byte waits for its time.
     Holding,
     /// Sending: this piece, from this offset.
@@ -38,22 +38,6 @@ enum Phase {
     Reading { pausing: bool },
     /// Done for this round.
     Retired,
-}
-
-struct Connection {
-    socket: TcpStream,
-    port: u16,
-    age: Age,
-    /// Label of the request before.
-    before: &'static str,
-    /// The connection was surely busy until here: connect, or the last poll before the answer's end was read.
-    busy_until: Instant,
-}
-
-/// What the look at a connection shows.
-enum Look {
-    Clear,
-    Closed,
 }
 
 pub(super) struct Client {
@@ -117,7 +101,7 @@ impl Client {
                 self.read(world);
             }
             // A connect waits as long as the round does: a SYN may have to be sent again, after 1 s and 2 s more.
-            Phase::Connecting { .. } | Phase::Retired => {}
+            Phase::Connecting | Phase::Retired => {}
         }
     }
 
@@ -125,20 +109,20 @@ impl Client {
     pub(super) fn wake(&mut self, world: &mut World) {
         match self.phase {
             Phase::Thinking => {
-                if matches!(self.look(), Some(Look::Closed)) {
+                if self.is_closed() {
                     self.see_closed(world);
                     self.leave_if_told(world);
                 }
             }
             Phase::Holding => {
-                if matches!(self.look(), Some(Look::Closed)) {
+                if self.is_closed() {
                     self.see_closed(world);
                     if !self.leave_if_told(world) {
                         self.rest(world);
                     }
                 }
             }
-            Phase::Connecting { since } => self.check_connect(since, world),
+            Phase::Connecting => self.check_connect(world),
             Phase::Writing { pausing, .. } => {
                 // An early answer or an end shows here; otherwise there may be room for more.
                 if self.read_some(world, usize::MAX) && !pausing {
@@ -153,7 +137,7 @@ impl Client {
     /// The round is over: whatever still waits, hangs.
     pub(super) fn give_up(&mut self, world: &mut World) {
         match self.phase {
-            Phase::Connecting { .. } => world.tally.connects_hung += 1,
+            Phase::Connecting => world.tally.connects_hung += 1,
             Phase::Writing { .. } | Phase::Reading { .. } => self.count(End::GaveUp, world),
             Phase::Thinking | Phase::Holding | Phase::Retired => {}
         }
@@ -169,66 +153,27 @@ impl Client {
     }
 
     fn connect(&mut self, world: &mut World) {
-        let since = Instant::now();
-        match self.open(world) {
-            Ok(socket) => {
-                let port = socket.local_addr().map_or(0, |address| address.port());
-                self.connection = Some(Connection {
-                    socket,
-                    port,
-                    age: Age::Fresh,
-                    before: "nothing",
-                    busy_until: since,
-                });
-                self.phase = Phase::Connecting { since };
+        let buffer = self.script.receive_buffer();
+        match Connection::open(&world.registry, Token(self.id), world.address, buffer) {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                self.phase = Phase::Connecting;
             }
             Err(error) => self.connect_failed(error.kind(), world),
         }
     }
 
-    fn open(&self, world: &World) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        if let Some(bytes) = self.script.receive_buffer() {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        match socket.connect(&world.address.into()) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
-            _ => {}
-        }
-        let mut stream = TcpStream::from_std(socket.into());
-        world.registry.register(
-            &mut stream,
-            Token(self.id),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        Ok(stream)
-    }
-
-    fn check_connect(&mut self, since: Instant, world: &mut World) {
+    fn check_connect(&mut self, world: &mut World) {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        match connection.socket.take_error() {
-            Ok(Some(error)) | Err(error) => return self.connect_failed(error.kind(), world),
-            Ok(None) => {}
+        match connection.progress() {
+            Progress::Pending => return,
+            Progress::Failed(kind) => return self.connect_failed(kind, world),
+            Progress::Connected => {}
         }
-        match connection.socket.peer_addr() {
-            Ok(_) => {}
-            // An event of the descriptor's former owner: the connect is still under way.
-            Err(error) if error.kind() == ErrorKind::NotConnected => return,
-            Err(error) => return self.connect_failed(error.kind(), world),
-        }
-        connection.busy_until = world.polled_before.max(since);
-        world.tally.connected += 1;
-        if world
-            .tally
-            .first_refused_at
-            .is_some_and(|refused| refused < since)
-        {
-            world.tally.accepted_after_refused += 1;
-        }
+        connection.busy_until = world.polled_before.max(connection.since);
+        world.tally.connect(connection.since);
         if self.exchange.hold.is_zero() {
             self.look_and_write(world);
         } else {
@@ -241,12 +186,15 @@ impl Client {
         self.connection = None;
         let now = Instant::now();
         let pause = match kind {
-            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => {
-                world.tally.refused += 1;
-                world.tally.first_refused_at.get_or_insert(now);
-                if world.signalled_at.is_none() {
-                    world.tally.refused_before_signal += 1;
-                }
+            // Accepted by the kernel and reset before the client could even write.
+            ErrorKind::ConnectionReset => {
+                world
+                    .tally
+                    .see_closed(Age::Fresh, Duration::ZERO, self.script.promise);
+                FAILED_PAUSE
+            }
+            ErrorKind::ConnectionRefused => {
+                world.tally.refuse(now, world.signalled_at);
                 match self.script.after_refusal {
                     AfterRefusal::Retry(pause) if world.exited_at.is_none() => pause,
                     _ => return self.retire(),
@@ -254,7 +202,7 @@ impl Client {
             }
             _ => {
                 world.tally.local_failures += 1;
-                LOCAL_PAUSE
+                FAILED_PAUSE
             }
         };
         self.phase = Phase::Thinking;
@@ -272,35 +220,35 @@ impl Client {
         let Some(connection) = &self.connection else {
             return;
         };
-        let busy_until = connection.busy_until;
-        match self.look() {
-            Some(Look::Clear) => {
-                self.written_at = Instant::now();
-                self.idle = self.written_at.saturating_duration_since(busy_until);
-                self.write(world);
-            }
-            _ => {
-                self.see_closed(world);
-                if !self.leave_if_told(world) {
-                    self.connect(world);
-                }
+        if connection.look() == Look::Clear {
+            self.written_at = Instant::now();
+            self.idle = self
+                .written_at
+                .saturating_duration_since(connection.busy_until);
+            self.write(world);
+        } else {
+            self.see_closed(world);
+            if !self.leave_if_told(world) {
+                self.connect(world);
             }
         }
     }
 
-    fn look(&self) -> Option<Look> {
-        let connection = self.connection.as_ref()?;
-        Some(match connection.socket.peek(&mut [0]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Look::Clear,
-            // A byte that nobody asked for is a server's farewell: the connection is not to be used either.
-            Ok(_) | Err(_) => Look::Closed,
-        })
+    fn is_closed(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(|connection| connection.look() == Look::Closed)
     }
 
     /// Drops a connection that was seen closed before anything was written on it.
     fn see_closed(&mut self, world: &mut World) {
-        world.tally.seen_closed += 1;
-        self.connection = None;
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let idle = Instant::now().saturating_duration_since(connection.busy_until);
+        world
+            .tally
+            .see_closed(connection.age, idle, self.script.promise);
     }
 
     fn write(&mut self, world: &mut World) {

@@ -5,6 +5,7 @@
 //! connection (`client`), what it wants (`script`), what is counted (`tally`).
 
 mod client;
+mod connection;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
