@@ -1,0 +1,78 @@
+//! Owns what the contract says about each id that this version can check: what is owed, why, what failing costs.
+//! Not: how it is checked (see `scenario`).
+
+mod entries;
+
+use serde::Serialize;
+
+/// Whether a check decides verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Requests are at stake: decides verdicts.
+    Loss,
+    /// Good manners: `differs` where they are missing, and a failure only with `--fail-on any`.
+    Manners,
+}
+
+/// One id of the contract, for `--list` and for explaining findings.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CheckInfo {
+    /// The id; it never changes its meaning.
+    pub id: &'static str,
+    /// Whether it decides verdicts.
+    pub class: Class,
+    /// What a client is owed.
+    pub owed: &'static str,
+    /// The same in a few words, for tables.
+    pub short: &'static str,
+    /// Where the demand comes from.
+    pub source: &'static str,
+    /// What failing costs users.
+    pub consequence: &'static str,
+    /// How it is generally mended.
+    pub remedy: &'static str,
+    /// The scenario that judges it; checks of one scenario share their launches.
+    pub scenario: &'static str,
+    /// Launches and time, in words.
+    pub cost: &'static str,
+}
+
+/// Every id that this version checks, in the order of the contract.
+#[must_use]
+pub fn list() -> Vec<CheckInfo> {
+    entries::ENTRIES.to_vec()
+}
+
+/// The entry of `id`.
+pub(crate) fn entry(id: &str) -> Option<&'static CheckInfo> {
+    entries::ENTRIES.iter().find(|entry| entry.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_is_whole_and_named_once() {
+        let all = list();
+        for (index, entry) in all.iter().enumerate() {
+            assert!(
+                all[..index].iter().all(|earlier| earlier.id != entry.id),
+                "{} twice",
+                entry.id
+            );
+            for text in [
+                entry.owed,
+                entry.source,
+                entry.consequence,
+                entry.remedy,
+                entry.cost,
+            ] {
+                assert!(text.len() > 10, "{}: {text:?}", entry.id);
+            }
+            assert!(entry.short.chars().count() <= 46, "{}", entry.id);
+        }
+        assert_eq!(all.len(), 17);
+    }
+}

@@ -1,0 +1,39 @@
+//! Does a service lose requests when it is told to stop? A black-box tester for graceful shutdown.
+//!
+//! It starts a service as a child process, talks to it over raw sockets so that every byte, FIN and RST is seen with
+//! its time, sends it the stop signal, and names what became of each request. What is owed is the shutdown contract;
+//! [`list`] shows the part of it that this version checks.
+//!
+//! ```no_run
+//! use lameduck_verify::{FailOn, Options, Style, TargetSpec, verify};
+//!
+//! let argv = ["python3", "-m", "http.server", "{port}"].map(str::to_owned).to_vec();
+//! let report = verify(&Options::new(TargetSpec::command(argv)), &mut |_progress| {})?;
+//! println!("{}", report.render_text(Style::plain()));
+//! assert_eq!(report.exit_code(FailOn::Loss), 1);
+//! # Ok::<(), lameduck_verify::VerifyError>(())
+//! ```
+//!
+//! It blocks, uses threads and `poll(2)`, and needs no async runtime. It depends on no other lameduck crate: our own
+//! server is judged from outside like any other.
+
+mod catalogue;
+mod observe;
+mod options;
+mod render;
+mod scenario;
+mod target;
+mod verdict;
+
+pub use catalogue::{CheckInfo, Class, list};
+pub use observe::outcome::{Outcome, Tally};
+pub use options::{
+    DrainSignal, Front, Options, Progress, RepeatPolicy, StopSignal, TargetSpec, UnknownSignal,
+};
+pub use render::{Colour, Style};
+pub use scenario::verify;
+pub use target::{LaunchError, VerifyError};
+pub use verdict::{
+    ExitReport, FailOn, Figure, Finding, LaneEvent, PhaseSpan, Phases, Report, SignalReport,
+    TargetReport, Verdict, one_in, upper_bound_95,
+};

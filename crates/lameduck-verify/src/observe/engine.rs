@@ -1,0 +1,153 @@
+//! Owns the one loop in which all client connections of a scenario are watched: `poll(2)`, timers, no threads.
+//! Not: what clients do (see `flow`), or the target process.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::flow::{Flow, Waits, World};
+use super::outcome::Tally;
+
+/// The longest sleep: stop conditions that are not sockets (an exit) are looked at this often.
+const MAX_SLEEP: Duration = Duration::from_millis(5);
+
+/// All clients of one scenario.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) flows: Vec<Flow>,
+    world: World,
+}
+
+impl Engine {
+    pub(crate) fn new(addr: SocketAddr, round_trip: Duration) -> Self {
+        Self {
+            flows: Vec::new(),
+            world: World {
+                addr,
+                stopped_at: None,
+                is_eve: false,
+                round_trip,
+            },
+        }
+    }
+
+    pub(crate) fn add(&mut self, flow: Flow) {
+        self.flows.push(flow);
+    }
+
+    /// The instant of the stop signal ("T"), once it was sent.
+    pub(crate) fn stopped_at(&self) -> Option<Instant> {
+        self.world.stopped_at
+    }
+
+    /// Notes that the signal is about to be sent: which clients are ready is written down, `Eve` pauses end.
+    pub(crate) fn note_eve(&mut self) {
+        for flow in &mut self.flows {
+            flow.was_poised = flow.is_poised();
+        }
+        self.world.is_eve = true;
+    }
+
+    /// Notes T: steps that wait for the signal begin to count.
+    pub(crate) fn note_stop(&mut self, t: Instant) {
+        self.world.stopped_at.get_or_insert(t);
+    }
+
+    pub(crate) fn group(&self, group: &'static str) -> impl Iterator<Item = &Flow> {
+        self.flows.iter().filter(move |flow| flow.group == group)
+    }
+
+    /// Lets all flows work until `done` says so, or the deadline has come.
+    pub(crate) fn run(&mut self, deadline: Instant, mut done: impl FnMut(&Self) -> bool) {
+        let mut polled: Vec<libc::pollfd> = Vec::new();
+        let mut owners: Vec<usize> = Vec::new();
+        loop {
+            let mut wake = Instant::now() + MAX_SLEEP;
+            polled.clear();
+            owners.clear();
+            let world = self.world;
+            for (index, flow) in self.flows.iter_mut().enumerate() {
+                if flow.is_finished() {
+                    continue;
+                }
+                let waits = flow.advance(&world);
+                let mut events = libc::POLLIN;
+                match waits {
+                    Waits::Until(due) => wake = wake.min(due),
+                    Waits::Writable => events |= libc::POLLOUT,
+                    Waits::Nothing | Waits::Bytes => {}
+                }
+                if let Some(fd) = flow.fd() {
+                    polled.push(libc::pollfd {
+                        fd,
+                        events,
+                        revents: 0,
+                    });
+                    owners.push(index);
+                }
+            }
+            let now = Instant::now();
+            if now >= deadline || done(self) {
+                return;
+            }
+            wait(
+                &mut polled,
+                wake.min(deadline).saturating_duration_since(now),
+            );
+            for (entry, owner) in polled.iter().zip(&owners) {
+                if entry.revents & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0 {
+                    self.flows[*owner].read(&world);
+                }
+            }
+        }
+    }
+
+    /// Ends all flows: what is still unanswered is `hung`.
+    pub(crate) fn give_up(&mut self) {
+        let now = Instant::now();
+        for flow in &mut self.flows {
+            if !flow.is_finished() {
+                flow.give_up(now);
+            }
+        }
+    }
+
+    /// Requests of a group that the signal could have harmed, counted.
+    pub(crate) fn at_stake(&self, group: &'static str) -> Tally {
+        let mut tally = Tally::default();
+        let t = self.world.stopped_at;
+        for flow in self.group(group) {
+            for exchange in &flow.exchanges {
+                if t.is_some_and(|t| exchange.is_at_stake(t)) {
+                    tally.add(exchange);
+                }
+            }
+        }
+        tally
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn wait(polled: &mut [libc::pollfd], sleep: Duration) {
+    let spec = libc::timespec {
+        tv_sec: libc::time_t::try_from(sleep.as_secs()).unwrap_or(0),
+        tv_nsec: libc::c_long::from(sleep.subsec_nanos() as i32),
+    };
+    // SAFETY: `polled` is a live array of exactly that many entries, `spec` lives through the call, no mask is given.
+    // An error (EINTR) is an early wake-up: the caller looks at everything again.
+    unsafe {
+        libc::ppoll(
+            polled.as_mut_ptr(),
+            polled.len() as libc::nfds_t,
+            &raw const spec,
+            std::ptr::null(),
+        )
+    };
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn wait(polled: &mut [libc::pollfd], sleep: Duration) {
+    let millis =
+        libc::c_int::try_from(sleep.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `polled` is a live array of exactly that many entries.
+    unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, millis) };
+}

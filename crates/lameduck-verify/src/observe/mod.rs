@@ -1,0 +1,9 @@
+//! Sees every byte, FIN and RST of our own client connections with its time, and names what became of each request.
+//! Not: starting the target, or judging checks.
+
+pub(crate) mod engine;
+pub(crate) mod flow;
+pub(crate) mod outcome;
+pub(crate) mod response;
+pub(crate) mod rng;
+pub(crate) mod wire;

@@ -1,0 +1,265 @@
+//! Owns what a caller asks of [`verify`](crate::verify): the target, the plan to hold it to, and which checks to run.
+//! Not: parsing flags, or anything that happens at run time.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What to test and how; see the fields.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The service to start and to stop.
+    pub target: TargetSpec,
+    /// Signal to SIGKILL, as the platform counts it. The target is killed when it is over.
+    pub grace: Duration,
+    /// The signal that asks the target to stop.
+    pub signal: StopSignal,
+    /// Ids to run; empty means all.
+    pub only: Vec<String>,
+    /// Ids to leave out.
+    pub skip: Vec<String>,
+    /// Replays the random decisions of an earlier run; `None` draws a fresh seed.
+    pub seed: Option<u64>,
+    /// Fresh processes for `L-H1`; each gets one signal at a random instant.
+    pub rounds: u32,
+    /// What stands before the service in production.
+    pub front: Front,
+}
+
+impl Options {
+    /// The defaults of the command line for `target`: SIGTERM, 10 s, 20 rounds, all checks.
+    #[must_use]
+    pub fn new(target: TargetSpec) -> Self {
+        Self {
+            target,
+            grace: Duration::from_secs(10),
+            signal: StopSignal::Term,
+            only: Vec::new(),
+            skip: Vec::new(),
+            seed: None,
+            rounds: 20,
+            front: Front::None,
+        }
+    }
+}
+
+/// What stands before the service; more will follow as the contract names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Front {
+    /// Clients connect directly: no propagation time, nothing is retried.
+    #[default]
+    None,
+}
+
+/// The signal that asks a target to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum StopSignal {
+    /// SIGTERM, what nearly every platform sends.
+    #[default]
+    Term,
+    /// SIGINT (Fly, Nomad).
+    Int,
+    /// SIGQUIT (nginx, uWSGI: the graceful one).
+    Quit,
+    /// SIGHUP.
+    Hup,
+    /// SIGUSR1 (HAProxy: the graceful one).
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+    /// SIGWINCH (Apache httpd: the graceful one).
+    Winch,
+}
+
+impl StopSignal {
+    /// All signals that can be chosen.
+    pub const ALL: [Self; 7] = [
+        Self::Term,
+        Self::Int,
+        Self::Quit,
+        Self::Hup,
+        Self::Usr1,
+        Self::Usr2,
+        Self::Winch,
+    ];
+
+    /// The number on this platform.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        match self {
+            Self::Term => libc::SIGTERM,
+            Self::Int => libc::SIGINT,
+            Self::Quit => libc::SIGQUIT,
+            Self::Hup => libc::SIGHUP,
+            Self::Usr1 => libc::SIGUSR1,
+            Self::Usr2 => libc::SIGUSR2,
+            Self::Winch => libc::SIGWINCH,
+        }
+    }
+
+    /// The name, with `SIG`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Term => "SIGTERM",
+            Self::Int => "SIGINT",
+            Self::Quit => "SIGQUIT",
+            Self::Hup => "SIGHUP",
+            Self::Usr1 => "SIGUSR1",
+            Self::Usr2 => "SIGUSR2",
+            Self::Winch => "SIGWINCH",
+        }
+    }
+}
+
+impl fmt::Display for StopSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for StopSignal {
+    type Err = UnknownSignal;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSignal> {
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        Self::ALL
+            .into_iter()
+            .find(|signal| signal.name()[3..] == *name || signal.number().to_string() == *name)
+            .ok_or_else(|| UnknownSignal(text.to_owned()))
+    }
+}
+
+/// The text names no signal that a service could be stopped with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownSignal(String);
+
+impl fmt::Display for UnknownSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is no stop signal; use one of TERM, INT, QUIT, HUP, USR1, USR2, WINCH",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for UnknownSignal {}
+
+/// How to start the target, where to reach it, and what it declares about itself.
+///
+/// In `argv`, `env` and the paths, `{port}` becomes a free port (also in `PORT`), `{probes_port}` a second one.
+#[derive(Debug, Clone, Default)]
+pub struct TargetSpec {
+    /// How reports name it: "embedded demo", or the command.
+    pub label: String,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Where it answers, e.g. `http://127.0.0.1:8080/health`; default `http://127.0.0.1:{port}/`.
+    pub url: Option<String>,
+    /// A path that answers 2xx when it is ready; default: ready when it accepts a connection.
+    pub ready_path: Option<String>,
+    /// A path that answers after `{ms}` milliseconds, e.g. `/slow?ms={ms}`.
+    pub slow_path: Option<String>,
+    /// A path that answers with `{bytes}` bytes, e.g. `/large?bytes={bytes}`.
+    pub large_path: Option<String>,
+    /// A path that takes POSTs; default: the path of `url`.
+    pub post_path: Option<String>,
+    /// Added to the environment of the target.
+    pub env: Vec<(String, String)>,
+    /// How it tells balancers that it is leaving.
+    pub drain_signal: Option<DrainSignal>,
+    /// What it does with a repeated signal.
+    pub repeats: Option<RepeatPolicy>,
+    /// The quiet time of its lame-duck window: idle connections live at least so long after the last request.
+    pub quiet: Option<Duration>,
+    /// Its exit code when it had to cut something off.
+    pub forced_exit: Option<i32>,
+    /// How many copies may run at once on this machine; 0 and 1 both mean one.
+    pub copies: usize,
+}
+
+impl TargetSpec {
+    /// Any service, started by `argv`, that declares nothing.
+    #[must_use]
+    pub fn command(argv: Vec<String>) -> Self {
+        Self {
+            label: argv.join(" "),
+            argv,
+            ..Self::default()
+        }
+    }
+
+    /// Our demo, started by `program` (the `lameduck` command) with `--window local --grace 4s`.
+    #[must_use]
+    pub fn embedded_demo(program: String) -> Self {
+        let arguments = "demo --listen 127.0.0.1:{port} --probes 127.0.0.1:{probes_port} --window local --grace 4s --repeat escalate";
+        Self {
+            label: "embedded demo".to_owned(),
+            argv: std::iter::once(program)
+                .chain(arguments.split(' ').map(str::to_owned))
+                .collect(),
+            ready_path: Some("/".to_owned()),
+            slow_path: Some("/slow?ms={ms}".to_owned()),
+            large_path: Some("/large?bytes={bytes}".to_owned()),
+            post_path: Some("/echo".to_owned()),
+            drain_signal: Some(DrainSignal {
+                url: "http://127.0.0.1:{probes_port}/lbz".to_owned(),
+                liveness_url: Some("http://127.0.0.1:{probes_port}/livez".to_owned()),
+            }),
+            repeats: Some(RepeatPolicy::Escalate),
+            quiet: Some(Duration::from_millis(100)),
+            forced_exit: Some(124),
+            copies: 2,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn copies(&self) -> usize {
+        self.copies.clamp(1, 4)
+    }
+}
+
+/// How a target tells balancers that it is leaving: a page that answers 2xx while traffic is welcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainSignal {
+    /// 2xx until the signal, anything else from then on.
+    pub url: String,
+    /// 2xx until the exit.
+    pub liveness_url: Option<String>,
+}
+
+/// What a target does with a repeated stop signal after its merge interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepeatPolicy {
+    /// Writes it down and changes nothing.
+    Record,
+    /// The third one cuts: the process dies at once by that signal.
+    Escalate,
+}
+
+/// How far a run has come; for a progress display.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// A scenario begins; `done` of `total` launches are over.
+    Scenario {
+        /// What it does, in plain words.
+        name: &'static str,
+        /// Launches that are over.
+        done: u32,
+        /// Launches planned.
+        total: u32,
+    },
+    /// One launch is over.
+    Launch {
+        /// Launches that are over.
+        done: u32,
+        /// Launches planned.
+        total: u32,
+        /// Requests lost so far.
+        lost: u64,
+    },
+}

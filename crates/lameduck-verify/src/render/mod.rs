@@ -1,0 +1,64 @@
+//! Shows a report: as JSON for programs, as text for people.
+//! Not: deciding anything.
+
+mod lanes;
+mod text;
+
+use crate::verdict::{FailOn, Report};
+
+/// Whether text carries colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Colour {
+    /// No escape sequences: `NO_COLOR`, or not a terminal.
+    #[default]
+    Plain,
+    /// ANSI colours.
+    Ansi,
+}
+
+/// How text is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// With colour or without.
+    pub color: Colour,
+    /// Columns; fewer than 60 are taken as 60, more than 160 as 160.
+    pub width: usize,
+    /// What the exit code on the last line is reckoned with.
+    pub fail_on: FailOn,
+}
+
+impl Style {
+    /// 100 columns without colour.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self {
+            color: Colour::Plain,
+            width: 100,
+            fail_on: FailOn::Loss,
+        }
+    }
+}
+
+impl Report {
+    /// The report as JSON (`lameduck.verify/1`), on several lines, without a newline at the end.
+    ///
+    /// # Panics
+    /// Never: every part of a report can be written as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self)
+            .expect("a report has only string keys and finite numbers")
+    }
+
+    /// The report for people: what was lost, what users would have seen, lanes, checks, what to do next.
+    #[must_use]
+    pub fn render_text(&self, style: Style) -> String {
+        text::render(
+            self,
+            Style {
+                width: style.width.clamp(60, 160),
+                ..style
+            },
+        )
+    }
+}

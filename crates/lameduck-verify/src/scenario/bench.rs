@@ -1,0 +1,222 @@
+//! Owns what all scenarios share: options, facts, seed, launching with progress, and making findings.
+//! Not: any one scenario.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::facts::Facts;
+use crate::catalogue;
+use crate::observe::engine::Engine;
+use crate::observe::outcome::Tally;
+use crate::observe::rng::Rng;
+use crate::options::{Options, StopSignal};
+use crate::target::{Exit, Running, VerifyError, launch};
+use crate::verdict::{Figure, Finding, Verdict};
+
+/// The shared part of a run.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) facts: Facts,
+    pub(crate) seed: u64,
+    pub(crate) launches: AtomicU32,
+    pub(crate) lost: AtomicU64,
+}
+
+impl Bench<'_> {
+    pub(crate) fn wants(&self, id: &str) -> bool {
+        wants(self.options, id)
+    }
+
+    pub(crate) fn rng(&self, stream: u64) -> Rng {
+        Rng::new(self.seed).fork(stream)
+    }
+
+    pub(crate) fn launch(&self) -> Result<Running, VerifyError> {
+        // Relaxed: a counter for display.
+        self.launches.fetch_add(1, Ordering::Relaxed);
+        launch(&self.options.target)
+    }
+
+    pub(crate) fn spawn_unready(&self) -> Result<Running, VerifyError> {
+        self.launches.fetch_add(1, Ordering::Relaxed);
+        Running::spawn(&self.options.target)
+    }
+
+    pub(crate) fn engine(&self, running: &Running) -> Engine {
+        Engine::new(running.place.url.addr, self.facts.round_trip)
+    }
+
+    pub(crate) fn posts(&self) -> bool {
+        self.facts.post_path.is_some()
+    }
+
+    /// A finding about `id`; advice and the next command are added where there is something to do.
+    pub(crate) fn finding(&self, id: &'static str, verdict: Verdict, detail: String) -> Finding {
+        finding(self.options, self.seed, id, verdict, detail)
+    }
+
+    pub(crate) fn lacking(&self, id: &'static str, reason: &str) -> Finding {
+        self.finding(id, Verdict::NotApplicable, reason.to_owned())
+    }
+}
+
+pub(crate) fn wants(options: &Options, id: &str) -> bool {
+    let named = |list: &[String]| list.iter().any(|entry| entry.eq_ignore_ascii_case(id));
+    (options.only.is_empty() || named(&options.only)) && !named(&options.skip)
+}
+
+pub(crate) fn finding(
+    options: &Options,
+    seed: u64,
+    id: &'static str,
+    verdict: Verdict,
+    detail: String,
+) -> Finding {
+    let entry = catalogue::entry(id).expect("scenarios judge only ids of the catalogue");
+    let acts = matches!(verdict, Verdict::Fail | Verdict::Differs);
+    let again = acts || verdict == Verdict::Inconclusive;
+    Finding {
+        id: entry.id,
+        class: entry.class,
+        verdict,
+        requests: Tally::default(),
+        figures: BTreeMap::new(),
+        detail,
+        owed: entry.owed,
+        consequence: acts.then_some(entry.consequence),
+        remedy: acts.then_some(entry.remedy),
+        next: again.then(|| reproduction(options, seed, id)),
+    }
+}
+
+impl Finding {
+    pub(crate) fn with_requests(mut self, tally: Tally) -> Self {
+        self.requests = tally;
+        self
+    }
+
+    pub(crate) fn with_figure(mut self, name: &'static str, figure: impl Into<Figure>) -> Self {
+        self.figures.insert(name, figure.into());
+        self
+    }
+}
+
+/// The command that runs `id` again with the same seed.
+fn reproduction(options: &Options, seed: u64, id: &str) -> String {
+    let mut text = format!("lameduck verify --only {id} --seed {seed:x}");
+    let target = &options.target;
+    if target.label == "embedded demo" {
+        return text;
+    }
+    if options.signal != StopSignal::Term {
+        text.push_str(&format!(" --signal {}", &options.signal.name()[3..]));
+    }
+    text.push_str(&format!(" --grace {}s", options.grace.as_secs_f64()));
+    for (flag, value) in [
+        ("--url", &target.url),
+        ("--ready-path", &target.ready_path),
+        ("--slow-path", &target.slow_path),
+    ] {
+        if let Some(value) = value {
+            text.push_str(&format!(" {flag} {}", quote(value)));
+        }
+    }
+    text.push_str(" --");
+    for argument in &target.argv {
+        text.push(' ');
+        text.push_str(&quote(argument));
+    }
+    text
+}
+
+/// Quotes for a POSIX shell where it must.
+fn quote(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,{}".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
+}
+
+/// How the process of a scenario ended, as seen from outside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Departure {
+    pub(crate) t: Instant,
+    pub(crate) exit: Option<Exit>,
+}
+
+impl Departure {
+    pub(crate) fn took(&self) -> Option<Duration> {
+        self.exit
+            .map(|exit| exit.at.saturating_duration_since(self.t))
+    }
+}
+
+/// Lets clients work until the target is gone and all are done, or grace is over; then kills what is left.
+///
+/// What is unanswered when grace is over is `hung`: it is marked before the kill.
+pub(crate) fn await_departure(
+    engine: &mut Engine,
+    running: &Running,
+    t: Instant,
+    grace: Duration,
+) -> Departure {
+    let idle_or_gone = |engine: &Engine| {
+        running.exit().is_some()
+            && engine
+                .flows
+                .iter()
+                .all(super::super::observe::flow::Flow::is_finished)
+    };
+    let deadline = t + grace;
+    while Instant::now() < deadline {
+        engine.run(deadline, |engine| {
+            idle_or_gone(engine) || running.exit().is_some()
+        });
+        if let Some(exit) = running.exit() {
+            // The kernel has sent the FINs and RSTs by now; a connect that waits for a retransmission may take a second.
+            engine.run(
+                (exit.at + Duration::from_millis(1_300))
+                    .max(Instant::now() + Duration::from_millis(50)),
+                idle_or_gone,
+            );
+            break;
+        }
+    }
+    let exit = running.exit();
+    engine.give_up();
+    if exit.is_none() {
+        running.kill();
+        let _ = running.await_exit_until(Instant::now() + Duration::from_secs(5));
+    }
+    Departure { t, exit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::TargetSpec;
+
+    #[test]
+    fn the_next_command_is_quoted_for_a_shell() {
+        let argv = ["sh", "-c", "exec it's {port}"].map(str::to_owned).to_vec();
+        let mut options = Options::new(TargetSpec::command(argv));
+        options.signal = StopSignal::Quit;
+        let text = reproduction(&options, 0xbeef, "H1-02");
+        assert_eq!(
+            text,
+            r"lameduck verify --only H1-02 --seed beef --signal QUIT --grace 10s -- sh -c 'exec it'\''s {port}'"
+        );
+    }
+
+    #[test]
+    fn only_and_skip_choose() {
+        let mut options = Options::new(TargetSpec::default());
+        assert!(wants(&options, "P1"));
+        options.only = vec!["p1".to_owned(), "P2".to_owned()];
+        options.skip = vec!["P2".to_owned()];
+        assert!(wants(&options, "P1") && !wants(&options, "P2") && !wants(&options, "P3"));
+    }
+}

@@ -1,0 +1,285 @@
+//! The main scenario: one drain with every class of connection open, then one signal.
+//! Owns opening them and keeping what was seen; `judge` decides H1-01 to H1-06, A1 and A2 from it.
+
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, Departure, await_departure};
+use super::facts::Means;
+use super::probes::{ProbeLog, Probes};
+use super::requests;
+use crate::observe::engine::Engine;
+use crate::observe::flow::{Flow, Part, Script, Seen, Step, Steps, When};
+use crate::target::{Running, VerifyError};
+
+/// When sweeps write, after T (contract, version 1).
+pub(crate) const SWEEP: [Duration; 8] = [
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+];
+/// Connections for each offset of a sweep.
+pub(crate) const SWEEP_WIDTH: usize = 4;
+/// Requests in flight at T.
+pub(crate) const IN_FLIGHT: usize = 6;
+/// Idle connections that are left alone.
+const LEFT_ALONE: usize = 4;
+/// Requests in the socket buffers at T.
+const BUFFERED: usize = 16;
+/// How long opening all connections may take.
+const OPENING_BOUND: Duration = Duration::from_secs(5);
+/// How old the requests in flight are at T.
+const AGE_AT_STOP: Duration = Duration::from_millis(300);
+
+/// What one drain showed.
+#[derive(Debug)]
+pub(crate) struct Drained {
+    pub(crate) engine: Engine,
+    pub(crate) departure: Departure,
+    pub(crate) stderr: String,
+    pub(crate) probes: Option<ProbeLog>,
+}
+
+/// Starts a target, opens everything, sends the signal, and watches until it is gone.
+pub(crate) fn drain(bench: &Bench<'_>) -> Result<Drained, VerifyError> {
+    let running = bench.launch()?;
+    let probes = Probes::watch(bench.options, &running)?;
+    let mut engine = bench.engine(&running);
+    open(bench, &running, &mut engine);
+    let bound = Instant::now() + OPENING_BOUND;
+    let begun = Instant::now();
+    engine.run(bound, |engine| {
+        let poised = |flow: &Flow| {
+            flow.is_poised()
+                || flow.is_finished()
+                || flow.group == "in-flight"
+                || flow.group == "newcomers"
+        };
+        engine.flows.iter().all(poised)
+    });
+    engine.run(begun + AGE_AT_STOP, |_| running.exit().is_some());
+    engine.note_eve();
+    engine.run(Instant::now(), |_| false);
+    engine.note_stop(running.signal(bench.options.signal));
+    let t = engine.stopped_at().unwrap_or(begun);
+    let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+    let probes = probes.map(Probes::finish);
+    let stderr = if departure.exit.is_some() {
+        running.settled_stderr()
+    } else {
+        running.stderr()
+    };
+    Ok(Drained {
+        engine,
+        departure,
+        stderr,
+        probes,
+    })
+}
+
+fn open(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
+    let facts = &bench.facts;
+    let place = &running.place;
+    let posts = bench.posts();
+    let usual = || requests::usual(facts, place);
+    let whole = |bytes| Step::Send {
+        bytes,
+        part: Part::Whole,
+    };
+    let after = |offset| Step::Pause(When::AfterStop(offset));
+    let add = |engine: &mut Engine, group, offset: Option<Duration>, steps: Vec<Step>| {
+        let mut flow = Flow::new(group, Steps::new(steps))
+            .posting(posts)
+            .with_usual(facts.usual);
+        flow.offset = offset;
+        engine.add(flow);
+    };
+    for index in 0..IN_FLIGHT {
+        engine.add(
+            in_flight(bench, running, index)
+                .posting(posts && !matches!(facts.means, Means::Slow(_))),
+        );
+    }
+    for offset in SWEEP {
+        for _ in 0..SWEEP_WIDTH {
+            let (first, last) = requests::in_halves(facts, place);
+            let halves = [
+                Step::Send {
+                    bytes: first,
+                    part: Part::First,
+                },
+                after(offset),
+                Step::Send {
+                    bytes: last,
+                    part: Part::Last,
+                },
+                Step::AwaitAnswer,
+            ];
+            let warm = [Step::Connect, whole(usual()), Step::AwaitAnswer];
+            let late = [after(offset), whole(usual()), Step::AwaitAnswer];
+            add(
+                engine,
+                "silent",
+                Some(offset),
+                [&[Step::Connect][..], &late].concat(),
+            );
+            add(
+                engine,
+                "half-fresh",
+                Some(offset),
+                [&[Step::Connect][..], &halves].concat(),
+            );
+            if facts.keeps_connections {
+                add(engine, "idle", Some(offset), [&warm[..], &late].concat());
+                add(
+                    engine,
+                    "half-reused",
+                    Some(offset),
+                    [&warm[..], &halves].concat(),
+                );
+            }
+        }
+    }
+    for index in 0..BUFFERED {
+        let when = if index % 2 == 0 {
+            When::Eve
+        } else {
+            When::AfterStop(Duration::ZERO)
+        };
+        let mut steps = vec![Step::Connect];
+        if facts.keeps_connections {
+            steps.extend([whole(usual()), Step::AwaitAnswer]);
+        }
+        steps.extend([Step::Pause(when), whole(usual()), Step::AwaitAnswer]);
+        add(engine, "buffered", Some(Duration::ZERO), steps);
+    }
+    if facts.keeps_connections {
+        for _ in 0..LEFT_ALONE {
+            let forever = Step::Pause(When::AfterStop(Duration::ZERO));
+            let steps = vec![
+                Step::Connect,
+                whole(usual()),
+                Step::AwaitAnswer,
+                forever,
+                Step::AwaitEnd,
+            ];
+            add(engine, "left-alone", None, steps);
+        }
+    }
+    for index in 0..4_u32 {
+        let newcomer = Newcomer::new(usual(), Duration::from_millis(5) * index);
+        engine.add(
+            Flow::new("newcomers", newcomer)
+                .posting(posts)
+                .with_usual(facts.usual),
+        );
+    }
+}
+
+/// How long requests in flight run: across the end of a window, well inside the grace period.
+pub(crate) fn in_flight_time(grace: Duration) -> Duration {
+    (grace * 2 / 5).min(Duration::from_millis(1_500))
+}
+
+/// A request in flight at T; after its answer, if nothing said `close`, another one on the same connection.
+fn in_flight(bench: &Bench<'_>, running: &Running, index: usize) -> Flow {
+    let time = in_flight_time(bench.options.grace);
+    let (first, last) = requests::in_flight(&bench.facts, &running.place, time);
+    let mut steps = vec![Step::Connect];
+    match last {
+        None => steps.push(Step::Send {
+            bytes: first,
+            part: Part::Whole,
+        }),
+        Some(last) => steps.extend([
+            Step::Send {
+                bytes: first,
+                part: Part::First,
+            },
+            Step::Pause(When::AfterStop(time - AGE_AT_STOP.min(time))),
+            Step::Send {
+                bytes: last,
+                part: Part::Last,
+            },
+        ]),
+    }
+    steps.push(Step::AwaitAnswer);
+    let gap = [0, 500, 1_000, 2_000, 5_000, 10_000][index % 6];
+    steps.push(Step::Pause(When::For(Duration::from_micros(gap))));
+    let again = requests::usual(&bench.facts, &running.place);
+    steps.extend([
+        Step::Send {
+            bytes: again,
+            part: Part::Whole,
+        },
+        Step::AwaitAnswer,
+    ]);
+    Flow::new("in-flight", Steps::new(steps)).with_usual(bench.facts.usual)
+}
+
+/// A client without a connection, again and again, until the door is shut.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    request: Vec<u8>,
+    place: u8,
+    first_pause: Duration,
+    rounds_after_stop: u32,
+    refusals: u32,
+}
+
+/// Newcomers ask so often after T before they only knock, so that they do not keep a quiet-based window open.
+const ASKING_ROUNDS: u32 = 6;
+/// Refused so often, a newcomer has seen enough.
+const ENOUGH_REFUSALS: u32 = 6;
+
+impl Newcomer {
+    fn new(request: Vec<u8>, first_pause: Duration) -> Self {
+        Self {
+            request,
+            place: 0,
+            first_pause,
+            rounds_after_stop: 0,
+            refusals: 0,
+        }
+    }
+}
+
+impl Script for Newcomer {
+    fn next(&mut self, seen: Seen) -> Option<Step> {
+        let step = match self.place {
+            0 => Step::Pause(When::For(std::mem::replace(
+                &mut self.first_pause,
+                Duration::from_millis(20),
+            ))),
+            1 => Step::Connect,
+            2 if seen.refused => {
+                self.refusals += u32::from(seen.stopped);
+                if self.refusals >= ENOUGH_REFUSALS {
+                    return None;
+                }
+                self.place = 0;
+                return self.next(Seen {
+                    refused: false,
+                    ..seen
+                });
+            }
+            2 if self.rounds_after_stop > ASKING_ROUNDS && self.refusals == 0 => Step::Close,
+            2 => Step::Send {
+                bytes: self.request.clone(),
+                part: Part::Whole,
+            },
+            3 => Step::AwaitAnswer,
+            _ => {
+                self.rounds_after_stop += u32::from(seen.stopped);
+                self.place = 0;
+                return Some(Step::Close);
+            }
+        };
+        self.place += 1;
+        Some(step)
+    }
+}

@@ -1,0 +1,67 @@
+//! P1: told to stop with nothing to do. Shares its launch with trying the target out.
+
+use std::time::{Duration, Instant};
+
+use super::bench::Bench;
+use crate::target::{Exit, Running};
+use crate::verdict::{Finding, Verdict};
+
+/// How the idle target left; later scenarios compare with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdleExit {
+    pub(crate) exit: Option<Exit>,
+    pub(crate) took: Option<Duration>,
+}
+
+/// Sends the signal to an idle target and waits for its exit.
+pub(crate) fn stop_idle(bench: &Bench<'_>, running: &Running) -> IdleExit {
+    let grace = bench.options.grace;
+    let t = running.signal(bench.options.signal);
+    let exit = running.await_exit_until(t + grace);
+    IdleExit {
+        exit,
+        took: exit.map(|exit| exit.at.saturating_duration_since(t)),
+    }
+}
+
+/// Lets connections of the try-out be seen as closed: bounded, and nothing depends on it.
+pub(crate) fn settle() {
+    let until = Instant::now() + Duration::from_millis(50);
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
+
+/// Whether an exit is the polite one: 0, or by the very signal sent, also as 128+n.
+pub(crate) fn is_polite(exit: Exit, signal: i32) -> bool {
+    exit.code() == Some(0) || exit.signal() == Some(signal) || exit.code() == Some(128 + signal)
+}
+
+pub(crate) fn judge(bench: &Bench<'_>, idle: IdleExit) -> Finding {
+    let signal = bench.options.signal;
+    let (Some(exit), Some(took)) = (idle.exit, idle.took) else {
+        let detail = format!(
+            "{signal} was sent to the idle process; {} s later it still ran and had to be killed",
+            bench.options.grace.as_secs_f64()
+        );
+        return bench.finding("P1", Verdict::Fail, detail);
+    };
+    let how = exit.in_words();
+    let finding = if is_polite(exit, signal.number()) {
+        bench.finding(
+            "P1",
+            Verdict::Pass,
+            format!("{how} {:.0} ms after {signal}", took.as_secs_f64() * 1e3),
+        )
+    } else {
+        let detail = format!(
+            "{how} after {signal}; supervisors take that for a crash (0 or the signal itself is expected)"
+        );
+        let mut finding = bench.finding("P1", Verdict::Differs, detail);
+        finding.consequence =
+            Some("a planned stop is shown as a failure, and may be restarted or alerted on");
+        finding.remedy = Some("exit with 0 after a planned stop");
+        finding
+    };
+    finding.with_figure("exit_after_ms", took)
+}

@@ -1,0 +1,463 @@
+//! Owns the verdicts of the drain scenario: what its clients saw, held against H1-01 to H1-06, A1 and A2.
+//! Not: making the drain (see `drain`).
+
+use std::time::{Duration, Instant};
+
+use super::bench::Bench;
+use super::drain::{Drained, IN_FLIGHT, SWEEP};
+use super::facts::Means;
+use crate::observe::flow::{Flow, Mark};
+use crate::observe::outcome::{End, Exchange, Outcome, Tally};
+use crate::verdict::{Finding, Verdict};
+
+/// A sample whose write came later than this after its time says nothing about that offset.
+pub(crate) fn lateness_bound(offset: Duration) -> Duration {
+    Duration::from_millis(2) + offset / 2
+}
+
+/// At least so many of the eight offsets need a sample in time.
+const OFFSETS_NEEDED: usize = 6;
+
+/// What a sweep came to.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    pub(crate) tally: Tally,
+    pub(crate) poised: u64,
+    /// Ended by the server before our write, in time.
+    pub(crate) ended_first: u64,
+    pub(crate) late: u64,
+    /// The first request that was sent and not served: its offset, outcome, and whether it crossed.
+    pub(crate) worst: Option<(Duration, Outcome, bool)>,
+    pub(crate) unserved: u64,
+    covered: [bool; SWEEP.len()],
+    pub(crate) slowest: Duration,
+}
+
+impl Sweep {
+    /// Collects the flows of `groups` over all passes.
+    pub(crate) fn of(passes: &[Drained], groups: &[&'static str]) -> Self {
+        let mut sweep = Self::default();
+        for pass in passes {
+            for group in groups {
+                for flow in pass.engine.group(group) {
+                    sweep.take(flow, pass.departure.t);
+                }
+            }
+        }
+        sweep
+    }
+
+    fn take(&mut self, flow: &Flow, t: Instant) {
+        if !flow.was_poised {
+            return;
+        }
+        self.poised += 1;
+        let offset = flow.offset.unwrap_or_default();
+        let due = t + offset;
+        let swept = flow
+            .exchanges
+            .last()
+            .filter(|exchange| exchange.begun_at >= t || exchange.is_at_stake(t));
+        let sent = swept.filter(|exchange| exchange.written_at.is_some());
+        let in_time = match sent {
+            Some(exchange) => {
+                exchange.lateness() <= lateness_bound(offset) && !exchange.is_discarded()
+            }
+            // It ended first: evidence only if it had ended when we should have written.
+            None => flow
+                .end()
+                .is_some_and(|(at, _)| at <= due + lateness_bound(offset)),
+        };
+        if in_time {
+            if let Some(index) = SWEEP.iter().position(|known| *known == offset) {
+                self.covered[index] = true;
+            }
+        } else {
+            self.late += 1;
+        }
+        match sent {
+            Some(exchange) => self.take_sent(exchange, offset),
+            None => {
+                self.ended_first += 1;
+                self.tally.ended_first += 1;
+            }
+        }
+    }
+
+    fn take_sent(&mut self, exchange: &Exchange, offset: Duration) {
+        self.tally.add(exchange);
+        if let (Some(written), Some(ended)) = (exchange.written_at, exchange.ended_at) {
+            self.slowest = self.slowest.max(ended.saturating_duration_since(written));
+        }
+        let Some(outcome) = exchange.outcome else {
+            return;
+        };
+        if !outcome.is_served() && !exchange.is_discarded() {
+            self.unserved += 1;
+            self.worst
+                .get_or_insert((offset, outcome, exchange.crossed));
+        }
+    }
+
+    /// Enough samples were in time to say that all is well.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.covered.iter().filter(|covered| **covered).count() >= OFFSETS_NEEDED
+    }
+}
+
+/// In plain words, what a client meets.
+pub(crate) fn in_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Served => "was answered",
+        Outcome::ServedClose => "was answered, with `Connection: close`",
+        Outcome::RefusedConnect => "could not connect",
+        Outcome::Refused503 => "was refused with 503 and Retry-After",
+        Outcome::UnprocessedSafe => "was left unprocessed behind a `close`",
+        Outcome::Error => "got a server error (5xx)",
+        Outcome::Eof => "got no answer: the connection was closed",
+        Outcome::Reset => "got no answer: the connection was reset",
+        Outcome::Truncated => "got a part of its answer, then the connection ended",
+        Outcome::Hung => "got no answer and no end until the grace period was over",
+    }
+}
+
+pub(crate) fn offset_in_words(offset: Duration) -> String {
+    if offset < Duration::from_millis(1) {
+        format!("{:.1} ms", offset.as_secs_f64() * 1e3)
+    } else {
+        format!("{} ms", offset.as_millis())
+    }
+}
+
+fn sweep(
+    bench: &Bench<'_>,
+    id: &'static str,
+    passes: &[Drained],
+    groups: &[&'static str],
+) -> Finding {
+    let sweep = Sweep::of(passes, groups);
+    judge_sweep(bench, id, &sweep, passes)
+}
+
+fn judge_sweep(bench: &Bench<'_>, id: &'static str, sweep: &Sweep, passes: &[Drained]) -> Finding {
+    let sent = sweep.poised - sweep.ended_first;
+    let (verdict, detail) = if sweep.poised == 0 {
+        (Verdict::NotApplicable, unpoised(passes))
+    } else if let Some((offset, outcome, crossed)) = sweep.worst {
+        let how = in_words(outcome);
+        let crossed = if crossed {
+            " (the close and the request crossed on the wire)"
+        } else {
+            ""
+        };
+        let when = if offset.is_zero() {
+            "at the signal".to_owned()
+        } else {
+            format!("{} after the signal", offset_in_words(offset))
+        };
+        (
+            Verdict::Fail,
+            format!(
+                "{} of {sent} not served; one sent {when} {how}{crossed}",
+                sweep.unserved
+            ),
+        )
+    } else if !sweep.is_covered() && id != "H1-05" {
+        (
+            Verdict::Inconclusive,
+            format!(
+                "this machine was too busy: {} of {} requests were not sent in time",
+                sweep.late, sweep.poised
+            ),
+        )
+    } else if sent == 0 {
+        (
+            Verdict::Pass,
+            format!(
+                "all {} connections were closed in order before anything was sent on them",
+                sweep.poised
+            ),
+        )
+    } else {
+        (
+            Verdict::Pass,
+            format!("{sent} of {sent} served{}", ended_note(sweep.ended_first)),
+        )
+    };
+    bench
+        .finding(id, verdict, detail)
+        .with_requests(sweep.tally.clone())
+        .with_figure("connections", sweep.poised)
+        .with_figure("written_late", sweep.late)
+        .with_figure("slowest_ms", sweep.slowest)
+}
+
+fn ended_note(ended_first: u64) -> String {
+    if ended_first == 0 {
+        String::new()
+    } else {
+        format!(" ({ended_first} more were closed before they were used)")
+    }
+}
+
+fn unpoised(passes: &[Drained]) -> String {
+    let answered = passes
+        .iter()
+        .flat_map(|pass| &pass.engine.flows)
+        .any(|flow| flow.was_poised);
+    if answered {
+        "the target keeps no such connection open".to_owned()
+    } else {
+        "the target did not answer so many connections at once before the signal".to_owned()
+    }
+}
+
+/// Judges all ids of the drain scenario.
+pub(crate) fn judge(bench: &Bench<'_>, passes: &[Drained]) -> Vec<Finding> {
+    let reuse = |id, groups: &[&'static str]| {
+        if bench.facts.keeps_connections {
+            sweep(bench, id, passes, groups)
+        } else {
+            bench.lacking(
+                id,
+                "the target closes each connection after one response: there is nothing to reuse",
+            )
+        }
+    };
+    let mut findings = vec![
+        in_flight(bench, passes),
+        reuse("H1-02", &["idle"]),
+        left_alone(bench, passes),
+        sweep(bench, "H1-04", passes, &["silent"]),
+        sweep(bench, "H1-05", passes, &["buffered"]),
+        sweep(bench, "H1-06", passes, &["half-fresh", "half-reused"]),
+        drain_signal(bench, passes),
+        bench.lacking(
+            "A2",
+            "no front is declared: clients connect directly, there is no propagation time",
+        ),
+    ];
+    findings.retain(|finding| bench.wants(finding.id));
+    findings
+}
+
+fn in_flight(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
+    let (mut tally, mut at_signal, mut follow_ups) = (Tally::default(), 0_u64, 0_u64);
+    let mut worst: Option<String> = None;
+    let mut unannounced = 0_u64;
+    for pass in passes {
+        let t = pass.departure.t;
+        for flow in pass.engine.group("in-flight") {
+            let Some(first) = flow.exchanges.first().filter(|first| first.is_at_stake(t)) else {
+                continue;
+            };
+            at_signal += 1;
+            tally.add(first);
+            // A half request that the server ended is not lost, but it was in flight and was not answered.
+            let outcome = first.outcome.unwrap_or(Outcome::Eof);
+            if !outcome.is_served() {
+                let after = first
+                    .ended_at
+                    .map_or(Duration::ZERO, |at| at.saturating_duration_since(t));
+                worst.get_or_insert(format!(
+                    "{} ({} after the signal)",
+                    in_words(outcome),
+                    offset_in_words(after)
+                ));
+            }
+            if outcome == Outcome::Served && flow.exchanges.len() == 1 && flow.end().is_some() {
+                unannounced += 1;
+            }
+            for again in flow.exchanges.iter().skip(1) {
+                follow_ups += 1;
+                tally.add(again);
+                if again.is_lost() {
+                    worst.get_or_insert(format!(
+                        "was answered without `Connection: close`, and the next request on that connection {}",
+                        in_words(again.outcome.unwrap_or(Outcome::Eof))
+                    ));
+                }
+            }
+        }
+    }
+    let means = match &bench.facts.means {
+        Means::Slow(_) => "running",
+        Means::HalfPost(_) => "being uploaded",
+        Means::HalfHead => "half sent",
+    };
+    let (verdict, detail) = match worst {
+        _ if at_signal == 0 => (
+            Verdict::NotApplicable,
+            "no request could be kept in flight until the signal".to_owned(),
+        ),
+        Some(worst) => (
+            Verdict::Fail,
+            format!("{at_signal} requests were {means} at the signal; one {worst}"),
+        ),
+        None => (
+            Verdict::Pass,
+            format!("{at_signal} requests {means} at the signal, all answered whole"),
+        ),
+    };
+    bench
+        .finding("H1-01", verdict, detail)
+        .with_requests(tally)
+        .with_figure("in_flight", at_signal)
+        .with_figure("follow_ups", follow_ups)
+        .with_figure("closed_unannounced", unannounced)
+        .with_figure("wanted", IN_FLIGHT * passes.len())
+}
+
+fn left_alone(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
+    if !bench.facts.keeps_connections {
+        return bench.lacking(
+            "H1-03",
+            "the target closes each connection after one response: none stays idle",
+        );
+    }
+    let (mut poised, mut fin, mut reset, mut last) = (0_u64, 0_u64, 0_u64, Duration::ZERO);
+    let mut held = false;
+    for pass in passes {
+        held |= pass.departure.exit.is_none();
+        for flow in pass
+            .engine
+            .group("left-alone")
+            .filter(|flow| flow.was_poised)
+        {
+            poised += 1;
+            match flow.end() {
+                Some((at, End::Fin)) => {
+                    fin += 1;
+                    last = last.max(at.saturating_duration_since(pass.departure.t));
+                }
+                Some((_, _)) => reset += 1,
+                None => {}
+            }
+        }
+    }
+    let (verdict, detail) = if poised == 0 {
+        (Verdict::NotApplicable, unpoised(passes))
+    } else if reset > 0 {
+        (
+            Verdict::Fail,
+            format!("{reset} of {poised} idle connections were reset instead of closed"),
+        )
+    } else if held && fin < poised {
+        let open = poised - fin;
+        (
+            Verdict::Fail,
+            format!(
+                "{open} of {poised} idle connections stayed open until the grace period was over, and so did the process"
+            ),
+        )
+    } else {
+        (
+            Verdict::Pass,
+            format!(
+                "{fin} of {poised} closed by FIN, the last {:.0} ms after the signal",
+                last.as_secs_f64() * 1e3
+            ),
+        )
+    };
+    bench
+        .finding("H1-03", verdict, detail)
+        .with_figure("connections", poised)
+        .with_figure("fin", fin)
+        .with_figure("reset", reset)
+        .with_figure("last_fin_ms", last)
+}
+
+/// The first refused connect of a pass.
+pub(crate) fn first_refusal(pass: &Drained) -> Option<Instant> {
+    let t = pass.departure.t;
+    let refusals = pass.engine.flows.iter().flat_map(|flow| &flow.marks);
+    refusals
+        .filter(|(at, mark)| *mark == Mark::Refused && *at >= t)
+        .map(|(at, _)| *at)
+        .min()
+}
+
+fn drain_signal(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
+    let Some((pass, log)) = passes
+        .iter()
+        .find_map(|pass| pass.probes.as_ref().map(|log| (pass, log)))
+    else {
+        return bench.lacking(
+            "A1",
+            "the target declares no page that tells balancers it is leaving",
+        );
+    };
+    let t = pass.departure.t;
+    let since = |at: Instant| at.saturating_duration_since(t);
+    let refused = first_refusal(pass);
+    let told = log.drain.first_false.map(|(at, _)| at);
+    let dead_early = |at: Instant| {
+        pass.departure
+            .exit
+            .is_none_or(|exit| at + Duration::from_millis(250) < exit.at)
+    };
+    let lives = log.liveness.as_ref().is_none_or(|page| {
+        page.first_false.is_none() && !page.first_silent.is_some_and(dead_early)
+    });
+    let late =
+        matches!((log.drain.last_true, refused), (Some(still), Some(refused)) if still > refused);
+    let (verdict, detail) = if log.drain.last_true.is_none() {
+        (
+            Verdict::Differs,
+            "the declared page never answered 2xx, not even before the signal".to_owned(),
+        )
+    } else if late {
+        (
+            Verdict::Differs,
+            "the page still said yes when connects were refused already".to_owned(),
+        )
+    } else if told.is_none() {
+        (
+            Verdict::Differs,
+            "the page never said no; it only vanished with the process".to_owned(),
+        )
+    } else if !lives {
+        (
+            Verdict::Differs,
+            "the liveness page failed during the drain: an orchestrator would restart the process"
+                .to_owned(),
+        )
+    } else {
+        let told = told.map_or(Duration::ZERO, since);
+        let door = refused.map_or_else(
+            || "until the exit".to_owned(),
+            |at| format!("for {:.0} ms", since(at).as_secs_f64() * 1e3),
+        );
+        (
+            Verdict::Pass,
+            format!(
+                "said no {:.0} ms after the signal; the door stayed open {door}",
+                told.as_secs_f64() * 1e3
+            ),
+        )
+    };
+    let mut finding = bench.finding("A1", verdict, detail);
+    if let Some(told) = told {
+        finding = finding.with_figure("false_after_ms", since(told));
+    }
+    if let Some(refused) = refused {
+        finding = finding.with_figure("first_refused_after_ms", since(refused));
+    }
+    finding
+}
+
+/// Every sweep that was asked for has enough samples in time, or has failed already.
+pub(crate) fn is_covered(bench: &Bench<'_>, passes: &[Drained]) -> bool {
+    let sweeps: [(&str, &[&'static str]); 3] = [
+        ("H1-02", &["idle"]),
+        ("H1-04", &["silent"]),
+        ("H1-06", &["half-fresh", "half-reused"]),
+    ];
+    sweeps
+        .iter()
+        .filter(|(id, _)| bench.wants(id))
+        .all(|(_, groups)| {
+            let sweep = Sweep::of(passes, groups);
+            sweep.poised == 0 || sweep.worst.is_some() || sweep.is_covered()
+        })
+}

@@ -1,0 +1,356 @@
+//! L-H1: closed-loop clients across a signal at a random instant, in fresh processes, round after round.
+//! Not: sweeps at chosen instants (see `drain`).
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, await_departure};
+use super::requests;
+use crate::observe::flow::{Flow, Part, Script, Seen, Step, When};
+use crate::observe::outcome::{Outcome, Tally};
+use crate::observe::rng::Rng;
+use crate::target::VerifyError;
+use crate::verdict::{Finding, Verdict, one_in, upper_bound_95};
+
+/// Clients that keep their connection.
+pub(crate) const KEEPING: usize = 64;
+/// Clients that connect anew for each request.
+pub(crate) const CONNECTING: usize = 8;
+/// The signal comes at a random instant of this span after the clients began.
+const STOP_FROM: Duration = Duration::from_millis(300);
+const STOP_TO: Duration = Duration::from_millis(450);
+
+/// How long clients think between two requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Think {
+    from: Duration,
+    to: Duration,
+}
+
+impl Think {
+    /// 50 ms on average; never more than half of a declared quiet time, which the contract asks for.
+    pub(crate) fn for_quiet(quiet: Option<Duration>) -> Self {
+        match quiet {
+            Some(quiet) => Self {
+                from: quiet * 2 / 5,
+                to: quiet / 2,
+            },
+            None => Self {
+                from: Duration::ZERO,
+                to: Duration::from_millis(100),
+            },
+        }
+    }
+
+    /// Crossings can be avoided by a window: they count as failures.
+    fn is_within(self, quiet: Option<Duration>) -> bool {
+        quiet.is_some_and(|quiet| self.to <= quiet / 2)
+    }
+}
+
+/// What all rounds came to.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Load {
+    pub(crate) rounds: u32,
+    /// Requests that the signal could have harmed.
+    pub(crate) at_stake: Tally,
+    /// Requests that were over before the signal.
+    pub(crate) before: Tally,
+    pub(crate) rounds_with_loss: u32,
+    pub(crate) rounds_unsettled: u32,
+    /// Of the lost ones: on a connection that was just opened.
+    pub(crate) lost_on_fresh: u64,
+    /// Connected, then reset or closed before the request could be written.
+    pub(crate) dropped_connects: u64,
+    pub(crate) tool_trouble: u64,
+}
+
+/// Runs all rounds; `report` hears of each.
+pub(crate) fn run(bench: &Bench<'_>, report: &(dyn Fn(u64) + Sync)) -> Result<Load, VerifyError> {
+    let next = AtomicU32::new(0);
+    let lost = AtomicU64::new(0);
+    let total = Mutex::new(Load::default());
+    let trouble = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..bench.options.target.copies() {
+            scope.spawn(|| {
+                loop {
+                    // Relaxed: only distinct numbers are needed; results travel through the mutex.
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= bench.options.rounds
+                        || trouble
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .is_some()
+                    {
+                        return;
+                    }
+                    match round(bench, u64::from(index)) {
+                        Ok(one) => {
+                            let so_far = lost.fetch_add(one.at_stake.lost, Ordering::Relaxed)
+                                + one.at_stake.lost;
+                            total
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .merge(&one);
+                            report(so_far);
+                        }
+                        Err(error) => {
+                            *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error)
+                        }
+                    }
+                }
+            });
+        }
+    });
+    match trouble.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner)),
+    }
+}
+
+fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
+    let running = bench.launch()?;
+    let mut engine = bench.engine(&running);
+    let mut rng = bench.rng(0x10ad + index);
+    let think = Think::for_quiet(bench.options.target.quiet);
+    // In every other round, clients that are told `close` go elsewhere, as behind a balancer; else they come back.
+    let habit = if index % 2 == 0 {
+        Habit::ComeBack
+    } else {
+        Habit::GoElsewhere
+    };
+    for client in 0..KEEPING + CONNECTING {
+        let kind = if client < KEEPING {
+            Kind::Keeping
+        } else {
+            Kind::Connecting
+        };
+        let make = {
+            let (facts, place) = (bench.facts.clone(), running.place.clone());
+            move || requests::usual(&facts, &place)
+        };
+        let script = Client::new(Box::new(make), kind, habit, think, rng.fork(client as u64));
+        let flow = Flow::new("load", script)
+            .posting(bench.posts())
+            .with_usual(bench.facts.usual);
+        engine.add(flow);
+    }
+    let begun = Instant::now();
+    let stop_after = rng.between(STOP_FROM, STOP_TO);
+    engine.run(begun + stop_after, |_| running.exit().is_some());
+    engine.note_stop(running.signal(bench.options.signal));
+    let t = engine.stopped_at().unwrap_or(begun);
+    let _ = await_departure(&mut engine, &running, t, bench.options.grace);
+    Ok(count(&engine, t))
+}
+
+fn count(engine: &crate::observe::engine::Engine, t: Instant) -> Load {
+    let mut load = Load {
+        rounds: 1,
+        ..Load::default()
+    };
+    for flow in &engine.flows {
+        for exchange in &flow.exchanges {
+            if !exchange.is_at_stake(t) {
+                load.before.add(exchange);
+                continue;
+            }
+            load.at_stake.add(exchange);
+            load.lost_on_fresh += u64::from(exchange.is_lost() && exchange.is_first);
+            load.dropped_connects += u64::from(exchange.is_first && exchange.written_at.is_none());
+        }
+        for _ in flow.refused_connects.iter().filter(|at| **at >= t) {
+            load.at_stake.add_outcome(Outcome::RefusedConnect);
+        }
+        load.tool_trouble += flow
+            .failed_connects
+            .iter()
+            .filter(|(_, errno)| is_our_own(*errno))
+            .count() as u64;
+    }
+    load.rounds_with_loss = u32::from(load.at_stake.lost > 0);
+    load.rounds_unsettled = u32::from(load.before.served() == 0);
+    load
+}
+
+/// The error is about this machine, not about the target.
+pub(crate) fn is_our_own(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM
+    )
+}
+
+impl Load {
+    fn merge(&mut self, other: &Self) {
+        self.rounds += other.rounds;
+        self.at_stake.merge(&other.at_stake);
+        self.before.merge(&other.before);
+        self.rounds_with_loss += other.rounds_with_loss;
+        self.rounds_unsettled += other.rounds_unsettled;
+        self.lost_on_fresh += other.lost_on_fresh;
+        self.dropped_connects += other.dropped_connects;
+        self.tool_trouble += other.tool_trouble;
+    }
+}
+
+pub(crate) fn judge(bench: &Bench<'_>, load: &Load) -> Finding {
+    let think = Think::for_quiet(bench.options.target.quiet);
+    let tally = &load.at_stake;
+    let failing = if think.is_within(bench.options.target.quiet) {
+        tally.lost
+    } else {
+        tally.lost - tally.crossed
+    };
+    let sent = tally.sent();
+    let crossed = match tally.crossed {
+        0 => String::new(),
+        crossed => format!("; {crossed} of them crossed with the server's close on the wire"),
+    };
+    let (verdict, detail) = if load.rounds == 0 {
+        (
+            Verdict::NotApplicable,
+            "no rounds were asked for".to_owned(),
+        )
+    } else if failing > 0 {
+        let rounds = format!("in {} of {} rounds", load.rounds_with_loss, load.rounds);
+        (
+            Verdict::Fail,
+            format!("{} of {sent} requests lost, {rounds}{crossed}", tally.lost),
+        )
+    } else if load.tool_trouble > 0 || load.rounds_unsettled > 0 || tally.discarded * 10 > sent {
+        let detail = format!(
+            "this machine could not keep up: {} connects failed here, {} rounds had no answer before the signal, {} requests were written late",
+            load.tool_trouble, load.rounds_unsettled, tally.discarded
+        );
+        (Verdict::Inconclusive, detail)
+    } else if sent == 0 {
+        (
+            Verdict::Inconclusive,
+            "no request was under way at any signal".to_owned(),
+        )
+    } else {
+        (
+            Verdict::Pass,
+            format!(
+                "{} of {sent} requests lost in {} rounds{crossed}",
+                tally.lost, load.rounds
+            ),
+        )
+    };
+    let mut finding = bench
+        .finding("L-H1", verdict, detail)
+        .with_requests(tally.clone())
+        .with_figure("rounds", u64::from(load.rounds))
+        .with_figure("rounds_with_loss", u64::from(load.rounds_with_loss))
+        .with_figure("answered_before_signal", load.before.served())
+        .with_figure("lost_before_signal", load.before.lost)
+        .with_figure("lost_on_fresh_connections", load.lost_on_fresh)
+        .with_figure("dropped_connects", load.dropped_connects);
+    if let Some(bound) = upper_bound_95(tally.lost, sent) {
+        finding = finding.with_figure("upper_bound_95_one_in", one_in(bound));
+    }
+    finding
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Keeping,
+    Connecting,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    ComeBack,
+    GoElsewhere,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Think,
+    Connect,
+    Send,
+    Await,
+    Answered,
+}
+
+/// One closed-loop client.
+struct Client {
+    make: Box<dyn FnMut() -> Vec<u8> + Send>,
+    kind: Kind,
+    habit: Habit,
+    think: Think,
+    rng: Rng,
+    next: Next,
+    begun: bool,
+}
+
+impl Client {
+    fn new(
+        make: Box<dyn FnMut() -> Vec<u8> + Send>,
+        kind: Kind,
+        habit: Habit,
+        think: Think,
+        rng: Rng,
+    ) -> Self {
+        Self {
+            make,
+            kind,
+            habit,
+            think,
+            rng,
+            next: Next::Think,
+            begun: false,
+        }
+    }
+}
+
+impl Script for Client {
+    fn next(&mut self, seen: Seen) -> Option<Step> {
+        let (step, next) = match self.next {
+            Next::Think => {
+                // The first pause is spread over the whole span, so that clients do not march in step.
+                let from = if self.begun {
+                    self.think.from
+                } else {
+                    Duration::ZERO
+                };
+                self.begun = true;
+                (
+                    Step::Pause(When::For(self.rng.between(from, self.think.to))),
+                    Next::Connect,
+                )
+            }
+            Next::Connect if seen.usable && self.kind == Kind::Keeping => {
+                self.next = Next::Send;
+                return self.next(seen);
+            }
+            Next::Connect => (Step::Connect, Next::Send),
+            Next::Send if seen.refused && seen.stopped => return None,
+            Next::Send if !seen.usable => {
+                self.next = Next::Think;
+                return self.next(seen);
+            }
+            Next::Send => (
+                Step::Send {
+                    bytes: (self.make)(),
+                    part: Part::Whole,
+                },
+                Next::Await,
+            ),
+            Next::Await => (Step::AwaitAnswer, Next::Answered),
+            Next::Answered => {
+                let told = seen.last == Some(Outcome::ServedClose) && self.kind == Kind::Keeping;
+                if seen.stopped && told && self.habit == Habit::GoElsewhere {
+                    return None;
+                }
+                self.next = Next::Think;
+                return self.next(seen);
+            }
+        };
+        self.next = next;
+        Some(step)
+    }
+}

@@ -1,0 +1,257 @@
+//! Drains and loads: each scenario opens connections, sends one signal (or several), and judges its ids.
+//! Owns their order and sharing; not sockets (`observe`), processes (`target`) or words (`catalogue`, `render`).
+
+mod bench;
+mod drain;
+mod facts;
+mod idle;
+mod judge;
+mod lanes;
+mod load;
+mod probes;
+mod requests;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::catalogue;
+use crate::observe::outcome::Tally;
+use crate::options::{Options, Progress};
+use crate::target::{VerifyError, launch};
+use crate::verdict::{
+    ExitReport, Finding, LaneEvent, Phases, Report, SignalReport, TargetReport, overall,
+};
+
+use bench::{Bench, wants};
+use drain::Drained;
+use facts::Facts;
+use idle::IdleExit;
+
+const DRAIN_IDS: [&str; 8] = [
+    "H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1", "A2",
+];
+/// A drain whose samples came too late is made again, up to so many in all.
+const MAX_PASSES: usize = 3;
+
+/// Tests a target, black-box, as `options` say; `progress` hears how far it is.
+///
+/// # Errors
+/// Fails when there is nothing to judge: unknown ids, or a target that never becomes ready. A target that loses
+/// requests is no error; it is the report.
+pub fn verify(
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, VerifyError> {
+    check_ids(options)?;
+    let seed = options.seed.unwrap_or_else(fresh_seed);
+    let total = planned_launches(options);
+    progress(Progress::Scenario {
+        name: "trying out the target, then stopping it while idle",
+        done: 0,
+        total,
+    });
+    let running = launch(&options.target)?;
+    let facts = Facts::learn(options, &running)?;
+    idle::settle();
+    let addr = running.place.url.addr.to_string();
+    let ready = running.ready_after;
+    let bench = Bench {
+        options,
+        facts,
+        seed,
+        launches: AtomicU32::new(1),
+        lost: AtomicU64::new(0),
+    };
+    let idle = idle::stop_idle(&bench, &running);
+    drop(running);
+
+    let mut findings = Vec::new();
+    if bench.wants("P1") {
+        findings.push(idle::judge(&bench, idle));
+    }
+    let passes = run_drains(&bench, total, progress)?;
+    if !passes.is_empty() {
+        findings.extend(judge::judge(&bench, &passes));
+    }
+    let mut requests = Tally::default();
+    if bench.wants("L-H1") {
+        let load = run_load(&bench, total, progress)?;
+        requests = load.at_stake.clone();
+        findings.push(load::judge(&bench, &load));
+    }
+    let target = TargetReport {
+        label: options.target.label.clone(),
+        command: options.target.argv.clone(),
+        addr,
+        ready_ms: ready.as_secs_f64() * 1e3,
+        launches: bench.launches.load(Ordering::Relaxed),
+        facts: bench.facts.notes.clone(),
+    };
+    Ok(report(&bench, target, findings, requests, &passes, idle))
+}
+
+fn run_drains(
+    bench: &Bench<'_>,
+    total: u32,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Drained>, VerifyError> {
+    let mut passes = Vec::new();
+    if !DRAIN_IDS.iter().any(|id| bench.wants(id)) {
+        return Ok(passes);
+    }
+    let done = bench.launches.load(Ordering::Relaxed);
+    progress(Progress::Scenario {
+        name: "one drain with every kind of connection open",
+        done,
+        total,
+    });
+    while passes.len() < MAX_PASSES {
+        passes.push(drain::drain(bench)?);
+        if judge::is_covered(bench, &passes) {
+            break;
+        }
+    }
+    Ok(passes)
+}
+
+fn run_load(
+    bench: &Bench<'_>,
+    total: u32,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<load::Load, VerifyError> {
+    let done = bench.launches.load(Ordering::Relaxed);
+    progress(Progress::Scenario {
+        name: "stopping under load, again and again",
+        done,
+        total,
+    });
+    let (heard, hear) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let heard = std::sync::Mutex::new(heard);
+        let rounds = scope.spawn(move || {
+            load::run(bench, &|lost| {
+                // The other end is gone only when nobody listens any more.
+                let _ = heard
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .send(lost);
+            })
+        });
+        for lost in hear {
+            bench.lost.store(lost, Ordering::Relaxed);
+            progress(Progress::Launch {
+                done: bench.launches.load(Ordering::Relaxed),
+                total,
+                lost,
+            });
+        }
+        rounds
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn check_ids(options: &Options) -> Result<(), VerifyError> {
+    for id in options.only.iter().chain(&options.skip) {
+        if !catalogue::list()
+            .iter()
+            .any(|entry| entry.id.eq_ignore_ascii_case(id))
+        {
+            return Err(VerifyError::UnknownId(id.clone()));
+        }
+    }
+    if catalogue::list()
+        .iter()
+        .any(|entry| wants(options, entry.id))
+    {
+        Ok(())
+    } else {
+        Err(VerifyError::NothingToRun)
+    }
+}
+
+fn planned_launches(options: &Options) -> u32 {
+    let any = |ids: &[&str]| ids.iter().any(|id| wants(options, id));
+    let mut launches = 1;
+    launches += u32::from(any(&DRAIN_IDS));
+    launches += if any(&["L-H1"]) { options.rounds } else { 0 };
+    launches
+}
+
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    // Six digits are enough to tell runs apart, and short enough to type.
+    observe_mix(now.as_nanos() as u64 ^ u64::from(std::process::id()) << 32) & 0xff_ffff
+}
+
+fn observe_mix(seed: u64) -> u64 {
+    crate::observe::rng::Rng::new(seed).next()
+}
+
+fn report(
+    bench: &Bench<'_>,
+    target: TargetReport,
+    mut checks: Vec<Finding>,
+    requests: Tally,
+    passes: &[Drained],
+    idle: IdleExit,
+) -> Report {
+    let order = catalogue::list();
+    checks.sort_by_key(|finding| order.iter().position(|entry| entry.id == finding.id));
+    let lost = checks.iter().map(|finding| finding.requests.lost).sum();
+    let crossed = checks.iter().map(|finding| finding.requests.crossed).sum();
+    let options = bench.options;
+    Report {
+        schema: "lameduck.verify/1",
+        version: env!("CARGO_PKG_VERSION"),
+        contract: 1,
+        seed: format!("{:x}", bench.seed),
+        target,
+        method: method(bench),
+        verdict: overall(&checks),
+        lost,
+        crossed,
+        requests,
+        checks,
+        timeline: passes
+            .first()
+            .map_or_else(Vec::<LaneEvent>::new, lanes::timeline),
+        phases: passes.first().map_or_else(Phases::default, lanes::phases),
+        signal: SignalReport {
+            name: options.signal.name(),
+            from_pid: std::process::id(),
+        },
+        exit: exit_report(passes, idle),
+    }
+}
+
+fn exit_report(passes: &[Drained], idle: IdleExit) -> ExitReport {
+    let (exit, took) = passes.first().map_or((idle.exit, idle.took), |pass| {
+        (pass.departure.exit, pass.departure.took())
+    });
+    ExitReport {
+        code: exit.and_then(|exit| exit.code()),
+        signal: exit.and_then(|exit| exit.signal()),
+        after_ms: took.map(|took| took.as_secs_f64() * 1e3),
+        killed_at_grace: exit.is_none(),
+    }
+}
+
+fn method(bench: &Bench<'_>) -> Vec<String> {
+    let options = bench.options;
+    let mut lines = Vec::new();
+    if bench.wants("L-H1") {
+        lines.push(format!(
+            "{} fresh processes, one {} each at a random instant, {} clients 50 ms apart",
+            options.rounds,
+            options.signal,
+            load::KEEPING + load::CONNECTING
+        ));
+    }
+    if DRAIN_IDS.iter().any(|id| bench.wants(id)) {
+        lines.push("one more drain with every kind of connection open, written to 0.5 to 100 ms after the signal".to_owned());
+    }
+    lines
+}

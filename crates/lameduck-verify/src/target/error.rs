@@ -1,0 +1,169 @@
+//! Owns what can go wrong before there is anything to judge.
+//! Not: findings about a target that runs; those are data.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Why no verdict could be reached; the command line exits with 2.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// `only` or `skip` names an id that this version does not know.
+    UnknownId(String),
+    /// `only` and `skip` leave nothing to run.
+    NothingToRun,
+    /// The URL can not be used.
+    Url(String, &'static str),
+    /// The target could not be brought to readiness.
+    Launch(LaunchError),
+    /// This machine refused something that the tester itself needs.
+    Machine(&'static str, io::Error),
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownId(id) => write!(
+                f,
+                "no check is named `{id}`\nhint: `lameduck verify --list` shows all"
+            ),
+            Self::NothingToRun => f.write_str("`--only` and `--skip` leave no check to run"),
+            Self::Url(url, why) => write!(f, "the URL `{url}` can not be used: {why}"),
+            Self::Launch(error) => error.fmt(f),
+            Self::Machine(what, error) => write!(f, "this machine could not {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for VerifyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Launch(error) => Some(error),
+            Self::Machine(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<LaunchError> for VerifyError {
+    fn from(error: LaunchError) -> Self {
+        Self::Launch(error)
+    }
+}
+
+/// Why the target never became ready.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// There is no command line.
+    NoCommand,
+    /// There is no such program.
+    NotFound(String),
+    /// The program could not be started.
+    Spawn(String, io::Error),
+    /// No free port was found.
+    NoPort(io::Error),
+    /// Something answers on the target's address before the target was started.
+    AddressTaken(String),
+    /// It exited before it was ready.
+    ExitedEarly {
+        /// How it exited, in words.
+        how: String,
+        /// The end of what it wrote.
+        output: String,
+    },
+    /// Nothing accepted a connection in time.
+    PortNeverOpened {
+        /// Where we tried.
+        addr: String,
+        /// How long.
+        waited: Duration,
+        /// The end of what it wrote.
+        output: String,
+    },
+    /// It accepts connections, but the ready path never answered 2xx.
+    NeverReady {
+        /// The path that was asked.
+        path: String,
+        /// What it answered last, in words.
+        last: String,
+        /// How long we asked.
+        waited: Duration,
+        /// The end of what it wrote.
+        output: String,
+    },
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCommand => {
+                f.write_str("no command to start was given\nhint: lameduck verify -- CMD ARGS…")
+            }
+            Self::NotFound(program) => write!(
+                f,
+                "there is no program `{program}`\nhint: is it on PATH, or built?"
+            ),
+            Self::Spawn(program, error) => write!(f, "`{program}` could not be started: {error}"),
+            Self::NoPort(error) => write!(f, "no free port on 127.0.0.1: {error}"),
+            Self::AddressTaken(addr) => write!(
+                f,
+                "something else already answers on {addr}, so the target could not be told from it\n\
+                 hint: stop it, or let the target listen on {{port}}"
+            ),
+            Self::ExitedEarly { how, output } => {
+                write!(f, "the target {how} before it was ready{}", quote(output))
+            }
+            Self::PortNeverOpened {
+                addr,
+                waited,
+                output,
+            } => write!(
+                f,
+                "the target runs, but nothing accepted a connection on {addr} within {} s{}\n\
+                 hint: it must listen on the port given as {{port}} in its arguments or as PORT in its environment; else pass --url",
+                waited.as_secs(),
+                quote(output)
+            ),
+            Self::NeverReady {
+                path,
+                last,
+                waited,
+                output,
+            } => write!(
+                f,
+                "the target accepts connections, but {path} never answered 2xx within {} s; the last try {last}{}\n\
+                 hint: pass --ready-path with a path that answers 2xx",
+                waited.as_secs(),
+                quote(output)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LaunchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Spawn(_, error) | Self::NoPort(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+fn quote(output: &str) -> String {
+    let lines: Vec<&str> = output
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    if lines.is_empty() {
+        return "; it wrote nothing".to_owned();
+    }
+    let shown = &lines[lines.len().saturating_sub(12)..];
+    let mut text = String::from("; the end of what it wrote:");
+    for line in shown {
+        text.push_str("\n    ");
+        text.extend(line.chars().filter(|c| !c.is_control()).take(200));
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! Owns where a target is reached: URLs, ports, and filling in `{port}`.
+//! Not: starting anything.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::error::{LaunchError, VerifyError};
+use crate::options::TargetSpec;
+
+/// An `http://` URL, split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Url {
+    pub(crate) addr: SocketAddr,
+    pub(crate) host: String,
+    pub(crate) path: String,
+}
+
+impl Url {
+    pub(crate) fn parse(text: &str) -> Result<Self, VerifyError> {
+        let bad = |why| VerifyError::Url(text.to_owned(), why);
+        if text.starts_with("https://") {
+            return Err(bad("TLS is not tested yet; use the plain-text port"));
+        }
+        let rest = text
+            .strip_prefix("http://")
+            .ok_or_else(|| bad("it must begin with http://"))?;
+        let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+        let with_port = if authority
+            .rsplit(']')
+            .next()
+            .is_some_and(|tail| tail.contains(':'))
+        {
+            authority.to_owned()
+        } else {
+            format!("{authority}:80")
+        };
+        let mut found = with_port
+            .to_socket_addrs()
+            .map_err(|_| bad("its host is not known"))?;
+        let addr = found.next().ok_or_else(|| bad("its host has no address"))?;
+        if text
+            .bytes()
+            .any(|byte| byte.is_ascii_control() || byte == b' ')
+        {
+            return Err(bad("it contains blanks or control characters"));
+        }
+        Ok(Self {
+            addr,
+            host: authority.to_owned(),
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// The ports and addresses of one launch.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    port: u16,
+    probes_port: u16,
+    pub(crate) url: Url,
+}
+
+impl Place {
+    /// Chooses fresh ports, unless the URL fixes one.
+    pub(crate) fn choose(spec: &TargetSpec) -> Result<Self, VerifyError> {
+        let (port, probes_port) = (free_port()?, free_port()?);
+        let fill = |text: &str| fill(text, port, probes_port);
+        let url = Url::parse(&fill(
+            spec.url.as_deref().unwrap_or("http://127.0.0.1:{port}/"),
+        ))?;
+        let fixed = spec.url.as_ref().is_some_and(|url| !url.contains("{port}"));
+        Ok(Self {
+            port: if fixed { url.addr.port() } else { port },
+            probes_port,
+            url,
+        })
+    }
+
+    pub(crate) fn fill(&self, text: &str) -> String {
+        fill(text, self.port, self.probes_port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+fn fill(text: &str, port: u16, probes_port: u16) -> String {
+    text.replace("{port}", &port.to_string())
+        .replace("{probes_port}", &probes_port.to_string())
+}
+
+/// Below Linux' default range for outgoing connections (32768…), so that our own clients do not sit on it.
+const PORTS: std::ops::Range<u16> = 18_000..32_000;
+
+fn free_port() -> Result<u16, LaunchError> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let span = PORTS.end - PORTS.start;
+    let mut last = None;
+    for _ in 0..span {
+        // Relaxed: only distinct numbers are needed; nothing else is published with them.
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let start = (std::process::id() % u32::from(span)) as u16;
+        let port = PORTS.start + (start.wrapping_mul(37) % span + step % span) % span;
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(LaunchError::NoPort(
+        last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_split() {
+        let url = Url::parse("http://127.0.0.1:8080/health?x=1").unwrap();
+        assert_eq!((url.addr.port(), url.path.as_str()), (8080, "/health?x=1"));
+        assert_eq!(Url::parse("http://127.0.0.1").unwrap().addr.port(), 80);
+        assert_eq!(Url::parse("http://[::1]:81").unwrap().path, "/");
+        for bad in ["https://127.0.0.1/", "127.0.0.1:80", "http://127.0.0.1/a b"] {
+            assert!(Url::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports_are_filled_in_and_a_fixed_url_keeps_its_own() {
+        let place = Place::choose(&TargetSpec::default()).unwrap();
+        assert_eq!(place.fill("-p {port}"), format!("-p {}", place.port()));
+        assert_eq!(place.url.addr.port(), place.port());
+        let spec = TargetSpec {
+            url: Some("http://127.0.0.1:8123/x".to_owned()),
+            ..TargetSpec::default()
+        };
+        assert_eq!(Place::choose(&spec).unwrap().port(), 8123);
+    }
+}

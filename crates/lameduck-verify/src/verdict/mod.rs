@@ -1,0 +1,273 @@
+//! Owns the answer: what a check found, the report of a whole run, and the exit code that follows.
+//! Not: how findings are made (see `scenario`) or shown (see `render`).
+
+mod stats;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::catalogue::Class;
+use crate::observe::outcome::Tally;
+
+pub use stats::{one_in, upper_bound_95};
+
+/// What a check answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// What is owed was not given.
+    #[serde(rename = "fail")]
+    Fail,
+    /// A matter of manners is done otherwise.
+    #[serde(rename = "differs")]
+    Differs,
+    /// The machine was too slow to tell.
+    #[serde(rename = "inconclusive")]
+    Inconclusive,
+    /// What is owed was given.
+    #[serde(rename = "pass")]
+    Pass,
+    /// The target lacks what the check needs; never a pass.
+    #[serde(rename = "n/a")]
+    NotApplicable,
+}
+
+impl Verdict {
+    /// The word of the contract.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Differs => "differs",
+            Self::Inconclusive => "inconclusive",
+            Self::Pass => "pass",
+            Self::NotApplicable => "n/a",
+        }
+    }
+}
+
+/// What makes the exit code 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailOn {
+    /// A failed check. Manners are printed only: right for a service that promised nobody to have them.
+    #[default]
+    Loss,
+    /// Manners count too.
+    Any,
+}
+
+/// A figure of a check.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Figure {
+    /// A count.
+    Count(u64),
+    /// A measure; the unit is in the figure's name.
+    Measure(f64),
+    /// A word.
+    Text(String),
+}
+
+impl From<u64> for Figure {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<usize> for Figure {
+    fn from(count: usize) -> Self {
+        Self::Count(count as u64)
+    }
+}
+
+impl From<f64> for Figure {
+    fn from(measure: f64) -> Self {
+        Self::Measure((measure * 1000.0).round() / 1000.0)
+    }
+}
+
+impl From<Duration> for Figure {
+    /// In milliseconds.
+    fn from(time: Duration) -> Self {
+        Self::from(time.as_secs_f64() * 1000.0)
+    }
+}
+
+impl From<&str> for Figure {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// What one check found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// The id of the contract.
+    pub id: &'static str,
+    /// Whether it decides verdicts.
+    pub class: Class,
+    /// Its answer.
+    pub verdict: Verdict,
+    /// The requests that it judged, by outcome.
+    pub requests: Tally,
+    /// What was measured; names end in their unit.
+    pub figures: BTreeMap<&'static str, Figure>,
+    /// What was seen, in one sentence.
+    pub detail: String,
+    /// What a client is owed.
+    pub owed: &'static str,
+    /// What failing costs users, and how such a thing is generally mended; for verdicts that call for action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consequence: Option<&'static str>,
+    /// How it is generally mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'static str>,
+    /// The command that runs this check again, alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What was tested.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetReport {
+    /// "embedded demo", or the command.
+    pub label: String,
+    /// The command line as it was given.
+    pub command: Vec<String>,
+    /// Where the first launch answered.
+    pub addr: String,
+    /// From spawn to readiness, first launch.
+    pub ready_ms: f64,
+    /// How many processes were started.
+    pub launches: u32,
+    /// What was tried out before, in plain words.
+    pub facts: Vec<String>,
+}
+
+/// How the process of the main scenario ended.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ExitReport {
+    /// Its exit code, if it exited.
+    pub code: Option<i32>,
+    /// The signal that it died of, if it did.
+    pub signal: Option<i32>,
+    /// From T to the exit.
+    pub after_ms: Option<f64>,
+    /// It was still there when the grace period was over, and was killed.
+    pub killed_at_grace: bool,
+}
+
+/// A phase of the shutdown and how long it took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PhaseSpan {
+    /// Its name.
+    pub phase: String,
+    /// How long it took.
+    pub took_ms: f64,
+}
+
+/// Where the phases come from.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Phases {
+    /// "reported" by the target, or "observed" from outside.
+    pub source: &'static str,
+    /// In order.
+    pub spans: Vec<PhaseSpan>,
+}
+
+/// Something that one client did or saw.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LaneEvent {
+    /// Relative to T.
+    pub at_ms: f64,
+    /// Which client.
+    pub lane: &'static str,
+    /// What: `connected`, `sent`, `sent-half`, `answered`, `closed`, `reset`, `refused`, `unanswered`.
+    pub event: &'static str,
+    /// The status of an answer, and `close` when it announced one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// Everything that a run found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// `lameduck.verify/1`.
+    pub schema: &'static str,
+    /// The version of the tester.
+    pub version: &'static str,
+    /// The version of the contract.
+    pub contract: u32,
+    /// Replays the random decisions.
+    pub seed: String,
+    /// What was tested.
+    pub target: TargetReport,
+    /// How, in plain words.
+    pub method: Vec<String>,
+    /// `fail`, `inconclusive` or `pass`.
+    pub verdict: Verdict,
+    /// Requests lost, in all scenarios.
+    pub lost: u64,
+    /// Of these: the two crossed on the wire within one round trip.
+    pub crossed: u64,
+    /// The requests under load that the signal could have harmed, by outcome.
+    pub requests: Tally,
+    /// One for each id that was asked for.
+    pub checks: Vec<Finding>,
+    /// What single clients saw in the main scenario.
+    pub timeline: Vec<LaneEvent>,
+    /// The phases of the main scenario's shutdown.
+    pub phases: Phases,
+    /// The signal that was sent, and by whom.
+    pub signal: SignalReport,
+    /// How the main scenario's process ended.
+    pub exit: ExitReport,
+}
+
+/// The stop signal.
+#[derive(Debug, Clone, Serialize)]
+pub struct SignalReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Our process id.
+    pub from_pid: u32,
+}
+
+impl Report {
+    /// How many checks gave `verdict`.
+    #[must_use]
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.checks
+            .iter()
+            .filter(|finding| finding.verdict == verdict)
+            .count()
+    }
+
+    /// 0: all well. 1: something failed. 3: nothing failed, but something was inconclusive, or nothing applied.
+    ///
+    /// (2, usage or set-up, is a [`VerifyError`](crate::VerifyError), not a report.)
+    #[must_use]
+    pub fn exit_code(&self, fail_on: FailOn) -> u8 {
+        let differs = fail_on == FailOn::Any && self.count(Verdict::Differs) > 0;
+        match self.verdict {
+            Verdict::Fail => 1,
+            _ if differs => 1,
+            Verdict::Pass => 0,
+            _ => 3,
+        }
+    }
+}
+
+/// The verdict of a run from those of its checks; nothing but `n/a` is no pass.
+pub(crate) fn overall(checks: &[Finding]) -> Verdict {
+    let any = |verdict| checks.iter().any(|finding| finding.verdict == verdict);
+    if any(Verdict::Fail) {
+        Verdict::Fail
+    } else if any(Verdict::Inconclusive) || !(any(Verdict::Pass) || any(Verdict::Differs)) {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Pass
+    }
+}
