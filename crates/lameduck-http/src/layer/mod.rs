@@ -1,0 +1,5 @@
+//! tower layers of this crate.
+
+mod expose;
+
+pub use expose::{ExposeDrain, ExposeDrainService};

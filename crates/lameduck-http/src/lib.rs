@@ -1,0 +1,41 @@
+//! A draining HTTP server on hyper: it leaves without losing requests.
+//!
+//! [`serve`] puts a tower service (an `axum::Router`, a stack of layers, a [`service_fn`]) on a listener that takes part in a
+//! [`lameduck::Lifecycle`]. When the service is asked to leave, the listener goes on accepting through the lame-duck window while responses tell clients to
+//! go elsewhere, then it is swept and closed; what is in flight is served, idle connections are looked at once more before they
+//! end, every close lingers until the peer has everything, and what is still there at the drain deadline is ended and named.
+//!
+//! HTTP/1.1 over TCP and Unix sockets. Upgrades (WebSocket), HTTP/2 and TLS are not served yet.
+//!
+//! ```no_run
+//! # async fn start(life: lameduck::Lifecycle) -> Result<(), lameduck_http::ServeError> {
+//! use axum::{Router, routing::get};
+//!
+//! let app = Router::new().route("/", get(|| async { "hello" }));
+//! lameduck_http::serve(&life, "127.0.0.1:8080", app).await?;
+//! lameduck_http::probes(&life, "127.0.0.1:8081").await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod handler;
+mod health;
+mod layer;
+mod probes;
+mod scope;
+mod serve;
+mod server;
+mod side;
+
+pub use body::{Body, BodyError};
+pub use handler::{ServiceFn, service_fn};
+pub use health::is_health_check;
+pub use layer::{ExposeDrain, ExposeDrainService};
+pub use probes::{ProbeRoutes, probe_routes};
+pub use scope::drain;
+pub use serve::{Serve, ServeError, Server, serve, serve_listener};
+pub use server::exchange::{App, BoxError};
+pub use server::limits::Limits;
+pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
+pub use side::{SideServer, admin, probes};

@@ -1,0 +1,46 @@
+//! `drain()` inside a handler.
+//!
+//! Owns the thread-local that is set while a connection is polled, and only then.
+
+use std::cell::Cell;
+use std::ptr;
+
+use lameduck::Drain;
+
+thread_local! {
+    static CURRENT: Cell<*const Drain> = const { Cell::new(ptr::null()) };
+}
+
+/// What the service under whose connection the caller runs is told about leaving; `None` outside a handler.
+///
+/// Works in everything that is polled by a connection: handlers, layers, response bodies. A task spawned by a handler is none of these:
+/// take the `Drain` before spawning and move it in.
+///
+/// # Examples
+/// ```
+/// async fn events() -> String {
+///     match lameduck_http::drain() {
+///         Some(drain) => format!("leaving: {}", drain.is_steering()),
+///         None => "not served by lameduck".to_owned(),
+///     }
+/// }
+/// ```
+#[must_use]
+pub fn drain() -> Option<Drain> {
+    let current = CURRENT.get();
+    // SAFETY: a pointer in CURRENT was made from a reference by `with` on this thread, which stays borrowed until `with` puts the former
+    // pointer back, on unwinding too; so it is null or valid here.
+    unsafe { current.as_ref() }.cloned()
+}
+
+/// Runs `poll` with `drain` as the thread's current one.
+pub(crate) fn with<R>(drain: &Drain, poll: impl FnOnce() -> R) -> R {
+    struct Restore(*const Drain);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(drain));
+    poll()
+}

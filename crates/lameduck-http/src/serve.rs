@@ -1,0 +1,226 @@
+//! `serve`: from an address and a service to a listener that takes part in the lifecycle.
+//!
+//! Owns the builder, its errors and the handle. Accepting is [`crate::server::accept`]'s business.
+
+use std::error::Error;
+use std::fmt;
+use std::future::{IntoFuture, Ready, ready};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use lameduck::{EnrolError, Lifecycle, Member, Place};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::server::Shared;
+use crate::server::accept::{Acceptor, Ownership};
+use crate::server::exchange::App;
+use crate::server::limits::Limits;
+use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
+use crate::server::sweep::Gate;
+
+/// Serves `app` on `addr` as a participant of `life`: bound at once, listening from Running on, drained when asked to leave.
+///
+/// Await the builder to bind; that returns as soon as the listener is ready for Running, not when it ends.
+///
+/// # Phases
+/// Initializing: bound, refusing. Running and Terminating: accepting and serving. At the end of the lame-duck window the listener is swept and closed; what
+/// is in flight is served with `Connection: close` until the drain deadline.
+///
+/// # Examples
+/// ```no_run
+/// # async fn run(life: lameduck::Lifecycle, app: axum::Router) -> Result<(), lameduck_http::ServeError> {
+/// let server = lameduck_http::serve(&life, "127.0.0.1:8080", app).await?;
+/// println!("listening on {}", server.local_addr());
+/// # Ok(())
+/// # }
+/// ```
+pub fn serve<A: App>(life: &Lifecycle, addr: impl ToListenAddr, app: A) -> Serve<'_, A> {
+    let bound = addr.to_listen_addr().and_then(|addr| Bound::bind(&addr));
+    Serve::new(life, bound, app)
+}
+
+/// Serves `app` on a TCP listener that was made elsewhere, and is ours alone: it will be swept and closed.
+///
+/// A listener that other processes hold too (systemd's `LISTEN_FDS`, a hand-over) needs [`shared`](Serve::shared).
+pub fn serve_listener<A: App>(life: &Lifecycle, listener: TcpListener, app: A) -> Serve<'_, A> {
+    Serve::new(life, Bound::inherited(listener), app)
+}
+
+/// A server to be; await it.
+#[must_use = "a server listens only when it is awaited"]
+pub struct Serve<'a, A> {
+    life: &'a Lifecycle,
+    bound: io::Result<Bound>,
+    app: A,
+    name: Option<String>,
+    after: Vec<Place>,
+    limits: Limits,
+    ownership: Ownership,
+}
+
+impl<'a, A: App> Serve<'a, A> {
+    fn new(life: &'a Lifecycle, bound: io::Result<Bound>, app: A) -> Self {
+        Self {
+            life,
+            bound,
+            app,
+            name: None,
+            after: Vec::new(),
+            limits: Limits::default(),
+            ownership: Ownership::Exclusive(Gate::Try),
+        }
+    }
+
+    /// Names the participant; otherwise it is called `http` and its address.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Declares that requests need `other`: this server stops before it.
+    pub fn after(mut self, other: &impl Member) -> Self {
+        self.after.push(other.place().clone());
+        self
+    }
+
+    /// The same as [`after`](Self::after), in the words of a dependency.
+    pub fn depends_on(self, other: &impl Member) -> Self {
+        self.after(other)
+    }
+
+    /// Replaces the limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Declares that other processes hold the listening socket too: at the end it is let go without a sweep.
+    pub fn shared(mut self) -> Self {
+        self.ownership = Ownership::Shared;
+        self
+    }
+
+    /// Leaves the SYN gate out of the sweep: connections are accepted until none came for a while.
+    pub fn without_syn_gate(mut self) -> Self {
+        if self.ownership == Ownership::Exclusive(Gate::Try) {
+            self.ownership = Ownership::Exclusive(Gate::Off);
+        }
+        self
+    }
+
+    fn start(self) -> Result<Server, ServeError> {
+        let runtime = Handle::try_current().map_err(|_| ServeError::Runtime)?;
+        let bound = self.bound.map_err(ServeError::Bind)?;
+        let local = bound.local.clone();
+        let (bound, file) = bound.into_parts();
+        let (opener, opened) = oneshot::channel();
+        // Run by the lifecycle when Running is entered, before anybody can see the phase.
+        let open = move || {
+            bound.listen()?;
+            // A listener that was given up meanwhile is closed by dropping it.
+            let _ = opener.send(bound.into_socket());
+            Ok(())
+        };
+        let name = self.name.unwrap_or_else(|| format!("http {local}"));
+        let mut enrol = self.life.participate(name);
+        for other in &self.after {
+            enrol = enrol.after(other);
+        }
+        let participant = enrol.listener(open).register().map_err(ServeError::Enrol)?;
+        participant.ready();
+        let place = participant.place().clone();
+        let acceptor = Acceptor {
+            shared: Arc::new(Shared::new(self.life, self.limits)),
+            app: self.app,
+            participant,
+            local: local.clone(),
+            file,
+            ownership: self.ownership,
+            opened,
+        };
+        runtime.spawn(acceptor.run());
+        Ok(Server { local, place })
+    }
+}
+
+impl<'a, A: App> IntoFuture for Serve<'a, A> {
+    type Output = Result<Server, ServeError>;
+    type IntoFuture = Ready<Self::Output>;
+
+    /// Enrols and starts. Needs a tokio runtime; never waits.
+    fn into_future(self) -> Self::IntoFuture {
+        ready(self.start())
+    }
+}
+
+impl<A> fmt::Debug for Serve<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("bound", &self.bound)
+            .field("name", &self.name)
+            .field("limits", &self.limits)
+            .field("ownership", &self.ownership)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server that takes part in the lifecycle. Dropping the handle changes nothing.
+#[derive(Clone, Debug)]
+pub struct Server {
+    local: LocalAddr,
+    place: Place,
+}
+
+impl Member for Server {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Server {
+    /// Where it listens, with the port that the kernel chose for port 0.
+    #[must_use]
+    pub const fn local_addr(&self) -> &LocalAddr {
+        &self.local
+    }
+}
+
+/// Why a server could not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address is none, or could not be bound.
+    Bind(io::Error),
+    /// The lifecycle did not take it as a participant.
+    Enrol(EnrolError),
+    /// There is no tokio runtime here.
+    Runtime,
+    /// An admin listener must not be reachable from other machines.
+    Reachable(LocalAddr),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => write!(f, "cannot bind the listener: {error}"),
+            Self::Enrol(error) => write!(f, "cannot enrol the server: {error}"),
+            Self::Runtime => f.write_str("a server needs a tokio runtime to start in"),
+            Self::Reachable(addr) => write!(
+                f,
+                "the admin listener must be on loopback or a Unix socket, {addr} can be reached from elsewhere"
+            ),
+        }
+    }
+}
+
+impl Error for ServeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Bind(error) => Some(error),
+            Self::Enrol(error) => Some(error),
+            Self::Runtime | Self::Reachable(_) => None,
+        }
+    }
+}

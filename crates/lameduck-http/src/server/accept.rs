@@ -1,0 +1,338 @@
+//! The accept loop of one listener, from Running to its close.
+//!
+//! Owns when connections are accepted, how many, and which errors are survived how. What a connection does is [`super::conn`]'s business,
+//! how a TCP listener closes [`super::sweep`]'s.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lameduck::{Count, ListenerKind, ListenerReport, Participant, SynGate};
+use socket2::Socket;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::errors::{Trouble, trouble};
+use super::exchange::App;
+use super::io::Stream;
+use super::listen::{LocalAddr, SocketFile};
+use super::sweep::{self, Gate, Swept};
+use super::watch::Watch;
+use super::{Shared, conn, sock};
+
+/// Whose the listening socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// This process alone: it is swept.
+    Exclusive(Gate),
+    /// Others hold it too: it is only let go.
+    Shared,
+}
+
+/// One listener and what it serves.
+pub(crate) struct Acceptor<A> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) app: A,
+    pub(crate) participant: Participant,
+    pub(crate) local: LocalAddr,
+    pub(crate) file: Option<SocketFile>,
+    pub(crate) ownership: Ownership,
+    /// Brings the socket once it listens; its sender is dropped if that never happens.
+    pub(crate) opened: oneshot::Receiver<Socket>,
+}
+
+impl<A: App> Acceptor<A> {
+    /// Accepts from Running to the end of the window, then closes, then waits for its connections.
+    pub(crate) async fn run(mut self) {
+        let closed = match self.opened().await {
+            Some(socket) => match self.listener(socket) {
+                Ok(listener) => self.serve(listener).await,
+                Err(error) => {
+                    self.participant.failed(format!("{}: {error}", self.local));
+                    return;
+                }
+            },
+            None => self.report(
+                Swept {
+                    gate: SynGate::Off,
+                    connections: 0,
+                },
+                Duration::ZERO,
+            ),
+        };
+        if let Some(file) = self.file.take() {
+            file.remove();
+        }
+        self.participant.admission_closed(closed);
+        self.shared.crowd.fewer_than(1).await;
+        self.participant.done();
+    }
+
+    async fn opened(&mut self) -> Option<Socket> {
+        let closing = self.shared.drain.closing();
+        tokio::select! {
+            biased;
+            opened = &mut self.opened => opened.ok(),
+            () = closing => {
+                self.opened.close();
+                self.opened.try_recv().ok()
+            }
+        }
+    }
+
+    fn listener(&self, socket: Socket) -> io::Result<Listener> {
+        match self.local {
+            LocalAddr::Tcp(_) => TcpListener::from_std(socket.into()).map(Listener::Tcp),
+            LocalAddr::Unix(_) => UnixListener::from_std(socket.into()).map(Listener::Unix),
+        }
+    }
+
+    async fn serve(&mut self, listener: Listener) -> ListenerReport {
+        let mut recent = RoundTrips::default();
+        self.accept_until_closing(&listener, &mut recent).await;
+        let window_end = self.shared.life.elapsed();
+        let swept = match (listener, self.ownership) {
+            (Listener::Tcp(listener), Ownership::Exclusive(gate)) => {
+                let patience = sweep::patience(recent.largest());
+                sweep::sweep(listener, gate, patience, |stream, peer| {
+                    self.admit_tcp(stream, peer, &mut RoundTrips::default());
+                })
+                .await
+            }
+            (Listener::Unix(listener), Ownership::Exclusive(_)) => self.empty_unix(listener),
+            (_, Ownership::Shared) => Swept {
+                gate: SynGate::Off,
+                connections: 0,
+            },
+        };
+        self.shared
+            .life
+            .inflight()
+            .tally
+            .add(Count::Swept, u64::from(swept.connections));
+        self.report(swept, self.shared.life.elapsed().saturating_sub(window_end))
+    }
+
+    async fn accept_until_closing(&mut self, listener: &Listener, recent: &mut RoundTrips) {
+        let mut closing = pin!(self.shared.drain.closing());
+        let mut backoff = Backoff::default();
+        let limit = self.shared.limits.connections;
+        loop {
+            if !self.shared.crowd.is_below(limit) {
+                self.shared.tally(Count::OverLimit);
+                tokio::select! {
+                    biased;
+                    () = closing.as_mut() => return,
+                    () = self.shared.crowd.fewer_than(limit) => {}
+                }
+            }
+            let accepted = tokio::select! {
+                biased;
+                () = closing.as_mut() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(Accepted::Tcp(stream, peer)) => self.admit_tcp(stream, peer, recent),
+                Ok(Accepted::Unix(stream)) => self.admit(stream, None),
+                Err(error) => {
+                    self.shared.tally(Count::AcceptError);
+                    let pause = backoff.after(&error);
+                    tokio::select! {
+                        biased;
+                        () = closing.as_mut() => return,
+                        () = sleep(pause) => {}
+                    }
+                    continue;
+                }
+            }
+            backoff = Backoff::default();
+        }
+    }
+
+    fn admit_tcp(&mut self, stream: TcpStream, peer: SocketAddr, recent: &mut RoundTrips) {
+        if let Some(took) = sock::round_trip(std::os::fd::AsFd::as_fd(&stream)) {
+            recent.note(took);
+        }
+        // Fails only on a connection that is gone already, which its driver finds out.
+        let _ = stream.set_nodelay(true);
+        self.admit(stream, Some(peer));
+    }
+
+    fn admit<S: Stream>(&mut self, stream: S, peer: Option<SocketAddr>) {
+        let inflight = self.shared.life.inflight();
+        let Ok(pass) = inflight.connections.enter() else {
+            return;
+        };
+        self.shared.tally(Count::Accepted);
+        let place = conn::place_in_floor(&self.shared.drain);
+        let watch = Watch::new(self.shared.clone(), inflight.slots.claim(peer), place);
+        let counted = Counted::of(&self.shared);
+        let app = self.app.clone();
+        tokio::spawn(async move {
+            let _counted = counted;
+            conn::drive(stream, app, Arc::new(watch)).await;
+            drop(pass);
+        });
+    }
+
+    fn empty_unix(&mut self, listener: UnixListener) -> Swept {
+        let mut connections = 0;
+        if let Ok(listener) = listener.into_std() {
+            while let Ok((stream, _)) = listener.accept() {
+                let adopted = stream
+                    .set_nonblocking(true)
+                    .and_then(|()| UnixStream::from_std(stream));
+                if let Ok(stream) = adopted {
+                    connections += 1;
+                    self.admit(stream, None);
+                }
+            }
+        }
+        Swept {
+            gate: SynGate::Off,
+            connections,
+        }
+    }
+
+    fn report(&self, swept: Swept, took: Duration) -> ListenerReport {
+        let kind = match (&self.local, self.ownership) {
+            (_, Ownership::Shared) => ListenerKind::Shared,
+            (LocalAddr::Tcp(_), Ownership::Exclusive(_)) => ListenerKind::Exclusive,
+            (LocalAddr::Unix(_), Ownership::Exclusive(_)) => ListenerKind::Unix,
+        };
+        let address = self.local.to_string();
+        ListenerReport {
+            address,
+            kind,
+            gate: swept.gate,
+            swept: swept.connections,
+            took,
+        }
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+            Self::Unix(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| Accepted::Unix(stream)),
+        }
+    }
+}
+
+/// A connection's place in its listener's crowd, given back also when its task panics.
+struct Counted {
+    shared: Arc<Shared>,
+}
+
+impl Counted {
+    fn of(shared: &Arc<Shared>) -> Self {
+        shared.crowd.enter();
+        Self {
+            shared: shared.clone(),
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.shared.crowd.leave();
+    }
+}
+
+/// Pauses after errors: none for one broken connection, up to a second for scarcity.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    fn after(&mut self, error: &io::Error) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        match trouble(error) {
+            // A storm of them still leaves the other tasks their turn.
+            Trouble::Connection if self.failures < 64 => Duration::ZERO,
+            _ => Duration::from_millis(5 << self.failures.min(8)).min(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// The largest of the last 64 round-trip times.
+#[derive(Debug)]
+struct RoundTrips {
+    last: [Duration; 64],
+    next: usize,
+}
+
+impl Default for RoundTrips {
+    fn default() -> Self {
+        Self {
+            last: [Duration::ZERO; 64],
+            next: 0,
+        }
+    }
+}
+
+impl RoundTrips {
+    fn note(&mut self, took: Duration) {
+        self.last[self.next] = took;
+        self.next = (self.next + 1) % self.last.len();
+    }
+
+    fn largest(&self) -> Duration {
+        self.last.iter().copied().max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_grows_to_a_second_and_spares_broken_connections() {
+        let scarce = io::Error::from_raw_os_error(libc::EMFILE);
+        let aborted = io::Error::from_raw_os_error(libc::ECONNABORTED);
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.after(&aborted), Duration::ZERO);
+        let first = backoff.after(&scarce);
+        assert!(first > Duration::ZERO);
+        assert!(backoff.after(&scarce) > first);
+        for _ in 0..100 {
+            assert!(backoff.after(&scarce) <= Duration::from_secs(1));
+        }
+        assert!(
+            backoff.after(&aborted) > Duration::ZERO,
+            "a storm must not spin"
+        );
+    }
+
+    #[test]
+    fn the_largest_round_trip_is_forgotten_in_time() {
+        let mut recent = RoundTrips::default();
+        recent.note(Duration::from_millis(80));
+        assert_eq!(recent.largest(), Duration::from_millis(80));
+        for _ in 0..64 {
+            recent.note(Duration::from_millis(1));
+        }
+        assert_eq!(recent.largest(), Duration::from_millis(1));
+    }
+}

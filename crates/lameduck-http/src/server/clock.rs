@@ -1,0 +1,207 @@
+//! What is due on one connection, and when.
+//!
+//! Owns the limits in time and what the end of the window changes about them. One timer per connection, re-armed lazily: it is moved only
+//! when something is due earlier than it would fire, and asked what is due only when it fires.
+
+use std::os::fd::{BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use lameduck::Late;
+use tokio::time::{Instant, Sleep};
+
+use super::sock::{self, Pending};
+use super::watch::{Situation, Watch};
+
+/// Far enough to never fire before it is armed.
+pub(crate) const UNARMED: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// HTTP said so: `close`, the peer's end, an error.
+    Http(Result<(), hyper::Error>),
+    /// Nothing was being said for long enough; hyper may still hold the beginning of a head.
+    Quiet(Situation),
+    /// A limit passed in the middle of something.
+    Expired(Situation),
+    /// The drain deadline.
+    Cut,
+}
+
+/// What [`Clock::check`] found.
+#[derive(Debug)]
+pub(crate) enum Check {
+    /// Nothing is due; the timer wakes the task when something is.
+    Wait,
+    /// Something changed: poll HTTP again.
+    Again,
+    /// It is over.
+    End(End),
+}
+
+/// The limits of one connection, measured.
+#[derive(Debug)]
+pub(crate) struct Clock<'a> {
+    watch: &'a Watch,
+    /// The connection's socket, open as long as the connection is driven.
+    socket: RawFd,
+    situation: Situation,
+    served: u32,
+    /// Bytes moved, when last looked at during a transfer.
+    moved: u64,
+    /// Of these, what the peer had acknowledged when the transfer began or its limit was last due.
+    acknowledged: u64,
+    /// When this situation began, or last made progress.
+    since: Duration,
+    /// When the end of the window was noticed.
+    closing: Option<Duration>,
+    /// Accepted while the listener was being swept.
+    swept: bool,
+    /// When the timer fires; None while it is unarmed.
+    armed: Option<Duration>,
+}
+
+impl<'a> Clock<'a> {
+    pub(crate) fn new(watch: &'a Watch, socket: RawFd) -> Self {
+        Self {
+            watch,
+            socket,
+            situation: Situation::Silent,
+            served: 0,
+            moved: 0,
+            acknowledged: 0,
+            since: watch.shared.life.elapsed(),
+            closing: None,
+            swept: watch.shared.drain.is_closing(),
+            armed: None,
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// The window is over. A request whose first byte is here already, in the kernel's buffer at least, is not late; the next one is.
+    pub(crate) fn begin_closing(&mut self) {
+        let shared = &self.watch.shared;
+        self.closing = Some(shared.life.elapsed());
+        if shared.life.plan().late() == Late::Refuse && !self.swept {
+            if self.look() == Pending::Data && !self.watch.is_open() {
+                self.watch.note_head();
+            }
+            if self.watch.situation() != Situation::Head {
+                self.watch.note_late();
+            }
+        }
+    }
+
+    /// Looks at what the connection waits for and whether that took too long. HTTP was polled just before.
+    pub(crate) fn check(&mut self, mut alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Check {
+        self.observe();
+        loop {
+            let Some(due) = self.due() else {
+                return Check::Wait;
+            };
+            if self.armed.is_some_and(|at| at <= due) && alarm.as_mut().poll(cx).is_pending() {
+                return Check::Wait;
+            }
+            let now = self.now();
+            if now >= due {
+                self.armed = None;
+                match self.fall_due(now) {
+                    Some(check) => return check,
+                    None => continue,
+                }
+            }
+            alarm.as_mut().reset(Instant::now() + (due - now));
+            self.armed = Some(due);
+        }
+    }
+
+    /// Takes note of what changed since the last poll.
+    fn observe(&mut self) {
+        let (situation, served) = (self.watch.situation(), self.watch.served());
+        let progress = situation == Situation::Transfer && self.watch.moved() != self.moved;
+        if (situation, served) == (self.situation, self.served) && !progress {
+            return;
+        }
+        if !self.watch.is_open() {
+            self.watch.slot.idle();
+        }
+        if situation == Situation::Transfer {
+            self.moved = self.watch.moved();
+            self.acknowledged = self.acknowledged();
+        }
+        (self.situation, self.served) = (situation, served);
+        self.since = self.now();
+    }
+
+    /// When the present situation has lasted too long; never while the application is at work.
+    fn due(&self) -> Option<Duration> {
+        let shared = &self.watch.shared;
+        let limits = &shared.limits;
+        let since = self.since;
+        Some(match (self.situation, self.closing) {
+            (Situation::Handling, _) => return None,
+            (Situation::Silent | Situation::Idle, None) => since + limits.idle,
+            (Situation::Head, None) => since + limits.head,
+            (Situation::Transfer, None) => since + limits.stall,
+            (Situation::Silent | Situation::Idle, Some(closing)) => {
+                closing.max(since + shared.before_deadline(limits.settle, since))
+            }
+            (Situation::Head, Some(closing)) => {
+                let draining =
+                    since.max(closing) + shared.before_deadline(limits.head_draining, closing);
+                draining.min(since + limits.head)
+            }
+            (Situation::Transfer, Some(closing)) => {
+                since.max(closing) + shared.before_deadline(limits.stall_draining, closing)
+            }
+        })
+    }
+
+    /// Decides about what is due; None if the limit begins anew.
+    fn fall_due(&mut self, now: Duration) -> Option<Check> {
+        match self.situation {
+            // The last look: hyper was polled, but only the kernel knows what came since.
+            Situation::Silent | Situation::Idle => match self.look() {
+                Pending::Data => {
+                    self.watch.note_head();
+                    Some(Check::Again)
+                }
+                Pending::Nothing | Pending::Ended => Some(Check::End(End::Quiet(self.situation))),
+            },
+            Situation::Transfer => {
+                let acknowledged = self.acknowledged();
+                if acknowledged > self.acknowledged {
+                    self.acknowledged = acknowledged;
+                    self.since = now;
+                    return None;
+                }
+                Some(Check::End(End::Expired(Situation::Transfer)))
+            }
+            situation => Some(Check::End(End::Expired(situation))),
+        }
+    }
+
+    /// Bytes read, and bytes written that arrived.
+    fn acknowledged(&self) -> u64 {
+        let queued = sock::unacknowledged(self.socket()).unwrap_or(0);
+        self.watch.moved().saturating_sub(queued as u64)
+    }
+
+    fn look(&self) -> Pending {
+        sock::look(self.socket())
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        // SAFETY: the driver makes this clock from its connection's socket and asks it only while it still owns that connection.
+        unsafe { BorrowedFd::borrow_raw(self.socket) }
+    }
+
+    fn now(&self) -> Duration {
+        self.watch.shared.life.elapsed()
+    }
+}

@@ -1,0 +1,287 @@
+//! One request and its response: the service under hyper.
+//!
+//! Owns what happens around the application's service: counting, naming, `close`, late refusal, and the promise that a request that was
+//! read gets an answer also when the application fails. Owns the response body wrapper that knows when the response was handed over.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::header::{CONNECTION, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use lameduck::{Count, Phase};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::watch::Watch;
+use crate::body::Body;
+use crate::health::is_health_check;
+
+/// Any error, boxed.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What can be served: a tower service from [`Body`] requests to responses, cloned for every request.
+///
+/// Implemented for every such service (`axum::Router`, [`service_fn`](crate::service_fn), a stack of tower layers); never by hand.
+pub trait App:
+    Service<
+        Request<Body>,
+        Response = Response<Self::ResponseBody>,
+        Error = Self::Failure,
+        Future = Self::Answer,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body that it answers with.
+    type ResponseBody: HttpBody<Data: Send, Error: Into<BoxError>> + Send + 'static;
+    /// How it fails; a failure is answered with 500.
+    type Failure: Into<BoxError>;
+    /// The future of its response.
+    type Answer: Future<Output = Result<Response<Self::ResponseBody>, Self::Failure>>
+        + Send
+        + 'static;
+}
+
+impl<S, B> App for S
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type ResponseBody = B;
+    type Failure = S::Error;
+    type Answer = S::Future;
+}
+
+/// The service that hyper sees: the application of one connection.
+#[derive(Debug)]
+pub(crate) struct Exchange<A> {
+    app: A,
+    watch: Arc<Watch>,
+}
+
+impl<A> Exchange<A> {
+    pub(crate) fn new(app: A, watch: Arc<Watch>) -> Self {
+        Self { app, watch }
+    }
+}
+
+impl<A: App> hyper::service::Service<Request<Incoming>> for Exchange<A> {
+    type Response = Response<Outgoing<A::ResponseBody>>;
+    type Error = Infallible;
+    type Future = Responding<A>;
+
+    fn call(&self, request: Request<Incoming>) -> Responding<A> {
+        let watch = &self.watch;
+        let shared = &watch.shared;
+        watch.begin();
+        watch.slot.begin(
+            request.method().as_str(),
+            request.uri().path(),
+            shared.life.elapsed(),
+        );
+        if !is_health_check(&request) {
+            shared.life.inflight().requests.count_one();
+        }
+        if request.version() == Version::HTTP_10 {
+            watch.note_close_delimited();
+        }
+        let open = Open {
+            watch: watch.clone(),
+        };
+        if shared.life.phase() >= Phase::Terminating && watch.is_late() {
+            shared.tally(Count::LateRefused);
+            return Responding {
+                step: Step::Refused,
+                open: Some(open),
+            };
+        }
+        let request = request.map(|incoming| Body::watched(incoming, watch));
+        let step = Step::Waiting {
+            app: self.app.clone(),
+            request: Some(request),
+        };
+        Responding {
+            step,
+            open: Some(open),
+        }
+    }
+}
+
+/// Ends the exchange in the connection's notes when it goes away, however it goes.
+#[derive(Debug)]
+struct Open {
+    watch: Arc<Watch>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.watch.finish();
+    }
+}
+
+pin_project! {
+    /// The future of one response; it never fails.
+    pub(crate) struct Responding<A: App> {
+        #[pin]
+        step: Step<A, A::Answer>,
+        open: Option<Open>,
+    }
+}
+
+pin_project! {
+    #[project = StepOf]
+    enum Step<A, F> {
+        Waiting { app: A, request: Option<Request<Body>> },
+        Running { #[pin] answer: F },
+        Refused,
+    }
+}
+
+impl<A: App> Future for Responding<A> {
+    type Output = Result<Response<Outgoing<A::ResponseBody>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A panic ends this request, not the connection's other promises: what panicked is dropped below and never polled again.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            self.as_mut().project().step.advance(cx)
+        }));
+        let answered = match polled {
+            Ok(step) => ready!(step),
+            Err(_payload) => Err(Failed::Panicked),
+        };
+        let open = self
+            .project()
+            .open
+            .take()
+            .expect("a response is given once");
+        let watch = open.watch.clone();
+        let mut response = match answered {
+            Ok(response) => response.map(|body| Outgoing {
+                body: Some(body),
+                open,
+            }),
+            Err(failed) => failed
+                .response(&watch)
+                .map(|()| Outgoing { body: None, open }),
+        };
+        say_close(&mut response, &watch);
+        Poll::Ready(Ok(response))
+    }
+}
+
+enum Failed {
+    Refused,
+    Error,
+    Panicked,
+}
+
+impl Failed {
+    /// The answer in the application's stead. Its connection ends: what the application read of the body is unknown.
+    fn response(self, watch: &Watch) -> Response<()> {
+        let mut response = Response::new(());
+        *response.status_mut() = match self {
+            Self::Refused => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Error => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Panicked => {
+                watch.shared.tally(Count::Panicked);
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl<A: App> Step<A, A::Answer> {
+    fn advance(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<A::ResponseBody>, Failed>> {
+        loop {
+            match self.as_mut().project() {
+                StepOf::Waiting { app, request } => {
+                    if ready!(app.poll_ready(cx)).is_err() {
+                        return Poll::Ready(Err(Failed::Error));
+                    }
+                    let request = request.take().expect("a service is called once");
+                    let answer = app.call(request);
+                    self.set(Self::Running { answer });
+                }
+                StepOf::Running { answer } => {
+                    return answer
+                        .poll(cx)
+                        .map(|answered| answered.map_err(|_| Failed::Error));
+                }
+                StepOf::Refused => return Poll::Ready(Err(Failed::Refused)),
+            }
+        }
+    }
+}
+
+/// Adds `Connection: close` when it is this connection's time to go. Before T: one atomic load.
+fn say_close<B>(response: &mut Response<B>, watch: &Watch) {
+    let shared = &watch.shared;
+    if shared.life.phase() < Phase::Terminating
+        || response.status() == StatusCode::SWITCHING_PROTOCOLS
+    {
+        return;
+    }
+    if shared.drain.is_closing() || shared.is_steered(watch.spread) {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        if watch.note_steered() {
+            shared.tally(Count::Steered);
+        }
+    }
+}
+
+pin_project! {
+    /// The response's body, which notes its own end.
+    #[derive(Debug)]
+    pub(crate) struct Outgoing<B> {
+        // None: an empty answer in the application's stead.
+        #[pin]
+        body: Option<B>,
+        open: Open,
+    }
+}
+
+impl<B: HttpBody> HttpBody for Outgoing<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project().body.as_pin_mut() {
+            Some(body) => body.poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}

@@ -1,0 +1,163 @@
+//! The IO under hyper: a plain stream that notes what passes.
+//!
+//! Owns the bridge from tokio's traits to hyper's and the bytes put back after a last look. Ending the connection is not its business:
+//! hyper's shutdown does nothing here, [`super::linger`] closes.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use hyper::rt::ReadBufCursor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::watch::Watch;
+
+/// A byte stream over a socket: TCP, Unix, and one day TLS over them.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {}
+impl<S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Stream for S {}
+
+/// The stream with its notes.
+#[derive(Debug)]
+pub(crate) struct Io<S> {
+    stream: S,
+    /// Bytes of a head that hyper had read before the connection was looked at.
+    kept: Bytes,
+    watch: Arc<Watch>,
+}
+
+impl<S: Stream> Io<S> {
+    pub(crate) fn new(stream: S, watch: Arc<Watch>) -> Self {
+        Self {
+            stream,
+            kept: Bytes::new(),
+            watch,
+        }
+    }
+
+    /// Hands bytes back: the next read gives them first.
+    pub(crate) fn keep(&mut self, bytes: Bytes) {
+        debug_assert!(
+            self.kept.is_empty(),
+            "hyper took what was kept before it read on"
+        );
+        self.kept = bytes;
+    }
+
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+}
+
+impl<S: Stream> hyper::rt::Read for Io<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.kept.is_empty() {
+            let count = this.kept.len().min(into.remaining());
+            into.put_slice(&this.kept[..count]);
+            this.kept.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let count = ready!(read(&mut this.stream, cx, into))?;
+        this.watch.note_read(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Reads into hyper's cursor; gives the count.
+fn read<S: Stream>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    mut into: ReadBufCursor<'_>,
+) -> Poll<io::Result<usize>> {
+    // SAFETY: `ReadBuf::uninit` never de-initialises a byte of the cursor's spare room.
+    let mut buffer = ReadBuf::uninit(unsafe { into.as_mut() });
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    let count = buffer.filled().len();
+    // SAFETY: `count` bytes from the cursor's start on were just filled, so they are initialised.
+    unsafe { into.advance(count) };
+    Poll::Ready(Ok(count))
+}
+
+impl<S: Stream> Io<S> {
+    fn note_write(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &wrote {
+            Poll::Ready(Ok(count)) => self.watch.note_written(*count),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.watch.note_write_blocked(),
+        }
+        wrote
+    }
+}
+
+impl<S: Stream> hyper::rt::Write for Io<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let wrote = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.note_write(wrote)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let wrote = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.note_write(wrote)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream without notes, for the listeners beside the service.
+#[derive(Debug)]
+pub(crate) struct Unnoted<S>(pub(crate) S);
+
+impl<S: Stream> hyper::rt::Read for Unnoted<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(&mut self.get_mut().0, cx, into).map_ok(|_| ())
+    }
+}
+
+impl<S: Stream> hyper::rt::Write for Unnoted<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

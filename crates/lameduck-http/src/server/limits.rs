@@ -1,0 +1,85 @@
+//! The limits of a listener and its connections, in one place.
+//!
+//! Owns the numbers and their defaults; who measures against them is [`super::conn`] (time) and [`super::accept`] (count).
+
+use std::time::Duration;
+
+/// What a client may cost: time, bytes and connections.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use lameduck_http::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.idle = Duration::from_secs(620); // above the 600 s of a Google load balancer
+/// assert_eq!(limits.head, Duration::from_secs(10));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// From the first byte of a request head to its last: 10 s. Past it the client gets a 408 and the connection ends.
+    pub head: Duration,
+    /// The same after the lame-duck window ended: 5 s, and never past the drain deadline.
+    pub head_draining: Duration,
+    /// How long a connection may stay open without a request: 75 s, above the 60 s after which an AWS ALB closes its side.
+    pub idle: Duration,
+    /// How long a transfer may stand still (no byte read or acknowledged) while the service waits for the client: 30 s.
+    pub stall: Duration,
+    /// The same after the lame-duck window ended: 5 s, and never past the drain deadline.
+    pub stall_draining: Duration,
+    /// After the window's end, a connection that never said anything, or whose last response did not say `close`, is kept until
+    /// it has been quiet for this long: 250 ms.
+    pub settle: Duration,
+    /// How long a closed connection may take to acknowledge what was sent: 2 s.
+    pub linger: Duration,
+    /// Bytes of a request head: 64 KiB; more is answered with 431.
+    pub head_bytes: usize,
+    /// Header fields of a request: 100; more are answered with 431.
+    pub headers: usize,
+    /// Connections at the same time. At the limit the listener stops accepting and the kernel's queue holds the rest. Default:
+    /// 100 000, or what `RLIMIT_NOFILE` leaves after 64 descriptors for the service itself, whichever is less.
+    pub connections: usize,
+}
+
+const CONNECTIONS: usize = 100_000;
+const RESERVED_DESCRIPTORS: usize = 64;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            head_draining: Duration::from_secs(5),
+            idle: Duration::from_secs(75),
+            stall: Duration::from_secs(30),
+            stall_draining: Duration::from_secs(5),
+            settle: Duration::from_millis(250),
+            linger: Duration::from_secs(2),
+            head_bytes: 64 * 1024,
+            headers: 100,
+            connections: connections_allowed(super::sock::descriptor_limit()),
+        }
+    }
+}
+
+fn connections_allowed(descriptors: Option<usize>) -> usize {
+    match descriptors {
+        Some(limit) => limit
+            .saturating_sub(RESERVED_DESCRIPTORS)
+            .clamp(16, CONNECTIONS),
+        None => CONNECTIONS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_follow_the_descriptor_limit() {
+        assert_eq!(connections_allowed(None), 100_000);
+        assert_eq!(connections_allowed(Some(1024)), 960);
+        assert_eq!(connections_allowed(Some(20)), 16);
+        assert_eq!(connections_allowed(Some(10_000_000)), 100_000);
+    }
+}

@@ -1,0 +1,113 @@
+//! The end of a connection that loses nothing: FIN, then wait until the peer has everything.
+//!
+//! Owns "done" (DESIGN §2): SHUT_WR is sent and the send queue is empty, or the linger limit passed. A socket that is closed with unread
+//! input answers with RST, which can destroy a response on its way to the reader; so input that may still come is read and thrown away.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::io::Stream;
+use super::sock::{self, Pending};
+
+/// What the client may still be sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// It ended, or nothing of it is outstanding.
+    Complete,
+    /// More may come, that nobody will read; over when nothing came for this long.
+    UnreadUntilQuiet(Duration),
+}
+
+/// How a close went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lingered {
+    /// The peer has everything.
+    Done,
+    /// The limit passed.
+    Expired,
+}
+
+/// Bytes thrown away at most; a client that sends more gets the RST that it asks for.
+const DISCARDED_AT_MOST: usize = 16 * 1024 * 1024;
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(32);
+
+/// Sends FIN and waits, at most for `limit`, until all that was sent is acknowledged.
+///
+/// # Cancel safety
+/// Dropping the future closes the socket at once.
+pub(crate) async fn close<S: Stream>(mut stream: S, input: Input, limit: Duration) -> Lingered {
+    if stream.shutdown().await.is_err() {
+        return Lingered::Done; // the connection is gone already
+    }
+    let until = Instant::now() + limit;
+    let mut reader = Reader {
+        ended: false,
+        broken: false,
+        left: DISCARDED_AT_MOST,
+    };
+    let mut seen = (reader.left, Instant::now());
+    let mut wait = FIRST_WAIT;
+    loop {
+        if seen.0 != reader.left {
+            seen = (reader.left, Instant::now());
+        }
+        let expected = match input {
+            Input::Complete => false,
+            Input::UnreadUntilQuiet(quiet) => seen.1.elapsed() < quiet,
+        };
+        let unread = expected || sock::look(stream.as_fd()) == Pending::Data;
+        let settled = !unread || reader.ended || reader.left == 0;
+        match sock::unacknowledged(stream.as_fd()) {
+            Some(0) if settled => return Lingered::Done,
+            None if reader.ended => return Lingered::Done,
+            // After a reset the queue keeps its count for ever: nothing more can be delivered.
+            _ if reader.broken => return Lingered::Done,
+            _ => {}
+        }
+        if Instant::now() >= until {
+            return Lingered::Expired;
+        }
+        // Acknowledgements wake nobody, so they are asked for with growing pauses; input does.
+        let pause = (Instant::now() + wait).min(until);
+        if reader.ended || reader.left == 0 {
+            sleep(pause - Instant::now()).await;
+        } else {
+            let _ = timeout_at(pause, poll_fn(|cx| reader.poll_end(cx, &mut stream))).await;
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+struct Reader {
+    ended: bool,
+    broken: bool,
+    left: usize,
+}
+
+impl Reader {
+    /// Throws input away until its end or the bound.
+    fn poll_end<S: Stream>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<()> {
+        let mut scratch = [0_u8; 4096];
+        while self.left > 0 {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.left = self.left.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(end) => {
+                    self.ended = true;
+                    self.broken = end.is_err();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,111 @@
+//! The server: listeners, connections, and how both end.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `listen` | addresses, bind(2), listen(2) |
+//! | `accept` | the accept loop of one listener, its limit and its errors |
+//! | `sweep` | closing a TCP listener without resetting anybody |
+//! | `conn` | one connection: hyper, and how it ends |
+//! | `clock` | what is due on a connection, by its limits and the phases |
+//! | `exchange` | one request and its response |
+//! | `io`, `watch` | what passes through a connection, noted |
+//! | `linger` | the end of a connection that loses nothing |
+//! | `limits`, `errors`, `sock` | numbers, errors of accept(2), system calls |
+//!
+//! The connection driver is generic over its stream; TLS will be another stream, HTTP/2 another driver beside `conn`.
+
+pub(crate) mod accept;
+pub(crate) mod clock;
+pub(crate) mod conn;
+pub(crate) mod errors;
+pub(crate) mod exchange;
+pub(crate) mod io;
+pub(crate) mod limits;
+pub(crate) mod linger;
+pub(crate) mod listen;
+pub(crate) mod sock;
+pub(crate) mod sweep;
+pub(crate) mod watch;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lameduck::{Count, Drain, Lifecycle};
+use tokio::sync::Notify;
+
+use self::limits::Limits;
+
+/// What the connections of one listener share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) life: Lifecycle,
+    pub(crate) drain: Drain,
+    pub(crate) limits: Limits,
+    pub(crate) crowd: Crowd,
+}
+
+impl Shared {
+    pub(crate) fn new(life: &Lifecycle, limits: Limits) -> Self {
+        Self {
+            life: life.clone(),
+            drain: life.drain(),
+            limits,
+            crowd: Crowd::default(),
+        }
+    }
+
+    pub(crate) fn tally(&self, what: Count) {
+        self.life.inflight().tally.add(what, 1);
+    }
+
+    /// Whether it is time for the connection with this place in the floor to go elsewhere.
+    pub(crate) fn is_steered(&self, spread: u64) -> bool {
+        self.drain
+            .steer_at(spread)
+            .is_some_and(|at| self.life.elapsed() >= at)
+    }
+
+    /// A limit, cut so that it runs out before the drain deadline does: what ends by its own limit never forces the exit.
+    pub(crate) fn before_deadline(&self, limit: Duration, from: Duration) -> Duration {
+        match self.drain.drain_end() {
+            Some(deadline) => limit.min(deadline.saturating_sub(from) * 7 / 8),
+            None => limit,
+        }
+    }
+}
+
+/// How many connections of one listener are open.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    count: AtomicUsize,
+    left: Notify,
+}
+
+impl Crowd {
+    pub(crate) fn enter(&self) {
+        // SeqCst pairs with the one in `leave`: see there.
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn leave(&self) {
+        // SeqCst pairs with the load in `fewer_than`: either that load sees the count, or its `Notified`, made before the load, sees this
+        // notification.
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        self.left.notify_waiters();
+    }
+
+    /// Waits until there are fewer than `limit`.
+    pub(crate) async fn fewer_than(&self, limit: usize) {
+        loop {
+            let left = self.left.notified();
+            if self.is_below(limit) {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    pub(crate) fn is_below(&self, limit: usize) -> bool {
+        self.count.load(Ordering::SeqCst) < limit
+    }
+}

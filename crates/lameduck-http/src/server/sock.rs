@@ -1,0 +1,181 @@
+//! The few socket calls that neither std, tokio nor socket2 offer.
+//!
+//! Owns every `unsafe` system call of this crate. Linux-only facts have a portable twin that says "unknown".
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+/// What stands in a socket's receive queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// At least one byte.
+    Data,
+    /// The peer sent its FIN, or the socket is broken.
+    Ended,
+    /// Nothing yet.
+    Nothing,
+}
+
+/// Looks into the receive queue without taking anything out of it and without waiting.
+///
+/// A plain poll of the runtime's socket is no such look: it answers from cached readiness, without a system call.
+pub(crate) fn look(fd: BorrowedFd<'_>) -> Pending {
+    let mut byte = 0_u8;
+    loop {
+        // SAFETY: the descriptor is open for the call (it is borrowed), the buffer is one writable byte that outlives the call.
+        let got = unsafe {
+            libc::recv(
+                fd.as_raw_fd(),
+                (&raw mut byte).cast(),
+                1,
+                libc::MSG_PEEK | libc::MSG_DONTWAIT,
+            )
+        };
+        return match got {
+            1.. => Pending::Data,
+            0 => Pending::Ended,
+            _ => match io::Error::last_os_error().kind() {
+                io::ErrorKind::Interrupted => continue,
+                io::ErrorKind::WouldBlock => Pending::Nothing,
+                _ => Pending::Ended,
+            },
+        };
+    }
+}
+
+/// The soft limit of open descriptors, `None` when unlimited or unknown.
+pub(crate) fn descriptor_limit() -> Option<usize> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a writable rlimit that outlives the call.
+    let failed = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0;
+    if failed || limit.rlim_cur == libc::RLIM_INFINITY {
+        return None;
+    }
+    usize::try_from(limit.rlim_cur).ok()
+}
+
+pub(crate) use self::system::{attach_syn_gate, round_trip, unacknowledged};
+
+#[cfg(all(target_os = "linux", not(lameduck_portable)))]
+mod system {
+    use super::{AsRawFd, BorrowedFd, Duration, io};
+    use std::mem;
+
+    /// Bytes written (FIN included) that the peer has not acknowledged; `None` when the kernel does not say.
+    pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> Option<usize> {
+        let mut queued: libc::c_int = 0;
+        // SAFETY: SIOCOUTQ (the value of TIOCOUTQ) writes one int, `queued` is one and outlives the call; the descriptor is borrowed.
+        let failed = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) } != 0;
+        if failed {
+            None
+        } else {
+            usize::try_from(queued).ok()
+        }
+    }
+
+    /// The kernel's smoothed round-trip time of a TCP connection (`tcpi_rtt`, tcp(7)).
+    pub(crate) fn round_trip(fd: BorrowedFd<'_>) -> Option<Duration> {
+        // SAFETY: tcp_info is plain integers, for which all-zero is a value.
+        let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+        let mut size = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+        // SAFETY: the kernel writes at most `size` bytes to `info`, which is that large and outlives the call; the descriptor is borrowed.
+        let failed = unsafe {
+            libc::getsockopt(
+                fd.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&raw mut info).cast(),
+                &raw mut size,
+            )
+        } != 0;
+        (!failed).then(|| Duration::from_micros(u64::from(info.tcpi_rtt)))
+    }
+
+    /// Classic BPF over the TCP header: offset 13 holds the flags; SYN without ACK is dropped, the rest passes.
+    ///
+    /// On a listening TCP socket the filter sees the segment from its TCP header on, over IPv4 and IPv6 alike.
+    const SYN_GATE: [libc::sock_filter; 5] = [
+        libc::sock_filter {
+            code: 0x30,
+            jt: 0,
+            jf: 0,
+            k: 13,
+        }, // ldb [13]
+        libc::sock_filter {
+            code: 0x54,
+            jt: 0,
+            jf: 0,
+            k: 0x12,
+        }, // and #SYN|ACK
+        libc::sock_filter {
+            code: 0x15,
+            jt: 0,
+            jf: 1,
+            k: 0x02,
+        }, // jeq #SYN
+        libc::sock_filter {
+            code: 0x06,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        }, // drop
+        libc::sock_filter {
+            code: 0x06,
+            jt: 0,
+            jf: 0,
+            k: u32::MAX,
+        }, // pass whole
+    ];
+
+    /// Makes a listening socket drop new SYNs while handshakes under way complete.
+    ///
+    /// # Errors
+    /// What the kernel or a sandbox answers: the listener is then as before.
+    pub(crate) fn attach_syn_gate(listener: BorrowedFd<'_>) -> io::Result<()> {
+        let mut filter = SYN_GATE;
+        let program = libc::sock_fprog {
+            len: 5,
+            filter: filter.as_mut_ptr(),
+        };
+        let size = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).expect("a few bytes");
+        // SAFETY: `program` points to five instructions that outlive the call, the kernel copies them; the descriptor is borrowed.
+        let failed = unsafe {
+            libc::setsockopt(
+                listener.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_FILTER,
+                (&raw const program).cast(),
+                size,
+            )
+        } != 0;
+        if failed {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
+mod system {
+    use super::{BorrowedFd, Duration, io};
+
+    /// Unknown on this platform.
+    pub(crate) fn unacknowledged(_fd: BorrowedFd<'_>) -> Option<usize> {
+        None
+    }
+
+    /// Unknown on this platform.
+    pub(crate) fn round_trip(_fd: BorrowedFd<'_>) -> Option<Duration> {
+        None
+    }
+
+    /// There is no such filter on this platform.
+    pub(crate) fn attach_syn_gate(_listener: BorrowedFd<'_>) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
+    }
+}

@@ -1,0 +1,205 @@
+//! What one connection is doing, as seen from around hyper.
+//!
+//! Owns the facts (bytes, exchange open, upload waiting); what follows from them is decided in [`super::conn`]. hyper does not tell
+//! whether a connection is idle, in the middle of a head or stalled, so the IO below it and the service and bodies above it note it here.
+//!
+//! Everything but the upload's state is touched by the connection's task alone; a body may have moved to another task, whose
+//! changes reach us together with hyper's wake-up. So all orderings are `Relaxed`: no other memory hangs on these values.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use lameduck::inflight::Slot;
+
+use super::Shared;
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Situation {
+    /// No byte ever came.
+    Silent,
+    /// The client's next request: nothing of it was seen.
+    Idle,
+    /// The rest of a request head.
+    Head,
+    /// The client, to send more of its body or to read more of the response.
+    Transfer,
+    /// The application.
+    Handling,
+}
+
+const UPLOAD_NONE: u8 = 0;
+const UPLOAD_OPEN: u8 = 1;
+const UPLOAD_WAITING: u8 = 2;
+
+/// The facts about one connection.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) slot: Slot,
+    /// Where in the floor this connection is steered; `u64::MAX` when it was accepted after T.
+    pub(crate) spread: u64,
+    read: AtomicU64,
+    written: AtomicU64,
+    served: AtomicU32,
+    upload: AtomicU8,
+    open: AtomicBool,
+    head: AtomicBool,
+    write_blocked: AtomicBool,
+    ended_by_peer: AtomicBool,
+    steered: AtomicBool,
+    close_delimited: AtomicBool,
+    late: AtomicBool,
+    abandoned: AtomicBool,
+}
+
+impl Watch {
+    pub(crate) fn new(shared: Arc<Shared>, slot: Slot, spread: u64) -> Self {
+        Self {
+            shared,
+            slot,
+            spread,
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            served: AtomicU32::new(0),
+            upload: AtomicU8::new(UPLOAD_NONE),
+            open: AtomicBool::new(false),
+            head: AtomicBool::new(false),
+            write_blocked: AtomicBool::new(false),
+            ended_by_peer: AtomicBool::new(false),
+            steered: AtomicBool::new(false),
+            close_delimited: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn situation(&self) -> Situation {
+        let blocked = self.write_blocked.load(Relaxed);
+        let upload = self.upload.load(Relaxed);
+        if blocked || upload == UPLOAD_WAITING {
+            Situation::Transfer
+        } else if self.open.load(Relaxed) || upload == UPLOAD_OPEN {
+            Situation::Handling
+        } else if self.head.load(Relaxed) {
+            Situation::Head
+        } else if self.read.load(Relaxed) == 0 {
+            Situation::Silent
+        } else {
+            Situation::Idle
+        }
+    }
+
+    // ---- from the IO below hyper
+
+    /// `count` bytes came from the peer; zero is its end.
+    pub(crate) fn note_read(&self, count: usize) {
+        if count == 0 {
+            self.ended_by_peer.store(true, Relaxed);
+            return;
+        }
+        self.read
+            .store(self.read.load(Relaxed) + count as u64, Relaxed);
+        if self.upload.load(Relaxed) == UPLOAD_NONE && !self.open.load(Relaxed) {
+            self.note_head();
+        }
+    }
+
+    /// The first byte of a head is here, in our hands or in the kernel's.
+    pub(crate) fn note_head(&self) {
+        self.head.store(true, Relaxed);
+    }
+
+    pub(crate) fn note_written(&self, count: usize) {
+        self.written
+            .store(self.written.load(Relaxed) + count as u64, Relaxed);
+        self.write_blocked.store(false, Relaxed);
+    }
+
+    pub(crate) fn note_write_blocked(&self) {
+        self.write_blocked.store(true, Relaxed);
+    }
+
+    // ---- from the service and the bodies above hyper
+
+    /// A request was dispatched.
+    pub(crate) fn begin(&self) {
+        self.head.store(false, Relaxed);
+        self.abandoned.store(false, Relaxed);
+        self.open.store(true, Relaxed);
+        self.served
+            .store(self.served.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// The response was handed to hyper whole, or given up.
+    pub(crate) fn finish(&self) {
+        self.open.store(false, Relaxed);
+    }
+
+    pub(crate) fn upload_open(&self) {
+        self.upload.store(UPLOAD_OPEN, Relaxed);
+    }
+
+    /// The application waits for more of the request's body.
+    pub(crate) fn upload_waiting(&self) {
+        self.upload.store(UPLOAD_WAITING, Relaxed);
+    }
+
+    pub(crate) fn upload_done(&self) {
+        self.upload.store(UPLOAD_NONE, Relaxed);
+    }
+
+    /// The application let the body go before its end.
+    pub(crate) fn upload_abandoned(&self) {
+        self.upload_done();
+        self.abandoned.store(true, Relaxed);
+    }
+
+    pub(crate) fn note_close_delimited(&self) {
+        self.close_delimited.store(true, Relaxed);
+    }
+
+    /// Whether this is the first `close` that this connection says.
+    pub(crate) fn note_steered(&self) -> bool {
+        !self.steered.swap(true, Relaxed)
+    }
+
+    /// From now on a request's first byte comes after the window's end.
+    pub(crate) fn note_late(&self) {
+        self.late.store(true, Relaxed);
+    }
+
+    // ---- facts
+
+    /// Requests begun so far, modulo 2^32.
+    pub(crate) fn served(&self) -> u32 {
+        self.served.load(Relaxed)
+    }
+
+    /// Bytes moved in either direction, as far as the kernel took or gave them.
+    pub(crate) fn moved(&self) -> u64 {
+        self.read.load(Relaxed) + self.written.load(Relaxed)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
+    /// Whether the client may still be sending a body that nobody will read.
+    pub(crate) fn leaves_input_unread(&self) -> bool {
+        self.upload.load(Relaxed) != UPLOAD_NONE || self.abandoned.load(Relaxed)
+    }
+
+    pub(crate) fn is_ended_by_peer(&self) -> bool {
+        self.ended_by_peer.load(Relaxed)
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
+    /// Whether the response's end is told by the connection's end alone: then a cut must not look like one.
+    pub(crate) fn is_close_delimited(&self) -> bool {
+        self.close_delimited.load(Relaxed)
+    }
+}

@@ -1,0 +1,5 @@
+//! The server over real sockets on loopback; names bear the ids of the contract.
+
+mod admission;
+mod h1;
+mod support;
