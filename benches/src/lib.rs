@@ -8,6 +8,7 @@
 
 pub mod engine;
 pub mod http1;
+pub mod launch;
 pub mod modes;
 pub mod outcome;
 pub mod plan;

@@ -3,7 +3,6 @@
 //! Owns: the arguments, the worker threads that play rounds, progress, and what is said about a round that failed.
 //! Not here: the plan of a round and the clients (library).
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,13 +12,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use lameduck_benches::engine::{self, Load, Round};
+use lameduck_benches::launch::{self, GRACE};
 use lameduck_benches::plan::Plan;
-use lameduck_benches::server::{self, Launch, Ready, Server, describe};
+use lameduck_benches::server::{self, Server, describe};
 use lameduck_benches::tally::{Loss, Tally};
 
 /// How long clients and server may take after the last signal; the grace period is over long before.
 const PATIENCE: Duration = Duration::from_secs(8);
-const GRACE: Duration = Duration::from_secs(4);
 /// Most failed rounds that are told in detail.
 const MOST_TOLD: u64 = 10;
 const MOST_ROUNDS: u64 = 100_000;
@@ -70,7 +69,7 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let program = args.lameduck.clone().unwrap_or_else(default_program);
+    let program = launch::lameduck_binary(args.lameduck.as_deref());
     if !program.is_file() {
         eprintln!("error: no lameduck binary at {}", program.display());
         eprintln!("hint: cargo build --release, or --lameduck PATH");
@@ -131,14 +130,6 @@ fn seed_of_the_clock() -> u64 {
     u64::from(now.subsec_nanos()) ^ (now.as_secs() & 0xFFFF_FFFF)
 }
 
-fn default_program() -> PathBuf {
-    std::env::current_exe()
-        .map(|path| path.with_file_name("lameduck"))
-        .ok()
-        .filter(|path| path.is_file())
-        .unwrap_or_else(|| PathBuf::from("target/release/lameduck"))
-}
-
 fn play(plan: &Plan, program: &Path) -> Verdict {
     let unplayed = |complaint: String| Verdict {
         round: plan.round,
@@ -150,25 +141,8 @@ fn play(plan: &Plan, program: &Path) -> Verdict {
         Ok(address) => address,
         Err(error) => return unplayed(format!("no free port: {error}")),
     };
-    let listen = address.to_string();
-    let grace = format!("{}s", GRACE.as_secs());
-    let arguments = [
-        "demo",
-        "--listen",
-        &listen,
-        "--window",
-        plan.window.argument,
-        "--grace",
-        &grace,
-        "--repeat",
-        plan.repeats.argument(),
-    ];
-    let launch = Launch {
-        program: program.into(),
-        args: arguments.iter().map(OsString::from).collect(),
-        address,
-        ready: Ready::Line,
-    };
+    let further = ["--repeat", plan.repeats.argument()];
+    let launch = launch::lameduck(program, address, plan.window.argument, &further);
     let mut server = match Server::start(&launch) {
         Ok(server) => server,
         Err(error) => return unplayed(error.to_string()),

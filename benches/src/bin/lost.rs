@@ -2,18 +2,18 @@
 //!
 //! Owns: the arguments, the order of the rounds, the tables and the raw record. Not here: the clients (library).
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use lameduck_benches::engine::{self, Load, Round};
+use lameduck_benches::launch::{self, Nginx};
 use lameduck_benches::modes::Mode;
 use lameduck_benches::rng::Rng;
-use lameduck_benches::server::{self, Launch, Ready, Server, Signal, describe};
+use lameduck_benches::server::{self, Launch, Server, Signal, describe};
 use lameduck_benches::stats::{Spread, cell, row};
 use lameduck_benches::tally::Loss;
 use serde::Serialize;
@@ -171,7 +171,11 @@ fn measure(args: &Args) -> Result<u64, Box<dyn std::error::Error>> {
         .map(File::create)
         .transpose()?
         .map(BufWriter::new);
-    let nginx = NginxDirectory::new(args.servers.contains(&Kind::Nginx))?;
+    let nginx = args
+        .servers
+        .contains(&Kind::Nginx)
+        .then(Nginx::new)
+        .transpose()?;
     let mut records = Vec::new();
     for run in 0..args.runs {
         for &mode in &args.modes.0 {
@@ -179,7 +183,7 @@ fn measure(args: &Args) -> Result<u64, Box<dyn std::error::Error>> {
                 // Rotated, so that no server always follows the same one.
                 let turn = (position + run as usize) % args.servers.len();
                 let kind = args.servers[turn];
-                let round = play(args, &nginx, run, mode, kind)?;
+                let round = play(args, nginx.as_ref(), run, mode, kind)?;
                 let record = Record::new(run, mode, kind, &round);
                 if kind == Kind::Lameduck {
                     print_losses(&record);
@@ -208,7 +212,7 @@ fn measure(args: &Args) -> Result<u64, Box<dyn std::error::Error>> {
 
 fn play(
     args: &Args,
-    nginx: &NginxDirectory,
+    nginx: Option<&Nginx>,
     run: u64,
     mode: Mode,
     kind: Kind,
@@ -229,102 +233,18 @@ fn play(
     Ok(engine::run(&load, &mut server)?)
 }
 
-fn launch(args: &Args, nginx: &NginxDirectory, kind: Kind) -> io::Result<Launch> {
+fn launch(args: &Args, nginx: Option<&Nginx>, kind: Kind) -> io::Result<Launch> {
     let address = server::free_address()?;
-    let listen = address.to_string();
-    let peer = |name: &str| -> io::Result<(OsString, Vec<OsString>, Ready)> {
-        let program = beside_this("peer").ok_or_else(|| {
-            io::Error::other("no `peer` beside this binary\nhint: cargo build --release -p lameduck-benches --bins")
-        })?;
-        Ok((
-            program.into(),
-            vec![name.into(), listen.clone().into()],
-            Ready::Line,
-        ))
-    };
-    let (program, arguments, ready) = match kind {
+    match kind {
         Kind::Lameduck => {
-            let program = args
-                .lameduck
-                .clone()
-                .or_else(|| beside_this("lameduck"))
-                .unwrap_or_else(|| PathBuf::from("target/release/lameduck"));
-            let arguments = [
-                "demo",
-                "--listen",
-                &listen,
-                "--window",
-                &args.window,
-                "--grace",
-                "4s",
-            ];
-            (
-                program.into(),
-                arguments.iter().map(OsString::from).collect(),
-                Ready::Line,
-            )
+            let program = launch::lameduck_binary(args.lameduck.as_deref());
+            Ok(launch::lameduck(&program, address, &args.window, &[]))
         }
-        Kind::HyperUtil => peer("hyper-util")?,
-        Kind::Axum => peer("axum")?,
-        Kind::Nginx => ("nginx".into(), nginx.configure(&listen)?, Ready::Accepts),
-    };
-    Ok(Launch {
-        program,
-        args: arguments,
-        address,
-        ready,
-    })
-}
-
-fn beside_this(name: &str) -> Option<PathBuf> {
-    let path = std::env::current_exe().ok()?.with_file_name(name);
-    path.is_file().then_some(path)
-}
-
-/// A directory of nginx's own for as long as the measurement lasts.
-struct NginxDirectory(Option<PathBuf>);
-
-impl NginxDirectory {
-    fn new(wanted: impl Into<bool>) -> io::Result<Self> {
-        if !wanted.into() {
-            return Ok(Self(None));
-        }
-        let path = std::env::temp_dir().join(format!("lameduck-lost-{}", std::process::id()));
-        std::fs::create_dir(&path)?;
-        Ok(Self(Some(path)))
-    }
-
-    fn configure(&self, listen: &str) -> io::Result<Vec<OsString>> {
-        let path = self.0.as_deref().unwrap_or_else(|| Path::new("."));
-        let directory = path.display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("{name}_temp_path {directory}/{name};\n"))
-            .concat();
-        let configuration = format!(
-            "daemon off;\nworker_processes 2;\npid {directory}/pid;\nerror_log stderr crit;\n\
-             events {{ worker_connections 4096; }}\n\
-             http {{\naccess_log off;\nkeepalive_requests 10000000;\nkeepalive_timeout 75s;\n{temporary}\
-             server {{\nlisten {listen} backlog=4096;\nlocation / {{ return 200 \"hello\\n\"; }}\n}}\n}}\n"
-        );
-        let file = path.join("nginx.conf");
-        std::fs::write(&file, configuration)?;
-        Ok(vec![
-            "-e".into(),
-            "stderr".into(),
-            "-p".into(),
-            path.into(),
-            "-c".into(),
-            file.into(),
-        ])
-    }
-}
-
-impl Drop for NginxDirectory {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // Left-overs in the temporary directory are no reason to fail a measurement.
-            let _ = std::fs::remove_dir_all(path);
-        }
+        Kind::HyperUtil => launch::peer("hyper-util", address),
+        Kind::Axum => launch::peer("axum", address),
+        Kind::Nginx => nginx
+            .expect("made when nginx is among the servers")
+            .launch(address),
     }
 }
 
