@@ -303,6 +303,17 @@ fn a_forked_copy_dies_by_its_signal_and_the_parent_hears_nothing() {
     assert_eq!(child.ask("take 0 1"), "SIGHUP SI_USER this process");
 }
 
+#[test]
+fn a_forked_copy_with_an_intake_of_its_own_keeps_it() {
+    let mut child = Child::start();
+    child.run(&["install default"]);
+    let copy: u32 = child.ask("fork-and-take").parse().expect("a pid");
+    kill(copy, libc::SIGTERM);
+    assert_eq!(child.ask("reap"), "exit 7");
+    child.run(&["kill HUP 1"]);
+    assert_eq!(child.ask("take 0 1"), "SIGHUP SI_USER this process");
+}
+
 // ---- beside others --------------------------------------------------------------------------------------------------
 
 #[test]
@@ -432,6 +443,15 @@ fn pid_1_loses_a_signal_before_the_handler_and_early_keeps_it() {
         careful.ask("take 0 1"),
         format!("SIGTERM SI_USER {outside}")
     );
+}
+
+#[test]
+fn pid_1_cannot_kill_itself() {
+    let Some(mut child) = namespace::start("pid_1_cannot_kill_itself", &[]) else {
+        return;
+    };
+    child.run(&["kill TERM 1", "kill KILL 1"]);
+    assert_eq!(child.ask("pid"), "1");
 }
 
 #[test]

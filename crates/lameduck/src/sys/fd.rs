@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 /// What `poll(2)` reports, except `EINTR`.
 pub(crate) fn poll2(fds: [BorrowedFd<'_>; 2], timeout: Option<Duration>) -> io::Result<[bool; 2]> {
     let mut set = fds.map(|fd| entry(fd, libc::POLLIN));
-    poll_until(&mut set, timeout.map(|t| Instant::now() + t))?;
+    poll_until(
+        &mut set,
+        timeout.and_then(|t| Instant::now().checked_add(t)),
+    )?;
     Ok(set.map(|one| one.revents != 0))
 }
 

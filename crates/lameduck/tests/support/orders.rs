@@ -96,7 +96,13 @@ impl State {
             ["foreign", signal] => install_foreign(number(signal)),
             ["foreign-count"] => return FOREIGN.load(Ordering::SeqCst).to_string(),
             ["spawn"] => return self.spawn(),
-            ["fork"] => return self.fork(),
+            ["fork"] => {
+                return self.fork(|not_yet| {
+                    drop(not_yet);
+                    wait_for_ever();
+                });
+            }
+            ["fork-and-take"] => return self.fork(take_one_and_exit),
             ["reap"] => return self.reap(),
             ["pid"] => return std::process::id().to_string(),
             ["shell"] => return shell_above_us().unwrap_or_else(|| "none".to_owned()),
@@ -152,19 +158,22 @@ impl State {
         pid.to_string()
     }
 
-    fn fork(&mut self) -> String {
-        // SAFETY: the orders that precede this one in the tests leave this process with one thread; the copy does
-        // nothing but wait.
+    /// Forks; says the copy's id once the copy says that it is ready, by closing the pipe that it is given.
+    fn fork(&mut self, in_the_copy: fn(OwnedFd)) -> String {
+        let (ready, not_yet) = sys::pipe().expect("a pipe");
+        // SAFETY: no order before this one in the tests starts a thread, so the copy may do what the original may.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             // SAFETY: takes no pointer. Should the test fail, the copy does not outlive its parent.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            loop {
-                // SAFETY: has no precondition.
-                unsafe { libc::pause() };
-            }
+            in_the_copy(not_yet);
+            sys::exit_now(1);
         }
         assert!(pid > 0, "fork works");
+        drop(not_yet);
+        let [hung_up, _] =
+            sys::poll2([ready.as_fd(), self.silent.as_fd()], Some(BOUND)).expect("poll works");
+        assert!(hung_up, "the copy is ready");
         self.forked = Some(pid);
         pid.to_string()
     }
@@ -179,6 +188,24 @@ impl State {
         assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
         describe(std::process::ExitStatus::from_raw(status))
     }
+}
+
+fn wait_for_ever() {
+    loop {
+        // SAFETY: has no precondition.
+        unsafe { libc::pause() };
+    }
+}
+
+/// A copy with an intake of its own: exits with 7 when the signal came there.
+fn take_one_and_exit(not_yet: OwnedFd) {
+    let intake = Intake::install(SignalSet::default()).expect("handlers");
+    drop(not_yet);
+    let (silent, _held) = sys::pipe().expect("a pipe");
+    sys::poll2([intake.fd(), silent.as_fd()], Some(BOUND)).expect("poll works");
+    let mut found = Vec::new();
+    intake.drain(&mut found).expect("the pipe is open");
+    sys::exit_now(if found.len() == 1 { 7 } else { 8 });
 }
 
 /// What the driver thread does first; nothing follows here.
@@ -278,7 +305,11 @@ fn named(name: &str) -> Signal {
 }
 
 fn number(name: &str) -> i32 {
-    named(name).number()
+    if name == "KILL" {
+        libc::SIGKILL
+    } else {
+        named(name).number()
+    }
 }
 
 fn count(word: &str) -> usize {

@@ -9,6 +9,9 @@ use super::set::{ALL, index};
 use crate::sys;
 use crate::vocab::{Signal, SignalCode};
 
+/// The process that created the youngest channel: a forked copy that has one of its own is no mere copy.
+static YOUNGEST_OWNER: AtomicU32 = AtomicU32::new(0);
+
 /// The handlers' side of one intake: the pipe's write end and the count of what it did not take.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -20,9 +23,12 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(write: OwnedFd) -> Self {
+        let owner = sys::getpid();
+        // Relaxed: it guards no other memory. Pairs with the load in `deliver`; it is stored before registration.
+        YOUNGEST_OWNER.store(owner, Ordering::Relaxed);
         Self {
             write,
-            owner: sys::getpid(),
+            owner,
             lost: [const { AtomicU32::new(0) }; ALL.len()],
         }
     }
@@ -30,9 +36,10 @@ impl Channel {
     /// Passes one signal on. Runs in the handler; `errno` is what it was.
     pub(super) fn deliver(&self, signal: Signal, info: &libc::siginfo_t) {
         let errno = errno::errno();
-        if sys::getpid() == self.owner {
+        let here = sys::getpid();
+        if here == self.owner {
             self.send(signal, record_of(info));
-        } else {
+        } else if YOUNGEST_OWNER.load(Ordering::Relaxed) != here {
             // A copy by fork(2) that has not yet called exec, or never will: its signals are not ours, and the driver
             // that would answer them was not copied. The signal stays blocked until the handler returns, then ends it.
             sys::reset_default(info.si_signo);
