@@ -1,2 +1,31 @@
-//! The `lameduck` command.
-fn main() {}
+//! The `lameduck` command: does a service lose requests when it is told to stop, and what happened when it was?
+//!
+//! `main` tells the story: arguments as typed (`args`), then one module per subcommand, and one exit-code table (`exit`).
+
+mod args;
+mod demo;
+mod exit;
+mod explain;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Arguments, Subcommand},
+    exit::Failure,
+};
+
+fn main() -> ExitCode {
+    // Before any thread: a signal that comes during start-up waits instead of being lost, also as PID 1.
+    if std::env::args_os().nth(1).is_some_and(|first| first == "demo") {
+        lameduck::early();
+    }
+    let result = match Arguments::parse().subcommand {
+        Subcommand::Verify(arguments) => verify::run(*arguments),
+        Subcommand::Demo(arguments) => demo::run(arguments),
+        Subcommand::Explain(arguments) => explain::run(&arguments),
+    };
+    result.unwrap_or_else(Failure::report)
+}

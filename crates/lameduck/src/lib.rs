@@ -12,6 +12,8 @@ mod sync;
 #[cfg(feature = "signals")]
 mod sys;
 mod vocab;
+#[cfg(feature = "serde")]
+pub mod wire;
 
 #[cfg(feature = "signals")]
 pub use driver::{Count, Inflight, Status, Tally, sim};

@@ -1,0 +1,65 @@
+//! `lameduck demo`, as typed.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+/// A small HTTP/1.1 service that leaves well.
+///
+/// GET / is fast; /slow?ms=N answers after N ms; /stream?chunks=N&ms=M sends N chunks, M ms apart; /large?bytes=N sends N bytes;
+/// POST /echo answers with its body; POST /upload counts the bytes it reads.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The plan comes from the platform (LAMEDUCK_PRESET overrides what is detected), then LAMEDUCK_* variables, then these flags.\nAt exit one JSON line, lameduck.shutdown/1, goes to stderr: `lameduck explain FILE` tells its story."
+)]
+pub(crate) struct DemoArguments {
+    /// Where it serves; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
+    /// Where it answers /livez, /readyz, /startupz and /lbz
+    #[arg(long, value_name = "ADDR", env = "LAMEDUCK_PROBES_LISTEN")]
+    pub(crate) probes: Option<String>,
+    /// Where it answers /status: a loopback address or unix:PATH
+    #[arg(long, value_name = "ADDR", env = "LAMEDUCK_ADMIN_LISTEN")]
+    pub(crate) admin: Option<String>,
+    /// The lame-duck window: none, the name of a preset such as local or kubernetes, or FLOOR,QUIET,CEILING
+    #[arg(long, value_name = "WINDOW")]
+    pub(crate) window: Option<String>,
+    /// From the stop signal to SIGKILL, such as 4s
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) grace: Option<Duration>,
+    /// What happens to requests that begin after the window
+    #[arg(long, value_enum)]
+    pub(crate) late: Option<LateArgument>,
+    /// What a repeated stop signal means
+    #[arg(long, value_enum)]
+    pub(crate) repeat: Option<RepeatArgument>,
+    /// Write the shutdown report here too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Greeting and limits as JSON, read again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Leave SIGINT alone
+    #[arg(long)]
+    pub(crate) no_sigint: bool,
+    /// How many connections at once; more wait in the kernel's queue [default: 100000, or what RLIMIT_NOFILE leaves]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LateArgument {
+    /// Served, with Connection: close
+    Serve,
+    /// Refused: 503 with Retry-After
+    Refuse,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RepeatArgument {
+    /// Written down, changes nothing
+    Record,
+    /// The second ends the window, the third cuts
+    Escalate,
+}

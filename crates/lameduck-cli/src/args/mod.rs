@@ -1,0 +1,68 @@
+//! Arguments as typed. What they mean is each subcommand's business.
+
+mod demo;
+mod explain;
+mod verify;
+
+use clap::Parser;
+
+pub(crate) use demo::{DemoArguments, LateArgument, RepeatArgument};
+pub(crate) use explain::ExplainArguments;
+pub(crate) use verify::{FailOnArgument, Format, VerifyArguments};
+
+/// Lets services leave without losing requests, and measures what was lost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lameduck",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Start here:\n  lameduck verify                                  test the embedded demo\n  lameduck verify -- python3 -m http.server {port}  test any HTTP/1.1 service"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) subcommand: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
+    /// Does a service lose requests when it is told to stop?
+    Verify(Box<VerifyArguments>),
+    /// A small HTTP service that leaves well, to try things on.
+    Demo(DemoArguments),
+    /// Tell the story of a shutdown from its report.
+    Explain(ExplainArguments),
+}
+
+/// A duration as people write it, for clap.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    lameduck::parse_duration(text).ok_or_else(|| "not a duration such as 4s, 1500ms, 2m or 0.5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_documentation_parse() {
+        let lines = [
+            "lameduck verify",
+            "lameduck verify --only H1-02 --seed 7f3a91 --rounds 3 --format json -- python3 -m http.server {port}",
+            "lameduck verify --signal QUIT --grace 10s --slow-path /slow?ms={ms} -- nginx -g daemon-off",
+            "lameduck demo --listen 127.0.0.1:8080 --window 0.2,0.1,1 --grace 4s --late refuse --repeat escalate",
+            "lameduck demo --listen 127.0.0.1:0 --probes 127.0.0.1:0 --admin 127.0.0.1:0 --window local --no-sigint",
+            "lameduck explain report.json",
+        ];
+        for line in lines {
+            Arguments::try_parse_from(line.split(' ')).expect(line);
+        }
+        assert!(Arguments::try_parse_from(["lameduck", "demo", "--grace", "soon"]).is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! `lameduck demo`: a small service on our own server. What it means is decided here, what it answers in `routes`.
+
+mod config;
+mod routes;
+
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::Write as _,
+    process::{ExitCode, Termination as _},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use lameduck::{Late, Lifecycle, Plan, PlanError, Repeat, Start};
+
+use self::config::Config;
+use crate::{
+    args::{DemoArguments, LateArgument, RepeatArgument},
+    exit::Failure,
+};
+
+/// `EX_CONFIG` of sysexits.h: a plan or a configuration that cannot be kept.
+const IMPOSSIBLE: u8 = 78;
+
+/// Runs until it was told to stop; the exit code is the outcome's.
+pub(crate) fn run(arguments: DemoArguments) -> Result<ExitCode, Failure> {
+    let (plan, start) = start(&arguments)?;
+    let config = match &arguments.config {
+        Some(path) => Config::read(path).map_err(|error| Failure::new(error).code(IMPOSSIBLE))?,
+        None => Config::default(),
+    };
+    let config = Arc::new(ArcSwap::from_pointee(config));
+    Ok(lameduck::run(start, async move |life| serve(life, arguments, plan, config).await).report())
+}
+
+/// The plan: what was detected, then the flags.
+fn start(arguments: &DemoArguments) -> Result<(Plan, Start), Failure> {
+    let failed = |error: PlanError| Failure::of(&error).code(IMPOSSIBLE);
+    let mut detected = Plan::detect().map_err(failed)?;
+    let mut plan = detected.plan.clone();
+    if let Some(grace) = arguments.grace {
+        plan = plan.with_grace(grace).map_err(failed)?;
+    }
+    if let Some(text) = &arguments.window {
+        let window = lameduck::parse_window(text, plan.grace()).ok_or_else(|| {
+            Failure::new(format_args!("--window {text} is no window"))
+                .hint("give none, the name of a preset such as local or kubernetes, or FLOOR,QUIET,CEILING such as 0.5,0.2,3")
+        })?;
+        plan = plan.with_window(window).map_err(failed)?;
+    }
+    plan = match arguments.late {
+        Some(LateArgument::Serve) => plan.with_late(Late::Serve),
+        Some(LateArgument::Refuse) => plan.with_late(Late::Refuse),
+        None => plan,
+    };
+    plan = match arguments.repeat {
+        Some(RepeatArgument::Record) => plan.with_repeat(Repeat::Record),
+        Some(RepeatArgument::Escalate) => plan.with_repeat(Repeat::Escalate),
+        None => plan,
+    };
+    if plan != detected.plan {
+        detected.reason.push_str(", changed by flags");
+    }
+    for warning in &detected.warnings {
+        eprintln!("warning: {warning}");
+    }
+    detected.plan = plan.clone();
+    let mut start = Start::from(detected);
+    if arguments.no_sigint {
+        start = start.without_sigint();
+    }
+    if let Some(path) = &arguments.report {
+        start = start.report_to(path);
+    }
+    Ok((plan, start))
+}
+
+async fn serve(
+    life: Lifecycle,
+    arguments: DemoArguments,
+    plan: Plan,
+    config: Arc<ArcSwap<Config>>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut ready = String::new();
+    // Probes and admin first: they answer while the service is still starting.
+    if let Some(addr) = &arguments.probes {
+        let probes = lameduck_http::probes(&life, addr.as_str()).await?;
+        write!(ready, "  probes {}", probes.local_addr())?;
+    }
+    if let Some(addr) = &arguments.admin {
+        let admin = lameduck_http::admin(&life, addr.as_str()).await?;
+        write!(ready, "  admin {}", admin.local_addr())?;
+    }
+    if let Some(path) = arguments.config.clone() {
+        let config = Arc::clone(&config);
+        life.on_reload(path.display().to_string(), move || Config::read(&path).map(|fresh| config.store(Arc::new(fresh))));
+    }
+    let mut limits = lameduck_http::Limits::default();
+    if let Some(most) = arguments.max_connections {
+        limits.connections = most;
+    }
+    let app = routes::router(config);
+    let server = lameduck_http::serve(&life, arguments.listen.as_str(), app).limits(limits).await?;
+    let line = format!("lameduck demo listening on {}{ready}  plan {plan}\n", server.local_addr());
+    tokio::spawn(async move {
+        if life.running().await {
+            // Whoever started us without reading our stdout does not need the line.
+            let _ = std::io::stdout().write_all(line.as_bytes());
+        }
+    });
+    Ok(())
+}

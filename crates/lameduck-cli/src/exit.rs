@@ -1,0 +1,65 @@
+//! Exit codes and error messages of the command: one table, one form.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done; for `verify`: nothing failed |
+//! | 1 | `verify`: something failed |
+//! | 2 | usage, or something that was needed could not be had |
+//! | 3 | `verify`: nothing failed, but something was inconclusive |
+//! | others | `demo`: the outcome of its shutdown |
+
+use std::{error::Error, fmt::Display, process::ExitCode};
+
+/// Usage or set-up.
+const SET_UP: u8 = 2;
+
+/// Why a subcommand could not do its work: one sentence, and what to do.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    what: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// A failure with this message.
+    pub(crate) fn new(what: impl Display) -> Self {
+        Self { what: what.to_string(), hint: None, code: SET_UP }
+    }
+
+    /// A failure with an error's message and those of its causes.
+    pub(crate) fn of(error: &dyn Error) -> Self {
+        let mut what = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !what.contains(&cause_text) {
+                what.push_str(": ");
+                what.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Self::new(what)
+    }
+
+    /// The same with advice.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with another exit code.
+    pub(crate) const fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Says it on stderr; returns the code.
+    pub(crate) fn report(self) -> ExitCode {
+        eprintln!("error: {}", self.what);
+        if let Some(hint) = self.hint {
+            eprintln!("hint: {hint}");
+        }
+        ExitCode::from(self.code)
+    }
+}
