@@ -1,8 +1,37 @@
-//! H1-*: what is owed to HTTP/1.1 clients, and the traps that hyper's own graceful shutdown falls into.
+//! H1-*: what is owed to HTTP/1.1 clients between T and the exit.
 
-use lameduck::{Count, Outcome, Window};
+use std::time::Duration;
 
-use crate::support::{Client, Ended, GET, Rig, SLOW, plan, window};
+use bytes::Bytes;
+use lameduck::{Count, Known, Late, Outcome, Plan, Preset, Window};
+use lameduck_http::Limits;
+use socket2::SockRef;
+
+use crate::support::{Client, Ended, GET, Rig, SLOW, millis, plan, soon, window};
+
+/// Sends without giving any task of this thread a turn.
+fn send_now(client: &Client, bytes: &[u8]) {
+    let sent = SockRef::from(&client.stream).send(bytes).expect("room in the send queue");
+    assert_eq!(sent, bytes.len());
+}
+
+/// Ends the window without giving any task of this thread a turn: what the server has not looked at yet stays in the kernel.
+fn end_window_now(rig: &Rig) {
+    let drain = rig.life.drain();
+    rig.life.shutdown("the test says so");
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    while !drain.is_closing() {
+        assert!(std::time::Instant::now() < until, "the window did not end");
+        std::thread::yield_now();
+    }
+}
+
+/// Nothing but a look saves what arrives at the last moment.
+fn unsettled() -> Limits {
+    let mut limits = Limits::default();
+    limits.settle = Duration::ZERO;
+    limits
+}
 
 #[tokio::test]
 async fn serves_and_drains_end_to_end() {
@@ -36,6 +65,28 @@ async fn h1_01_in_flight_at_t_is_answered_whole_with_close() {
 }
 
 #[tokio::test]
+async fn h1_01_a_response_that_did_not_say_close_may_be_followed_by_a_request() {
+    let mut limits = Limits::default();
+    limits.settle = Duration::from_secs(10);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let chunks = rig.control.stream().await;
+    let mut client = rig.connect().await;
+    client.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    rig.control.entered().await;
+    chunks.send(Bytes::from_static(b"one")).await.expect("a reader");
+    client.head_seen().await;
+    rig.terminate().await;
+    rig.window_end().await;
+    drop(chunks);
+    let answer = client.served().await;
+    assert!(!answer.close, "the head was on its way before T");
+    client.send(GET).await;
+    assert!(client.served().await.close);
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
 async fn h1_02_idle_connections_are_served_in_the_window() {
     let rig = Rig::start(plan(window(0, 5_000, 5_000))).await;
     let mut clients = Vec::new();
@@ -49,4 +100,381 @@ async fn h1_02_idle_connections_are_served_in_the_window() {
         assert_eq!(client.end().await, &Ended::Fin);
     }
     assert_eq!(rig.count(Count::Steered), 8);
+}
+
+#[tokio::test]
+async fn h1_02_a_request_in_the_buffer_of_an_idle_connection_is_found_by_the_last_look() {
+    let rig = Rig::limited(plan(Window::NONE), unsettled()).await;
+    let mut client = Client::reused(rig.addr).await;
+    send_now(&client, GET);
+    end_window_now(&rig);
+    assert!(client.served().await.close);
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h1_03_idle_and_silent_connections_end_by_fin_at_the_end_of_the_window() {
+    let rig = Rig::start(plan(window(0, 20, 100))).await;
+    let mut idle = Client::reused(rig.addr).await;
+    let mut silent = rig.connect().await;
+    rig.counted(Count::Accepted, 2).await;
+    rig.terminate().await;
+    assert_eq!(idle.end().await, &Ended::Fin);
+    assert_eq!(silent.end().await, &Ended::Fin);
+    assert!(rig.life.drain().is_closing(), "not before the window's end");
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    assert_eq!(rig.count(Count::IdleClosed), 1);
+    assert_eq!(rig.count(Count::SilentClosed), 1);
+}
+
+#[tokio::test]
+async fn h1_04_a_silent_connection_is_served_when_it_speaks_in_the_window() {
+    let rig = Rig::start(plan(window(0, 5_000, 5_000))).await;
+    let mut silent = rig.connect().await;
+    rig.counted(Count::Accepted, 1).await;
+    rig.terminate().await;
+    silent.send(GET).await;
+    silent.served().await;
+}
+
+#[tokio::test]
+async fn h1_04_a_connection_accepted_just_before_the_end_gets_the_rest_of_its_time() {
+    let mut limits = Limits::default();
+    limits.settle = Duration::from_secs(10);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut silent = rig.connect().await;
+    rig.counted(Count::Accepted, 1).await;
+    rig.terminate().await;
+    rig.window_end().await;
+    silent.send(GET).await;
+    assert!(silent.served().await.close);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h1_05_a_request_in_the_buffer_of_a_fresh_connection_is_served() {
+    let rig = Rig::limited(plan(Window::NONE), unsettled()).await;
+    let mut client = rig.connect().await;
+    rig.counted(Count::Accepted, 1).await;
+    send_now(&client, GET);
+    end_window_now(&rig);
+    assert!(client.served().await.close);
+    assert_eq!(client.end().await, &Ended::Fin);
+}
+
+#[tokio::test]
+async fn h1_06_half_a_head_on_a_fresh_connection_is_completed_and_served() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut client = rig.connect().await;
+    client.send(b"GET / HTTP/1.1\r\nho").await;
+    rig.counted(Count::Accepted, 1).await;
+    rig.terminate().await;
+    rig.window_end().await;
+    client.send(b"st: a\r\n\r\n").await;
+    assert!(client.served().await.close);
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h1_06_half_a_head_on_a_reused_connection_is_completed_and_served() {
+    let rig = Rig::limited(plan(Window::NONE), unsettled()).await;
+    let mut client = Client::reused(rig.addr).await;
+    let mut other = Client::reused(rig.addr).await;
+    send_now(&client, b"GET / HTTP/1.1\r\nho");
+    end_window_now(&rig);
+    assert_eq!(other.end().await, &Ended::Fin, "connections were looked at");
+    client.send(b"st: a\r\n\r\n").await;
+    assert!(client.served().await.close);
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h1_06_half_a_head_that_hyper_has_read_already_survives_the_last_look() {
+    let rig = Rig::limited(plan(Window::NONE), unsettled()).await;
+    let mut client = rig.connect().await;
+    // One segment: a whole request and the beginning of the next, which stays in hyper's buffer.
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /drain HTTP/1.1\r\nho").await;
+    assert!(!client.served().await.close);
+    let mut other = Client::reused(rig.addr).await;
+    rig.terminate().await;
+    assert_eq!(other.end().await, &Ended::Fin, "connections were looked at");
+    client.send(b"st: a\r\n\r\n").await;
+    let answer = client.served().await;
+    assert_eq!(answer.text(), "Some(true)");
+    assert!(answer.close);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h1_07_a_head_that_is_never_completed_does_not_hold_the_exit() {
+    let mut limits = Limits::default();
+    limits.head_draining = millis(100);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut client = rig.connect().await;
+    client.send(b"GET / HTTP/1.1\r\nho").await;
+    rig.counted(Count::Accepted, 1).await;
+    rig.terminate().await;
+    let answer = client.answer().await.expect("an explanation");
+    assert_eq!(answer.status, 408);
+    assert!(answer.close);
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    assert_eq!(rig.count(Count::HeadExpired), 1);
+}
+
+#[tokio::test]
+async fn h1_08_pipelined_requests_are_answered_or_stand_behind_a_close() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut client = rig.connect().await;
+    let pipelined = [SLOW, GET, GET].concat();
+    client.send(&pipelined).await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    rig.window_end().await;
+    rig.control.release.add_permits(1);
+    let answer = client.served().await;
+    assert_eq!(answer.text(), "slow");
+    assert!(answer.close, "what follows is retry-safe");
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h1_09_an_upload_with_progress_is_read_whole() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut client = rig.connect().await;
+    client.send(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    rig.window_end().await;
+    client.send(b"56789").await;
+    let answer = client.served().await;
+    assert_eq!(answer.text(), "10");
+    assert!(answer.close);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h1_09_a_stalled_upload_does_not_hold_the_exit() {
+    let mut limits = Limits::default();
+    limits.stall_draining = millis(100);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut client = rig.connect().await;
+    client.send(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    assert!(client.answer().await.is_none());
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    assert_eq!(rig.count(Count::StallExpired), 1);
+}
+
+#[tokio::test]
+async fn h1_10_a_slow_reader_gets_every_byte_of_a_large_response() {
+    const LENGTH: usize = 32 * 1024 * 1024;
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut client = rig.connect().await;
+    client.send(format!("GET /large?bytes={LENGTH} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await;
+    client.head_seen().await;
+    rig.terminate().await;
+    rig.window_end().await;
+    assert!(rig.life.report().is_none(), "the rest is still to be read");
+    let answer = client.served().await;
+    assert_eq!(answer.body.len(), LENGTH);
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h1_10_a_reader_that_stops_does_not_hold_the_exit() {
+    let mut limits = Limits::default();
+    limits.stall_draining = millis(100);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut client = rig.connect().await;
+    client.send(b"GET /large?bytes=67108864 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client.head_seen().await;
+    rig.terminate().await;
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    assert_eq!(rig.count(Count::StallExpired), 1);
+}
+
+#[tokio::test]
+async fn h1_11_a_chunked_response_that_ends_in_the_drain_is_whole() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let chunks = rig.control.stream().await;
+    let mut client = rig.connect().await;
+    client.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    rig.window_end().await;
+    chunks.send(Bytes::from_static(b"one")).await.expect("a reader");
+    chunks.send(Bytes::from_static(b"two")).await.expect("a reader");
+    drop(chunks);
+    assert_eq!(client.served().await.text(), "onetwo");
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+/// A plan whose drain deadline comes a moment after T.
+fn hasty() -> Plan {
+    plan(Window::NONE).with_grace(Plan::LEAST_GRACE).expect("the least grace")
+}
+
+fn straggler_paths(rig: &Rig) -> Vec<String> {
+    let report = rig.life.report().expect("a report");
+    let paths = report.stragglers.iter().filter_map(|straggler| match &straggler.what {
+        Known::Request { path, .. } => Some(path.clone()),
+        _ => None,
+    });
+    paths.collect()
+}
+
+#[tokio::test]
+async fn h1_11_an_endless_response_looks_cut_and_is_named() {
+    let rig = Rig::start(hasty()).await;
+    let chunks = rig.control.stream().await;
+    let mut client = rig.connect().await;
+    client.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    rig.control.entered().await;
+    chunks.send(Bytes::from_static(b"one")).await.expect("a reader");
+    rig.terminate().await;
+    let answer = client.answer().await.expect("a head");
+    assert!(!answer.whole, "{answer:?}");
+    assert_eq!(rig.outcome().await, Outcome::Forced { code: None });
+    assert_eq!(straggler_paths(&rig), ["/stream"]);
+    assert_eq!(rig.count(Count::Ended), 1);
+    soon("the stream's end", chunks.closed()).await;
+}
+
+#[tokio::test]
+async fn h1_11_a_response_delimited_by_its_close_is_reset_when_it_is_cut() {
+    let rig = Rig::start(hasty()).await;
+    let chunks = rig.control.stream().await;
+    let mut client = rig.connect().await;
+    client.send(b"GET /stream HTTP/1.0\r\nhost: a\r\n\r\n").await;
+    rig.control.entered().await;
+    chunks.send(Bytes::from_static(b"one")).await.expect("a reader");
+    rig.terminate().await;
+    let answer = client.answer().await.expect("a head");
+    assert!(!answer.whole, "{answer:?}");
+    assert_eq!(client.ended, Some(Ended::Reset));
+}
+
+#[tokio::test]
+async fn p2_a_request_that_never_ends_is_ended_by_the_deadline_and_named() {
+    let rig = Rig::start(hasty()).await;
+    let mut client = rig.connect().await;
+    client.send(b"GET /never?secret=1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    assert!(client.answer().await.is_none());
+    assert_eq!(rig.outcome().await, Outcome::Forced { code: None });
+    assert_eq!(straggler_paths(&rig), ["/never"]);
+}
+
+#[tokio::test]
+async fn h1_12_an_early_answer_to_an_unread_upload_is_readable() {
+    let rig = Rig::start(plan(window(0, 5_000, 5_000))).await;
+    let mut client = rig.connect().await;
+    client.send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 4194304\r\n\r\n").await;
+    rig.terminate().await;
+    let piece = vec![b'x'; 64 * 1024];
+    for _ in 0..32 {
+        client.try_send(&piece).await.expect("no reset while the client still sends");
+    }
+    assert_eq!(client.served().await.text(), "early");
+    assert_eq!(client.end().await, &Ended::Fin);
+}
+
+#[tokio::test]
+async fn h1_13_expect_continue_waiting_at_t_is_served() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut client = rig.connect().await;
+    client
+        .send(b"POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+        .await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    rig.window_end().await;
+    let interim = client.interim().await;
+    assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
+    client.send(b"body").await;
+    let answer = client.served().await;
+    assert_eq!(answer.text(), "4");
+    assert!(answer.close);
+}
+
+#[tokio::test]
+async fn late_requests_are_refused_when_the_plan_says_so() {
+    let mut limits = Limits::default();
+    limits.settle = Duration::from_secs(10);
+    let rig = Rig::limited(plan(Window::NONE).with_late(Late::Refuse), limits).await;
+    let mut late = rig.connect().await;
+    let mut early = Client::reused(rig.addr).await;
+    let mut busy = rig.connect().await;
+    busy.send(SLOW).await;
+    rig.control.entered().await;
+    rig.counted(Count::Accepted, 3).await;
+    send_now(&early, GET);
+    end_window_now(&rig);
+    assert!(early.served().await.close, "its first byte came before the window's end");
+    late.send(GET).await;
+    let answer = late.answer().await.expect("a refusal");
+    assert_eq!((answer.status, answer.close), (503, true), "{answer:?}");
+    assert!(answer.head.to_ascii_lowercase().contains("\r\nretry-after: 1\r\n"), "{answer:?}");
+    rig.control.release.add_permits(1);
+    assert!(busy.served().await.close, "in flight is served under either policy");
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    assert_eq!(rig.count(Count::LateRefused), 1);
+}
+
+#[tokio::test]
+async fn steering_is_spread_over_the_floor_and_spares_new_connections() {
+    let minute = window(60_000, 60_000, 60_000);
+    let plan = Plan::preset(Preset::Local)
+        .with_grace(Duration::from_secs(600))
+        .and_then(|plan| plan.with_window(minute))
+        .expect("a plan");
+    let rig = Rig::start(plan).await;
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        open.push(Client::reused(rig.addr).await);
+    }
+    rig.terminate().await;
+    let mut steered = 0;
+    for client in &mut open {
+        client.send(GET).await;
+        steered += u32::from(client.served().await.close);
+    }
+    assert!(steered < 32, "a floor of a minute is not over in a moment");
+    let mut fresh = rig.connect().await;
+    for _ in 0..3 {
+        fresh.send(GET).await;
+        assert!(!fresh.served().await.close, "a balancer that still routes here pays no handshake a request");
+    }
+    rig.life.cut();
+    rig.outcome().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_answered_with_500() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut client = rig.connect().await;
+    client.send(b"GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let answer = client.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.close), (500, true));
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.count(Count::Panicked), 1);
+    rig.terminate().await;
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn drain_is_at_hand_in_handlers_and_nowhere_else() {
+    let rig = Rig::start(plan(window(0, 5_000, 5_000))).await;
+    let mut client = rig.connect().await;
+    client.send(b"GET /drain HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.served().await.text(), "Some(false)");
+    assert!(lameduck_http::drain().is_none());
 }

@@ -301,6 +301,20 @@ impl Client {
         false
     }
 
+    /// Waits until the head of a response is here, and leaves it there.
+    pub(crate) async fn head_seen(&mut self) {
+        while !self.buffer.windows(4).any(|four| four == b"\r\n\r\n") {
+            assert!(self.more().await, "ended without a head");
+        }
+    }
+
+    /// Reads one interim response.
+    pub(crate) async fn interim(&mut self) -> String {
+        self.head_seen().await;
+        let at = self.buffer.windows(4).position(|four| four == b"\r\n\r\n").expect("seen");
+        String::from_utf8(self.buffer.drain(..at + 4).collect()).expect("text")
+    }
+
     /// Reads one response; None if the connection ends before its first byte.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let head_end = loop {
