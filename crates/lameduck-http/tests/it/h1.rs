@@ -7,23 +7,14 @@ use lameduck::{Count, Known, Late, Outcome, Plan, Preset, Window};
 use lameduck_http::Limits;
 use socket2::SockRef;
 
-use crate::support::{Client, Ended, GET, Rig, SLOW, millis, plan, soon, window};
+use crate::support::{Client, Ended, GET, Rig, SLOW, end_window_now, millis, plan, soon, window};
 
 /// Sends without giving any task of this thread a turn.
 fn send_now(client: &Client, bytes: &[u8]) {
-    let sent = SockRef::from(&client.stream).send(bytes).expect("room in the send queue");
+    let sent = SockRef::from(&client.stream)
+        .send(bytes)
+        .expect("room in the send queue");
     assert_eq!(sent, bytes.len());
-}
-
-/// Ends the window without giving any task of this thread a turn: what the server has not looked at yet stays in the kernel.
-fn end_window_now(rig: &Rig) {
-    let drain = rig.life.drain();
-    rig.life.shutdown("the test says so");
-    let until = std::time::Instant::now() + Duration::from_secs(10);
-    while !drain.is_closing() {
-        assert!(std::time::Instant::now() < until, "the window did not end");
-        std::thread::yield_now();
-    }
 }
 
 /// Nothing but a look saves what arrives at the last moment.
@@ -71,9 +62,14 @@ async fn h1_01_a_response_that_did_not_say_close_may_be_followed_by_a_request() 
     let rig = Rig::limited(plan(Window::NONE), limits).await;
     let chunks = rig.control.stream().await;
     let mut client = rig.connect().await;
-    client.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client
+        .send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     rig.control.entered().await;
-    chunks.send(Bytes::from_static(b"one")).await.expect("a reader");
+    chunks
+        .send(Bytes::from_static(b"one"))
+        .await
+        .expect("a reader");
     client.head_seen().await;
     rig.terminate().await;
     rig.window_end().await;
@@ -196,7 +192,9 @@ async fn h1_06_half_a_head_that_hyper_has_read_already_survives_the_last_look() 
     let rig = Rig::limited(plan(Window::NONE), unsettled()).await;
     let mut client = rig.connect().await;
     // One segment: a whole request and the beginning of the next, which stays in hyper's buffer.
-    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /drain HTTP/1.1\r\nho").await;
+    client
+        .send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /drain HTTP/1.1\r\nho")
+        .await;
     assert!(!client.served().await.close);
     let mut other = Client::reused(rig.addr).await;
     rig.terminate().await;
@@ -246,7 +244,9 @@ async fn h1_08_pipelined_requests_are_answered_or_stand_behind_a_close() {
 async fn h1_09_an_upload_with_progress_is_read_whole() {
     let rig = Rig::start(plan(Window::NONE)).await;
     let mut client = rig.connect().await;
-    client.send(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await;
+    client
+        .send(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234")
+        .await;
     rig.control.entered().await;
     rig.terminate().await;
     rig.window_end().await;
@@ -263,7 +263,9 @@ async fn h1_09_a_stalled_upload_does_not_hold_the_exit() {
     limits.stall_draining = millis(100);
     let rig = Rig::limited(plan(Window::NONE), limits).await;
     let mut client = rig.connect().await;
-    client.send(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await;
+    client
+        .send(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234")
+        .await;
     rig.control.entered().await;
     rig.terminate().await;
     assert!(client.answer().await.is_none());
@@ -276,7 +278,9 @@ async fn h1_10_a_slow_reader_gets_every_byte_of_a_large_response() {
     const LENGTH: usize = 32 * 1024 * 1024;
     let rig = Rig::start(plan(Window::NONE)).await;
     let mut client = rig.connect().await;
-    client.send(format!("GET /large?bytes={LENGTH} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await;
+    client
+        .send(format!("GET /large?bytes={LENGTH} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+        .await;
     client.head_seen().await;
     rig.terminate().await;
     rig.window_end().await;
@@ -293,7 +297,9 @@ async fn h1_10_a_reader_that_stops_does_not_hold_the_exit() {
     limits.stall_draining = millis(100);
     let rig = Rig::limited(plan(Window::NONE), limits).await;
     let mut client = rig.connect().await;
-    client.send(b"GET /large?bytes=67108864 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client
+        .send(b"GET /large?bytes=67108864 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     client.head_seen().await;
     rig.terminate().await;
     assert_eq!(rig.outcome().await, Outcome::Drained);
@@ -305,12 +311,20 @@ async fn h1_11_a_chunked_response_that_ends_in_the_drain_is_whole() {
     let rig = Rig::start(plan(Window::NONE)).await;
     let chunks = rig.control.stream().await;
     let mut client = rig.connect().await;
-    client.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client
+        .send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     rig.control.entered().await;
     rig.terminate().await;
     rig.window_end().await;
-    chunks.send(Bytes::from_static(b"one")).await.expect("a reader");
-    chunks.send(Bytes::from_static(b"two")).await.expect("a reader");
+    chunks
+        .send(Bytes::from_static(b"one"))
+        .await
+        .expect("a reader");
+    chunks
+        .send(Bytes::from_static(b"two"))
+        .await
+        .expect("a reader");
     drop(chunks);
     assert_eq!(client.served().await.text(), "onetwo");
     assert_eq!(rig.outcome().await, Outcome::Drained);
@@ -318,15 +332,20 @@ async fn h1_11_a_chunked_response_that_ends_in_the_drain_is_whole() {
 
 /// A plan whose drain deadline comes a moment after T.
 fn hasty() -> Plan {
-    plan(Window::NONE).with_grace(Plan::LEAST_GRACE).expect("the least grace")
+    plan(Window::NONE)
+        .with_grace(Plan::LEAST_GRACE)
+        .expect("the least grace")
 }
 
 fn straggler_paths(rig: &Rig) -> Vec<String> {
     let report = rig.life.report().expect("a report");
-    let paths = report.stragglers.iter().filter_map(|straggler| match &straggler.what {
-        Known::Request { path, .. } => Some(path.clone()),
-        _ => None,
-    });
+    let paths = report
+        .stragglers
+        .iter()
+        .filter_map(|straggler| match &straggler.what {
+            Known::Request { path, .. } => Some(path.clone()),
+            _ => None,
+        });
     paths.collect()
 }
 
@@ -335,9 +354,14 @@ async fn h1_11_an_endless_response_looks_cut_and_is_named() {
     let rig = Rig::start(hasty()).await;
     let chunks = rig.control.stream().await;
     let mut client = rig.connect().await;
-    client.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client
+        .send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     rig.control.entered().await;
-    chunks.send(Bytes::from_static(b"one")).await.expect("a reader");
+    chunks
+        .send(Bytes::from_static(b"one"))
+        .await
+        .expect("a reader");
     rig.terminate().await;
     let answer = client.answer().await.expect("a head");
     assert!(!answer.whole, "{answer:?}");
@@ -352,9 +376,14 @@ async fn h1_11_a_response_delimited_by_its_close_is_reset_when_it_is_cut() {
     let rig = Rig::start(hasty()).await;
     let chunks = rig.control.stream().await;
     let mut client = rig.connect().await;
-    client.send(b"GET /stream HTTP/1.0\r\nhost: a\r\n\r\n").await;
+    client
+        .send(b"GET /stream HTTP/1.0\r\nhost: a\r\n\r\n")
+        .await;
     rig.control.entered().await;
-    chunks.send(Bytes::from_static(b"one")).await.expect("a reader");
+    chunks
+        .send(Bytes::from_static(b"one"))
+        .await
+        .expect("a reader");
     rig.terminate().await;
     let answer = client.answer().await.expect("a head");
     assert!(!answer.whole, "{answer:?}");
@@ -365,7 +394,9 @@ async fn h1_11_a_response_delimited_by_its_close_is_reset_when_it_is_cut() {
 async fn p2_a_request_that_never_ends_is_ended_by_the_deadline_and_named() {
     let rig = Rig::start(hasty()).await;
     let mut client = rig.connect().await;
-    client.send(b"GET /never?secret=1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client
+        .send(b"GET /never?secret=1 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     rig.control.entered().await;
     rig.terminate().await;
     assert!(client.answer().await.is_none());
@@ -377,11 +408,16 @@ async fn p2_a_request_that_never_ends_is_ended_by_the_deadline_and_named() {
 async fn h1_12_an_early_answer_to_an_unread_upload_is_readable() {
     let rig = Rig::start(plan(window(0, 5_000, 5_000))).await;
     let mut client = rig.connect().await;
-    client.send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 4194304\r\n\r\n").await;
+    client
+        .send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 4194304\r\n\r\n")
+        .await;
     rig.terminate().await;
     let piece = vec![b'x'; 64 * 1024];
     for _ in 0..32 {
-        client.try_send(&piece).await.expect("no reset while the client still sends");
+        client
+            .try_send(&piece)
+            .await
+            .expect("no reset while the client still sends");
     }
     assert_eq!(client.served().await.text(), "early");
     assert_eq!(client.end().await, &Ended::Fin);
@@ -392,7 +428,9 @@ async fn h1_13_expect_continue_waiting_at_t_is_served() {
     let rig = Rig::start(plan(Window::NONE)).await;
     let mut client = rig.connect().await;
     client
-        .send(b"POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+        .send(
+            b"POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n",
+        )
         .await;
     rig.control.entered().await;
     rig.terminate().await;
@@ -418,13 +456,25 @@ async fn late_requests_are_refused_when_the_plan_says_so() {
     rig.counted(Count::Accepted, 3).await;
     send_now(&early, GET);
     end_window_now(&rig);
-    assert!(early.served().await.close, "its first byte came before the window's end");
+    assert!(
+        early.served().await.close,
+        "its first byte came before the window's end"
+    );
     late.send(GET).await;
     let answer = late.answer().await.expect("a refusal");
     assert_eq!((answer.status, answer.close), (503, true), "{answer:?}");
-    assert!(answer.head.to_ascii_lowercase().contains("\r\nretry-after: 1\r\n"), "{answer:?}");
+    assert!(
+        answer
+            .head
+            .to_ascii_lowercase()
+            .contains("\r\nretry-after: 1\r\n"),
+        "{answer:?}"
+    );
     rig.control.release.add_permits(1);
-    assert!(busy.served().await.close, "in flight is served under either policy");
+    assert!(
+        busy.served().await.close,
+        "in flight is served under either policy"
+    );
     assert_eq!(rig.outcome().await, Outcome::Drained);
     assert_eq!(rig.count(Count::LateRefused), 1);
 }
@@ -451,7 +501,10 @@ async fn steering_is_spread_over_the_floor_and_spares_new_connections() {
     let mut fresh = rig.connect().await;
     for _ in 0..3 {
         fresh.send(GET).await;
-        assert!(!fresh.served().await.close, "a balancer that still routes here pays no handshake a request");
+        assert!(
+            !fresh.served().await.close,
+            "a balancer that still routes here pays no handshake a request"
+        );
     }
     rig.life.cut();
     rig.outcome().await;

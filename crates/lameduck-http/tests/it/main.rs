@@ -2,4 +2,6 @@
 
 mod admission;
 mod h1;
+mod limits;
+mod probes;
 mod support;

@@ -70,7 +70,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             release: Arc::new(Semaphore::new(0)),
             entered: Arc::new(Semaphore::new(0)),
@@ -180,16 +180,17 @@ impl Rig {
     }
 
     /// Serves on a listener made by the test.
-    pub(crate) async fn on(plan: Plan, listener: std::net::TcpListener) -> Self {
+    pub(crate) async fn on(plan: Plan, listener: std::net::TcpListener, limits: Limits) -> Self {
         let control = Control::new();
         let life = Lifecycle::embedded(plan).expect("a lifecycle");
         let server = lameduck_http::serve_listener(&life, listener, app(control.clone()))
+            .limits(limits)
             .await
             .expect("a server");
         Self::running(life, server.local_addr().tcp().expect("tcp"), control).await
     }
 
-    async fn running(life: Lifecycle, addr: SocketAddr, control: Control) -> Self {
+    pub(crate) async fn running(life: Lifecycle, addr: SocketAddr, control: Control) -> Self {
         life.ready();
         assert!(soon("Running", life.running()).await);
         Self {
@@ -229,6 +230,17 @@ impl Rig {
             }
         };
         soon("a count", reached).await;
+    }
+}
+
+/// Ends the window without giving any task of this thread a turn: what the server has not looked at yet stays in the kernel.
+pub(crate) fn end_window_now(rig: &Rig) {
+    let drain = rig.life.drain();
+    rig.life.shutdown("the test says so");
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    while !drain.is_closing() {
+        assert!(std::time::Instant::now() < until, "the window did not end");
+        std::thread::yield_now();
     }
 }
 
@@ -311,7 +323,11 @@ impl Client {
     /// Reads one interim response.
     pub(crate) async fn interim(&mut self) -> String {
         self.head_seen().await;
-        let at = self.buffer.windows(4).position(|four| four == b"\r\n\r\n").expect("seen");
+        let at = self
+            .buffer
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .expect("seen");
         String::from_utf8(self.buffer.drain(..at + 4).collect()).expect("text")
     }
 
