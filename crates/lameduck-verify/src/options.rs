@@ -212,7 +212,7 @@ impl TargetSpec {
             repeats: Some(RepeatPolicy::Escalate),
             quiet: Some(Duration::from_millis(100)),
             forced_exit: Some(124),
-            copies: 2,
+            copies: 4,
             ..Self::default()
         }
     }

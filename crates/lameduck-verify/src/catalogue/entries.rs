@@ -56,7 +56,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         consequence: "an in-flight request that one signal would have spared is cut off by its repeat",
         remedy: "treat repeats within about a second as the same request to stop",
         scenario: "repeat",
-        cost: "3 launches, about 2 s each",
+        cost: "4 launches, about 2 s each",
     },
     CheckInfo {
         id: "A1",

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::flow::{Flow, Waits, World};
-use super::outcome::Tally;
 
 /// The longest sleep: stop conditions that are not sockets (an exit) are looked at this often.
 const MAX_SLEEP: Duration = Duration::from_millis(5);
@@ -24,7 +23,7 @@ impl Engine {
             world: World {
                 addr,
                 stopped_at: None,
-                is_eve: false,
+                is_eve: false, is_closing_time: false,
                 round_trip,
             },
         }
@@ -101,6 +100,19 @@ impl Engine {
         }
     }
 
+    /// Clients finish what they have begun and begin nothing new.
+    pub(crate) fn note_closing_time(&mut self) {
+        self.world.is_closing_time = true;
+    }
+
+    /// Ends the flows that wait for an answer since before `instant`: their requests are `hung`.
+    pub(crate) fn give_up_on_those_since(&mut self, instant: Instant) {
+        let now = Instant::now();
+        for flow in self.flows.iter_mut().filter(|flow| flow.waits_since(instant)) {
+            flow.give_up(now);
+        }
+    }
+
     /// Ends all flows: what is still unanswered is `hung`.
     pub(crate) fn give_up(&mut self) {
         let now = Instant::now();
@@ -109,20 +121,6 @@ impl Engine {
                 flow.give_up(now);
             }
         }
-    }
-
-    /// Requests of a group that the signal could have harmed, counted.
-    pub(crate) fn at_stake(&self, group: &'static str) -> Tally {
-        let mut tally = Tally::default();
-        let t = self.world.stopped_at;
-        for flow in self.group(group) {
-            for exchange in &flow.exchanges {
-                if t.is_some_and(|t| exchange.is_at_stake(t)) {
-                    tally.add(exchange);
-                }
-            }
-        }
-        tally
     }
 }
 

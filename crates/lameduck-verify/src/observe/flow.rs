@@ -91,6 +91,8 @@ pub(crate) enum Mark {
 
 /// Marks kept for one flow; later ones are counted only.
 const MAX_MARKS: usize = 24;
+/// Requests that one client sends at most.
+const MAX_EXCHANGES: usize = 20_000;
 /// Most bytes read from one connection in one go.
 const READ_SIZE: usize = 16 * 1024;
 
@@ -107,7 +109,10 @@ pub(crate) struct Flow {
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) marks: Vec<(Instant, Mark)>,
     pub(crate) marks_dropped: u64,
-    pub(crate) refused_connects: Vec<Instant>,
+    /// Refused connects: when begun, when refused.
+    pub(crate) refused_connects: Vec<(Instant, Instant)>,
+    /// A connect was neither accepted nor refused when we stopped waiting.
+    pub(crate) gave_up_dialling: bool,
     /// Connects that failed for a reason other than refusal, with the errno.
     pub(crate) failed_connects: Vec<(Instant, i32)>,
     /// When the connect now under way was begun, if one is.
@@ -122,7 +127,8 @@ pub(crate) struct Flow {
 
 struct Conn {
     wire: Wire,
-    established: bool,
+    /// When it was established.
+    opened_at: Option<Instant>,
     ended: Option<End>,
     said_close: bool,
     answered: u32,
@@ -139,6 +145,8 @@ pub(crate) struct World {
     pub(crate) stopped_at: Option<Instant>,
     /// The signal is about to be sent.
     pub(crate) is_eve: bool,
+    /// Clients make an end of it: nothing new is begun.
+    pub(crate) is_closing_time: bool,
     pub(crate) round_trip: Duration,
 }
 
@@ -163,6 +171,7 @@ impl Flow {
             marks: Vec::new(),
             marks_dropped: 0,
             refused_connects: Vec::new(),
+            gave_up_dialling: false,
             failed_connects: Vec::new(),
             dialling_since: None,
             script: Box::new(script),
@@ -201,6 +210,12 @@ impl Flow {
             .is_some_and(|exchange| exchange.ended_at.is_none())
     }
 
+    /// It waits for an answer since before `instant`.
+    pub(crate) fn waits_since(&self, instant: Instant) -> bool {
+        self.is_in_flight()
+            && self.exchanges.last().and_then(|exchange| exchange.written_at).is_some_and(|at| at < instant)
+    }
+
     /// The descriptor to poll for bytes and ends, unless the end was seen.
     pub(crate) fn fd(&self) -> Option<std::os::fd::RawFd> {
         self.conn
@@ -222,7 +237,7 @@ impl Flow {
         let usable = self
             .conn
             .as_ref()
-            .is_some_and(|conn| conn.established && conn.ended.is_none() && !conn.said_close);
+            .is_some_and(|conn| conn.opened_at.is_some() && conn.ended.is_none() && !conn.said_close);
         let last = self.exchanges.last().and_then(|exchange| exchange.outcome);
         Seen {
             stopped: stopped_at.is_some(),
@@ -254,6 +269,10 @@ impl Flow {
             }
             let now = Instant::now();
             if self.step.is_none() {
+                if (world.is_closing_time && !self.is_in_flight()) || self.exchanges.len() >= MAX_EXCHANGES {
+                    self.finish(now);
+                    return Waits::Nothing;
+                }
                 match self.script.next(self.seen(world.stopped_at)) {
                     Some(step) => {
                         self.step = Some(step);
@@ -301,52 +320,50 @@ impl Flow {
     }
 
     fn connect(&mut self, world: &World, now: Instant) -> Option<Waits> {
-        let dial = if let Some(since) = self.dialling_since {
-            let dial = self
-                .conn
-                .as_ref()
-                .map_or(Dial::Failed(0), |conn| conn.wire.dialled());
-            if dial == Dial::Pending {
-                return Some(Waits::Writable);
+        let (begun, dial) = match self.dialling_since {
+            Some(begun) => {
+                let conn = self.conn.as_ref();
+                (begun, conn.map_or(Dial::Failed(0), |conn| conn.wire.dialled()))
             }
-            let _ = since;
-            dial
-        } else {
-            self.hang_up(now);
-            self.refused = false;
-            match Wire::dial(world.addr, None) {
-                Ok((wire, dial)) => {
-                    self.conn = Some(Conn::new(wire));
-                    self.dialling_since = Some(now);
-                    dial
-                }
-                Err(error) => Dial::Failed(error.raw_os_error().unwrap_or(0)),
-            }
+            None => (now, self.dial(world, now)),
         };
+        if dial == Dial::Pending {
+            return Some(Waits::Writable);
+        }
         let now = Instant::now();
+        self.dialling_since = None;
+        self.refused = dial != Dial::Established;
         match dial {
-            Dial::Pending => return Some(Waits::Writable),
-            Dial::Established => {
+            Dial::Established | Dial::Pending => {
                 if let Some(conn) = &mut self.conn {
-                    conn.established = true;
+                    conn.opened_at = Some(now);
                 }
                 self.mark(now, Mark::Connected);
+                return None;
             }
             Dial::Refused => {
-                self.refused = true;
-                self.conn = None;
-                self.refused_connects.push(now);
+                self.refused_connects.push((begun, now));
                 self.mark(now, Mark::Refused);
             }
             Dial::Failed(errno) => {
-                self.refused = true;
-                self.conn = None;
                 self.failed_connects.push((now, errno));
                 self.mark(now, Mark::ConnectFailed);
             }
         }
-        self.dialling_since = None;
+        self.conn = None;
         None
+    }
+
+    fn dial(&mut self, world: &World, now: Instant) -> Dial {
+        self.hang_up(now);
+        match Wire::dial(world.addr) {
+            Ok((wire, dial)) => {
+                self.conn = Some(Conn::new(wire));
+                self.dialling_since = Some(now);
+                dial
+            }
+            Err(error) => Dial::Failed(error.raw_os_error().unwrap_or(0)),
+        }
     }
 
     fn send(&mut self, world: &World, now: Instant) -> Option<Waits> {
@@ -430,6 +447,7 @@ impl Flow {
             is_first: conn.answered == 0,
             planned_at,
             begun_at: now,
+            opened_at: conn.opened_at.unwrap_or(now),
             written_at: None,
             look_gap: Duration::ZERO,
             first_byte_at: None,
@@ -447,7 +465,7 @@ impl Flow {
         // Bounded: a peer that sends without end gets its turn again in the next round.
         for _ in 0..16 {
             let Some(conn) = &mut self.conn else { return };
-            if !conn.established || conn.ended.is_some() {
+            if conn.opened_at.is_none() || conn.ended.is_some() {
                 return;
             }
             match conn.wire.receive(&mut buffer) {
@@ -523,6 +541,7 @@ impl Flow {
 
     /// Stops waiting: what is unanswered now is `hung`.
     pub(crate) fn give_up(&mut self, now: Instant) {
+        self.gave_up_dialling = self.dialling_since.is_some();
         self.settle(Some(End::GaveUp), now);
         self.finish(now);
     }
@@ -535,7 +554,7 @@ impl Flow {
     fn hang_up(&mut self, now: Instant) {
         if let Some(conn) = self.conn.take()
             && conn.ended.is_none()
-            && conn.established
+            && conn.opened_at.is_some()
         {
             self.mark(now, Mark::Closed);
         }
@@ -546,7 +565,7 @@ impl Conn {
     fn new(wire: Wire) -> Self {
         Self {
             wire,
-            established: false,
+            opened_at: None,
             ended: None,
             said_close: false,
             answered: 0,

@@ -146,6 +146,8 @@ pub(crate) struct Exchange {
     /// When its last byte was due, where a scenario planned it.
     pub(crate) planned_at: Option<Instant>,
     pub(crate) begun_at: Instant,
+    /// When its connection was established.
+    pub(crate) opened_at: Instant,
     /// When its last byte was written; `None` when the connection had ended before.
     pub(crate) written_at: Option<Instant>,
     /// From the look to the end of the write.
@@ -344,6 +346,7 @@ mod tests {
             is_first: false,
             planned_at: None,
             begun_at: now,
+            opened_at: now,
             written_at: Some(now),
             look_gap: Duration::from_micros(20),
             first_byte_at: None,

@@ -37,17 +37,11 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Begins a connect; `receive_buffer` (bytes) limits what the peer can have under way.
-    pub(crate) fn dial(
-        addr: SocketAddr,
-        receive_buffer: Option<usize>,
-    ) -> io::Result<(Self, Dial)> {
+    /// Begins a connect.
+    pub(crate) fn dial(addr: SocketAddr) -> io::Result<(Self, Dial)> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
-        if let Some(bytes) = receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
         let dial = match socket.connect(&addr.into()) {
             Ok(()) => Dial::Established,
             Err(error) => match error.raw_os_error() {
@@ -57,12 +51,7 @@ impl Wire {
                 None => return Err(error),
             },
         };
-        Ok((
-            Self {
-                stream: socket.into(),
-            },
-            dial,
-        ))
+        Ok((Self { stream: socket.into() }, dial))
     }
 
     /// How the connect stands; call it when the socket is writable.
@@ -96,19 +85,15 @@ impl Wire {
         (&self.stream).read(into)
     }
 
-    /// Bytes that arrived and were not read yet.
-    pub(crate) fn unread(&self) -> usize {
-        let mut count: libc::c_int = 0;
-        // SAFETY: FIONREAD writes one int through the pointer; `count` is a live int and the descriptor is ours.
-        let done = unsafe { libc::ioctl(self.stream.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-        if done == 0 {
-            usize::try_from(count).unwrap_or(0)
-        } else {
-            0
-        }
-    }
-
     pub(crate) fn fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
+}
+
+/// Bytes that arrived on a connection and were not read yet.
+pub(crate) fn unread(stream: &TcpStream) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int through the pointer; `count` is a live int and the descriptor is open.
+    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if done == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::facts::Facts;
 use crate::catalogue;
 use crate::observe::engine::Engine;
+use crate::observe::flow::Flow;
 use crate::observe::outcome::Tally;
 use crate::observe::rng::Rng;
 use crate::options::{Options, StopSignal};
@@ -154,43 +155,23 @@ impl Departure {
     }
 }
 
+/// A request that waits for longer than this when grace is over is `hung`; younger ones see the kill.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A connect begun just before the exit may wait for one SYN retransmission.
+const AFTER_EXIT: Duration = Duration::from_millis(1_300);
+
 /// Lets clients work until the target is gone and all are done, or grace is over; then kills what is left.
-///
-/// What is unanswered when grace is over is `hung`: it is marked before the kill.
-pub(crate) fn await_departure(
-    engine: &mut Engine,
-    running: &Running,
-    t: Instant,
-    grace: Duration,
-) -> Departure {
-    let idle_or_gone = |engine: &Engine| {
-        running.exit().is_some()
-            && engine
-                .flows
-                .iter()
-                .all(super::super::observe::flow::Flow::is_finished)
-    };
-    let deadline = t + grace;
-    while Instant::now() < deadline {
-        engine.run(deadline, |engine| {
-            idle_or_gone(engine) || running.exit().is_some()
-        });
-        if let Some(exit) = running.exit() {
-            // The kernel has sent the FINs and RSTs by now; a connect that waits for a retransmission may take a second.
-            engine.run(
-                (exit.at + Duration::from_millis(1_300))
-                    .max(Instant::now() + Duration::from_millis(50)),
-                idle_or_gone,
-            );
-            break;
-        }
-    }
+pub(crate) fn await_departure(engine: &mut Engine, running: &Running, t: Instant, grace: Duration) -> Departure {
+    engine.run(t + grace, |_| running.exit().is_some());
     let exit = running.exit();
-    engine.give_up();
     if exit.is_none() {
+        engine.give_up_on_those_since(Instant::now() - PATIENCE.min(grace / 2));
         running.kill();
         let _ = running.await_exit_until(Instant::now() + Duration::from_secs(5));
     }
+    // Clients meet the end of the process: FINs and RSTs are on their way, new connects are refused.
+    engine.run(Instant::now() + AFTER_EXIT, |engine| engine.flows.iter().all(Flow::is_finished));
+    engine.give_up();
     Departure { t, exit }
 }
 

@@ -13,6 +13,8 @@ use crate::observe::rng::Rng;
 use crate::target::VerifyError;
 use crate::verdict::{Finding, Verdict, one_in, upper_bound_95};
 
+/// Rounds at once at most: more would load the machine, not the target.
+const MAX_LANES: usize = 2;
 /// Clients that keep their connection.
 pub(crate) const KEEPING: usize = 64;
 /// Clients that connect anew for each request.
@@ -20,6 +22,10 @@ pub(crate) const CONNECTING: usize = 8;
 /// The signal comes at a random instant of this span after the clients began.
 const STOP_FROM: Duration = Duration::from_millis(300);
 const STOP_TO: Duration = Duration::from_millis(450);
+/// Rounds in which clients keep asking as long as they are answered.
+const FAITHFUL_ROUNDS: u64 = 2;
+/// In the others they leave so long after the signal.
+const LEAVE_AFTER: Duration = Duration::from_millis(1_500);
 
 /// How long clients think between two requests.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +79,7 @@ pub(crate) fn run(bench: &Bench<'_>, report: &(dyn Fn(u64) + Sync)) -> Result<Lo
     let total = Mutex::new(Load::default());
     let trouble = Mutex::new(None);
     std::thread::scope(|scope| {
-        for _ in 0..bench.options.target.copies() {
+        for _ in 0..bench.options.target.copies().min(MAX_LANES) {
             scope.spawn(|| {
                 loop {
                     // Relaxed: only distinct numbers are needed; results travel through the mutex.
@@ -142,6 +148,15 @@ fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
     engine.run(begun + stop_after, |_| running.exit().is_some());
     engine.note_stop(running.signal(bench.options.signal));
     let t = engine.stopped_at().unwrap_or(begun);
+    // A target that serves whoever keeps asking never gets done: in most rounds clients leave after a while, as
+    // they do where a balancer sends them elsewhere; in the first ones they stay until the grace period is over.
+    if index >= FAITHFUL_ROUNDS {
+        let leave_at = t + LEAVE_AFTER.min(bench.options.grace / 2);
+        engine.run(leave_at, |engine| running.exit().is_some() || engine.flows.iter().all(Flow::is_finished));
+        if running.exit().is_none() {
+            engine.note_closing_time();
+        }
+    }
     let _ = await_departure(&mut engine, &running, t, bench.options.grace);
     Ok(count(&engine, t))
 }
@@ -161,7 +176,7 @@ fn count(engine: &crate::observe::engine::Engine, t: Instant) -> Load {
             load.lost_on_fresh += u64::from(exchange.is_lost() && exchange.is_first);
             load.dropped_connects += u64::from(exchange.is_first && exchange.written_at.is_none());
         }
-        for _ in flow.refused_connects.iter().filter(|at| **at >= t) {
+        for _ in flow.refused_connects.iter().filter(|(_, at)| *at >= t) {
             load.at_stake.add_outcome(Outcome::RefusedConnect);
         }
         load.tool_trouble += flow

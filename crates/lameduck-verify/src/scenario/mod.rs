@@ -9,10 +9,13 @@ mod judge;
 mod lanes;
 mod load;
 mod probes;
+mod reader;
 mod requests;
+mod rush;
+mod stop;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::catalogue;
 use crate::observe::outcome::Tally;
@@ -30,6 +33,7 @@ use idle::IdleExit;
 const DRAIN_IDS: [&str; 8] = [
     "H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1", "A2",
 ];
+const RUSH_IDS: [&str; 2] = ["A3", "A5"];
 /// A drain whose samples came too late is made again, up to so many in all.
 const MAX_PASSES: usize = 3;
 
@@ -73,6 +77,11 @@ pub fn verify(
     if !passes.is_empty() {
         findings.extend(judge::judge(&bench, &passes));
     }
+    if RUSH_IDS.iter().any(|id| bench.wants(id)) {
+        announce(&bench, total, progress, "clients that connect while the door shuts");
+        findings.extend(rush::run(&bench)?);
+    }
+    findings.extend(run_waiting(&bench, idle, ready, total, progress)?);
     let mut requests = Tally::default();
     if bench.wants("L-H1") {
         let load = run_load(&bench, total, progress)?;
@@ -88,6 +97,44 @@ pub fn verify(
         facts: bench.facts.notes.clone(),
     };
     Ok(report(&bench, target, findings, requests, &passes, idle))
+}
+
+fn announce(bench: &Bench<'_>, total: u32, progress: &mut dyn FnMut(Progress), name: &'static str) {
+    let done = bench.launches.load(Ordering::Relaxed);
+    progress(Progress::Scenario { name, done, total: total.max(done) });
+}
+
+/// The scenarios that mostly wait: side by side where the target may run in several copies.
+fn run_waiting(
+    bench: &Bench<'_>,
+    idle: IdleExit,
+    ready: Duration,
+    total: u32,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Finding>, VerifyError> {
+    type Job<'j> = (&'static str, Box<dyn Fn() -> Result<Finding, VerifyError> + Send + Sync + 'j>);
+    let mut jobs: Vec<Job<'_>> = vec![
+        ("P2", Box::new(|| stop::stuck(bench, idle))),
+        ("P3", Box::new(|| stop::repeat_late(bench))),
+        ("P4", Box::new(|| stop::early(bench, ready))),
+        ("P9", Box::new(|| stop::repeats(bench))),
+        ("H1-10", Box::new(|| reader::run(bench))),
+    ];
+    jobs.retain(|(id, _)| bench.wants(id));
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    announce(bench, total, progress, "a stuck request, repeated signals, a stop while starting, a slow reader");
+    if bench.options.target.copies() == 1 {
+        return jobs.iter().map(|(_, job)| job()).collect();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = jobs.iter().map(|(_, job)| scope.spawn(job)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn run_drains(
@@ -170,12 +217,13 @@ fn check_ids(options: &Options) -> Result<(), VerifyError> {
     }
 }
 
+/// Launches if no drain must be made again.
 fn planned_launches(options: &Options) -> u32 {
     let any = |ids: &[&str]| ids.iter().any(|id| wants(options, id));
-    let mut launches = 1;
-    launches += u32::from(any(&DRAIN_IDS));
-    launches += if any(&["L-H1"]) { options.rounds } else { 0 };
-    launches
+    let load = if any(&["L-H1"]) { options.rounds } else { 0 };
+    let groups: [(&[&str], u32); 7] =
+        [(&DRAIN_IDS, 1), (&RUSH_IDS, 2), (&["P2"], 1), (&["P3"], 1), (&["P4"], 4), (&["P9"], 4), (&["H1-10"], 1)];
+    1 + load + groups.iter().filter(|(ids, _)| any(ids)).map(|(_, launches)| launches).sum::<u32>()
 }
 
 fn fresh_seed() -> u64 {

@@ -183,10 +183,6 @@ impl Running {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends `signal` to the process (not its group); returns the instant just before.
     ///
     /// A process that is gone already is no error: its exit will be seen.

@@ -1,0 +1,117 @@
+//! H1-10: a client that reads a large response slowly while the target is told to stop.
+//! Not: fast readers; they prove nothing about the last bytes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::bench::Bench;
+use super::drain::in_flight_time;
+use super::facts::LARGE_BYTES;
+use super::requests;
+use crate::observe::response::ResponseReader;
+use crate::observe::wire::unread;
+use crate::target::VerifyError;
+use crate::verdict::{Finding, Verdict};
+
+/// Small, so that what we have not read is the target's to keep.
+const RECEIVE_BUFFER: usize = 32 * 1024;
+const CHUNK: usize = 32 * 1024;
+/// The signal comes so long after the request.
+const STOP_AFTER: Duration = Duration::from_millis(200);
+/// Fewer bytes than this may be on their way inside the kernel at any instant.
+const ON_THE_WAY: u64 = 256 * 1024;
+
+pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
+    let Some(path) = bench.facts.large_path.as_deref() else {
+        return Ok(bench.lacking("H1-10", "no path with a large response is known; --large-path would give one"));
+    };
+    let running = bench.launch()?;
+    let request = requests::get(&running.place, path);
+    let mut stream = connect(running.place.url.addr).map_err(|error| VerifyError::Machine("connect to the target", error))?;
+    let total_time = in_flight_time(bench.options.grace);
+    let step = total_time / u32::try_from(LARGE_BYTES / CHUNK as u64).unwrap_or(1);
+    let mut read = Slow { reader: ResponseReader::new(), bytes: 0, first: None };
+    let begun = Instant::now();
+    let sent = stream.write_all(&request);
+    let (mut t, mut exit_seen, mut next) = (None, None, begun);
+    let mut over = sent.is_err();
+    while !over {
+        let now = Instant::now();
+        if t.is_none() && now >= begun + STOP_AFTER {
+            t = Some(running.signal(bench.options.signal));
+        }
+        if exit_seen.is_none()
+            && let Some(exit) = running.exit()
+        {
+            exit_seen = Some((exit, read.bytes + unread(&stream) as u64));
+        }
+        if t.is_some_and(|t| now >= t + bench.options.grace) {
+            break;
+        }
+        over = read.take(&mut stream) || read.reader.is_complete();
+        next += step;
+        let pause = next.saturating_duration_since(Instant::now());
+        if !pause.is_zero() {
+            let _ = running.await_exit_until(Instant::now() + pause.min(Duration::from_millis(20)));
+        }
+    }
+    Ok(judge(bench, &read, t.is_some(), exit_seen.map(|(_, had)| had)))
+}
+
+struct Slow {
+    reader: ResponseReader,
+    bytes: u64,
+    first: Option<u16>,
+}
+
+impl Slow {
+    /// Reads one chunk; true when the stream is over.
+    fn take(&mut self, stream: &mut TcpStream) -> bool {
+        let mut buffer = [0; CHUNK];
+        match stream.read(&mut buffer) {
+            Ok(0) => {
+                self.reader.end_of_stream();
+                true
+            }
+            Ok(count) => {
+                self.bytes += count as u64;
+                let bad = self.reader.push(&buffer[..count]).is_err();
+                self.first = self.reader.head().map(|head| head.status);
+                bad
+            }
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted),
+        }
+    }
+}
+
+fn judge(bench: &Bench<'_>, read: &Slow, stopped: bool, had_at_exit: Option<u64>) -> Finding {
+    let body = read.reader.body_bytes();
+    let whole = read.reader.is_complete();
+    let left = had_at_exit.map_or(0, |had| read.bytes.saturating_sub(had));
+    let (verdict, detail) = if !stopped {
+        (Verdict::Inconclusive, "the response was over before the signal".to_owned())
+    } else if !whole {
+        (Verdict::Fail, format!("the response ended after {body} of {LARGE_BYTES} bytes"))
+    } else if left > ON_THE_WAY {
+        let detail = format!(
+            "every byte came, but {left} of them were still in the kernel when the process exited: where the network ends with the process (a container), they are lost"
+        );
+        (Verdict::Fail, detail)
+    } else {
+        (Verdict::Pass, format!("all {body} bytes, and none was left behind by the exit"))
+    };
+    bench.finding("H1-10", verdict, detail).with_figure("body_bytes", body).with_figure("left_in_kernel_bytes", left)
+}
+
+fn connect(addr: std::net::SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.connect_timeout(&addr.into(), Duration::from_secs(5))?;
+    let stream: TcpStream = socket.into();
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+    Ok(stream)
+}

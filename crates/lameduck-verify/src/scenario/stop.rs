@@ -1,0 +1,315 @@
+//! P2, P3, P4, P9: what the process does with its signals. Each has launches of its own.
+//! Not: connections beyond the few that keep it busy.
+
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, Departure, await_departure};
+use super::drain::in_flight_time;
+use super::facts::Means;
+use super::idle::{IdleExit, is_polite};
+use super::requests;
+use crate::observe::engine::Engine;
+use crate::observe::flow::{Flow, Part, Step, Steps, When};
+use crate::observe::outcome::{Outcome, Tally};
+use crate::options::RepeatPolicy;
+use crate::target::{Answer, Running, VerifyError, ask};
+use crate::verdict::{Finding, Verdict};
+
+/// Longer than any merge interval that the contract knows (SIGTERM 1 s).
+const APART: Duration = Duration::from_millis(1_100);
+/// After a cut the process is gone within this time (contract, P3).
+const CUT_BOUND: Duration = Duration::from_millis(500);
+/// A request is in flight for so long before the signal.
+const AGE: Duration = Duration::from_millis(200);
+/// The parts of a start at which P4 stops it.
+const EARLY_STOPS: u32 = 4;
+
+fn millis(time: Duration) -> String {
+    format!("{:.0} ms", time.as_secs_f64() * 1e3)
+}
+
+/// A request that never ends by itself, on a connection of its own.
+fn endless(bench: &Bench<'_>, running: &Running) -> Flow {
+    let forever = bench.options.grace + Duration::from_secs(30);
+    let (first, last) = requests::in_flight(&bench.facts, &running.place, forever);
+    let part = if last.is_some() { Part::First } else { Part::Whole };
+    let steps = vec![Step::Connect, Step::Send { bytes: first, part }, Step::AwaitAnswer, Step::AwaitEnd];
+    Flow::new("endless", Steps::new(steps)).with_usual(bench.facts.usual)
+}
+
+/// Requests in flight that end in time if nobody cuts them.
+fn ending(bench: &Bench<'_>, running: &Running) -> Flow {
+    let time = in_flight_time(bench.options.grace);
+    let (first, last) = requests::in_flight(&bench.facts, &running.place, time);
+    let mut steps = vec![Step::Connect];
+    match last {
+        None => steps.push(Step::Send { bytes: first, part: Part::Whole }),
+        Some(last) => steps.extend([
+            Step::Send { bytes: first, part: Part::First },
+            Step::Pause(When::AfterStop(time.saturating_sub(AGE))),
+            Step::Send { bytes: last, part: Part::Last },
+        ]),
+    }
+    steps.push(Step::AwaitAnswer);
+    let posts = !matches!(bench.facts.means, Means::Slow(_)) && bench.posts();
+    Flow::new("in-flight", Steps::new(steps)).posting(posts).with_usual(bench.facts.usual)
+}
+
+fn settle_in(engine: &mut Engine, running: &Running) {
+    engine.run(Instant::now() + AGE, |_| running.exit().is_some());
+}
+
+pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, VerifyError> {
+    if !bench.facts.can_hold_for_ever() {
+        return Ok(bench.lacking("P2", "no request of this target can be kept from ending; --slow-path would give one"));
+    }
+    let running = bench.launch()?;
+    let mut engine = bench.engine(&running);
+    engine.add(endless(bench, &running));
+    settle_in(&mut engine, &running);
+    if !engine.flows.iter().all(Flow::is_in_flight) {
+        return Ok(bench.lacking("P2", "the request that should never end was answered or cut before the signal"));
+    }
+    engine.note_stop(running.signal(bench.options.signal));
+    let t = engine.stopped_at().unwrap_or_else(Instant::now);
+    let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+    let ended_itself = engine.group("endless").any(|flow| {
+        flow.exchanges.first().is_some_and(|exchange| exchange.outcome.is_some_and(Outcome::is_served))
+    });
+    if ended_itself {
+        return Ok(bench.lacking("P2", "the request that should never end was answered during the drain"));
+    }
+    Ok(judge_stuck(bench, idle, departure))
+}
+
+fn judge_stuck(bench: &Bench<'_>, idle: IdleExit, departure: Departure) -> Finding {
+    let (Some(exit), Some(took)) = (departure.exit, departure.took()) else {
+        let grace = bench.options.grace.as_secs_f64();
+        let detail = format!("with one request stuck, the process still ran {grace} s after the signal and had to be killed");
+        return bench.finding("P2", Verdict::Fail, detail);
+    };
+    let how = exit.in_words();
+    let says_so = match bench.options.target.forced_exit {
+        Some(code) => exit.code() == Some(code),
+        None => exit.code() != Some(0) && idle.exit.is_none_or(|idle| idle.ending != exit.ending),
+    };
+    let finding = if says_so {
+        bench.finding("P2", Verdict::Pass, format!("gone {} after the signal; it {how}, which says that it was forced", millis(took)))
+    } else {
+        let detail = format!("gone in time ({}), but it {how}, as if nothing had been cut off", millis(took));
+        let mut finding = bench.finding("P2", Verdict::Differs, detail);
+        finding.consequence = Some("a stop that cut requests off looks like a clean one: nobody will look for them");
+        finding.remedy = Some("exit with a code of its own (ours: 124) when the deadline ended something");
+        finding
+    };
+    finding.with_figure("exit_after_ms", took)
+}
+
+pub(crate) fn repeat_late(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
+    let Some(policy) = bench.options.target.repeats else {
+        return Ok(bench.lacking("P3", "the target does not declare what a repeated signal does"));
+    };
+    if !bench.facts.can_hold_for_ever() {
+        return Ok(bench.lacking("P3", "no request of this target can be kept in flight; --slow-path would give one"));
+    }
+    if bench.options.grace < APART * 3 {
+        return Ok(bench.lacking("P3", "the grace period is too short for repeats that count"));
+    }
+    let running = bench.launch()?;
+    let mut engine = bench.engine(&running);
+    engine.add(if policy == RepeatPolicy::Escalate { endless(bench, &running) } else { ending(bench, &running) });
+    settle_in(&mut engine, &running);
+    let t = running.signal(bench.options.signal);
+    engine.note_stop(t);
+    engine.run(t + APART, |_| running.exit().is_some());
+    let before_second = running.exit();
+    let mut last = running.signal(bench.options.signal);
+    if policy == RepeatPolicy::Record {
+        let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+        return Ok(judge_record(bench, &engine, departure));
+    }
+    engine.run(t + APART * 2, |_| running.exit().is_some());
+    let before_third = before_second.or_else(|| running.exit());
+    last = if before_third.is_none() { running.signal(bench.options.signal) } else { last };
+    let exit = running.await_exit_until(last + Duration::from_secs(5).min(bench.options.grace));
+    engine.give_up();
+    let number = bench.options.signal.number();
+    let (verdict, detail) = match (before_third, exit) {
+        (Some(exit), _) => (Verdict::Differs, format!("it {} before the third signal", exit.in_words())),
+        (None, None) => (Verdict::Differs, "the third signal, which should cut, changed nothing".to_owned()),
+        (None, Some(exit)) => {
+            let took = exit.at.saturating_duration_since(last);
+            let by_signal = exit.signal() == Some(number) || exit.code() == Some(128 + number);
+            let seen = format!("it {} {} after the third signal", exit.in_words(), millis(took));
+            if took <= CUT_BOUND && by_signal { (Verdict::Pass, seen) } else { (Verdict::Differs, format!("{seen}; a cut is due within 500 ms, by that signal")) }
+        }
+    };
+    Ok(bench.finding("P3", verdict, detail))
+}
+
+fn judge_record(bench: &Bench<'_>, engine: &Engine, departure: Departure) -> Finding {
+    let served = engine.flows.iter().all(|flow| flow.exchanges.first().is_some_and(|first| first.outcome.is_some_and(Outcome::is_served)));
+    let polite = departure.exit.is_some_and(|exit| is_polite(exit, bench.options.signal.number()));
+    let (verdict, detail) = match (served, polite) {
+        (true, true) => (Verdict::Pass, "the repeat changed nothing, as declared"),
+        (false, _) => (Verdict::Differs, "the repeat cut a request off, though repeats are declared to change nothing"),
+        (true, false) => (Verdict::Differs, "the repeat changed how the process exits, though repeats are declared to change nothing"),
+    };
+    bench.finding("P3", verdict, detail.to_owned())
+}
+
+pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding, VerifyError> {
+    let (mut longest, mut half_ready) = (Duration::ZERO, None);
+    for step in 0..EARLY_STOPS {
+        let running = bench.spawn_unready()?;
+        let stop_at = running.spawned_at + ready_after * step / EARLY_STOPS;
+        let _ = running.await_exit_until(stop_at);
+        let after = stop_at.saturating_duration_since(running.spawned_at);
+        let t = running.signal(bench.options.signal);
+        let deadline = t + bench.options.grace;
+        let request = requests::get(&running.place, &running.place.url.path);
+        while running.exit().is_none() && Instant::now() < deadline {
+            if let Answer::Whole { head, .. } = ask(running.place.url.addr, &request, Duration::from_millis(300))
+                && head.status >= 500
+                && bench.facts.status < 500
+                && !(head.retry_after && head.close)
+            {
+                half_ready.get_or_insert((after, head.status));
+            }
+            let _ = running.await_exit_until(Instant::now() + Duration::from_millis(5));
+        }
+        match running.exit() {
+            Some(exit) => longest = longest.max(exit.at.saturating_duration_since(t)),
+            None => {
+                let detail = format!(
+                    "told to stop {} after its start, before it was ready, it still ran {} s later and had to be killed",
+                    millis(after),
+                    bench.options.grace.as_secs_f64()
+                );
+                return Ok(bench.finding("P4", Verdict::Fail, detail).with_figure("stopped_at_ms", after));
+            }
+        }
+    }
+    let finding = match half_ready {
+        Some((after, status)) => bench.finding(
+            "P4",
+            Verdict::Fail,
+            format!("told to stop {} after its start, it answered with {status} before it was ready", millis(after)),
+        ),
+        None => bench.finding(
+            "P4",
+            Verdict::Pass,
+            format!("stopped at {EARLY_STOPS} instants of its start; gone within {}", millis(longest)),
+        ),
+    };
+    Ok(finding.with_figure("exit_after_ms", longest).with_figure("start_ms", ready_after))
+}
+
+/// How the signal is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    Never,
+    After(Duration),
+    HundredTimes,
+}
+
+impl Repeat {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Never => "once",
+            Self::After(gap) if gap < Duration::from_millis(100) => "again after 5 ms",
+            Self::After(_) => "again after 1 s",
+            Self::HundredTimes => "a hundred times",
+        }
+    }
+}
+
+struct Repeated {
+    repeat: Repeat,
+    departure: Departure,
+    tally: Tally,
+    served: u64,
+    requests: u64,
+}
+
+pub(crate) fn repeats(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
+    let variants = [
+        Repeat::Never,
+        Repeat::After(Duration::from_millis(5)),
+        Repeat::After(Duration::from_secs(1)),
+        Repeat::HundredTimes,
+    ];
+    let runs: Vec<Repeated> = if bench.options.target.copies() >= variants.len() {
+        std::thread::scope(|scope| {
+            let threads = variants.map(|repeat| scope.spawn(move || repeated(bench, repeat)));
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect::<Result<_, _>>()
+        })?
+    } else {
+        variants.into_iter().map(|repeat| repeated(bench, repeat)).collect::<Result<_, _>>()?
+    };
+    Ok(judge_repeats(bench, &runs))
+}
+
+fn repeated(bench: &Bench<'_>, repeat: Repeat) -> Result<Repeated, VerifyError> {
+    let running = bench.launch()?;
+    let mut engine = bench.engine(&running);
+    for _ in 0..3 {
+        engine.add(ending(bench, &running));
+    }
+    settle_in(&mut engine, &running);
+    let t = running.signal(bench.options.signal);
+    engine.note_stop(t);
+    match repeat {
+        Repeat::Never => {}
+        Repeat::After(gap) => {
+            engine.run(t + gap, |_| running.exit().is_some());
+            running.signal(bench.options.signal);
+        }
+        Repeat::HundredTimes => {
+            for _ in 1..100 {
+                running.signal(bench.options.signal);
+            }
+        }
+    }
+    let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+    let (mut tally, mut served, mut requests) = (Tally::default(), 0, 0);
+    for exchange in engine.flows.iter().filter_map(|flow| flow.exchanges.first()).filter(|first| first.is_at_stake(t)) {
+        tally.add(exchange);
+        requests += 1;
+        served += u64::from(exchange.outcome.is_some_and(Outcome::is_served));
+    }
+    Ok(Repeated { repeat, departure, tally, served, requests })
+}
+
+fn judge_repeats(bench: &Bench<'_>, runs: &[Repeated]) -> Finding {
+    let (once, rest) = runs.split_first().expect("the run with one signal is always made");
+    if once.requests == 0 || once.served < once.requests {
+        return bench.lacking("P9", "one signal alone loses what is in flight already (see H1-01): a repeat can not make it worse");
+    }
+    let mut tally = Tally::default();
+    rest.iter().for_each(|run| tally.merge(&run.tally));
+    let worse = rest.iter().find(|run| run.served < run.requests);
+    let other = rest.iter().find(|run| run.departure.exit.map(|exit| exit.ending) != once.departure.exit.map(|exit| exit.ending));
+    let how = |run: &Repeated| run.departure.exit.map_or_else(|| "did not exit".to_owned(), |exit| exit.in_words());
+    let finding = if let Some(run) = worse {
+        let detail = format!(
+            "sent {}, the signal lost {} of {} requests in flight that one signal would have spared",
+            run.repeat.in_words(),
+            run.requests - run.served,
+            run.requests
+        );
+        bench.finding("P9", Verdict::Fail, detail)
+    } else if let Some(run) = other {
+        let detail = format!("sent {}, nothing more is lost, but the process {} (once: {})", run.repeat.in_words(), how(run), how(once));
+        let mut finding = bench.finding("P9", Verdict::Differs, detail);
+        finding.consequence = Some("the same stop is shown now as a success, now as a failure");
+        finding
+    } else {
+        let requests: u64 = rest.iter().map(|run| run.requests).sum();
+        bench.finding("P9", Verdict::Pass, format!("{requests} of {requests} in flight served; it {} each time", how(once)))
+    };
+    finding.with_requests(tally)
+}
