@@ -1,0 +1,200 @@
+//! One connection: a thread that reads heads, answers, and closes in order.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::door::poll_in;
+use crate::{DRAINING, Duck, WINDOW};
+
+/// How long a close lingers for what the peer still sends, and for what it has not taken yet.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long the broken closes wait, unseeing, before they close.
+const BLIND: Duration = Duration::from_millis(30);
+
+/// Why a connection is closed.
+enum Close {
+    InOrder,
+    /// At once, whatever lies unread in the socket.
+    Blindly,
+    ByReset,
+}
+
+struct Conn {
+    duck: Arc<Duck>,
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    answered: u64,
+}
+
+pub(crate) fn serve(duck: &Arc<Duck>, stream: TcpStream) {
+    duck.connections.fetch_add(1, Ordering::SeqCst);
+    let duck = Arc::clone(duck);
+    std::thread::spawn(move || {
+        let _ = stream.set_nonblocking(false);
+        let _ = stream.set_nodelay(true);
+        let mut conn = Conn { duck: Arc::clone(&duck), stream, buffer: Vec::new(), answered: 0 };
+        let close = conn.run();
+        conn.close(&close);
+        duck.connections.fetch_sub(1, Ordering::SeqCst);
+    });
+}
+
+impl Conn {
+    fn run(&mut self) -> Close {
+        loop {
+            if let Some(close) = self.await_bytes() {
+                return close;
+            }
+            let mut chunk = [0; 16 * 1024];
+            match self.stream.read(&mut chunk) {
+                Ok(0) | Err(_) => return Close::InOrder,
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+            }
+            while let Some((head, length)) = self.whole_request() {
+                self.duck.note_request();
+                let head_text = String::from_utf8_lossy(&self.buffer[..head]).into_owned();
+                self.buffer.drain(..head + length);
+                if let Some(close) = self.answer(&head_text) {
+                    return close;
+                }
+            }
+            if self.buffer.len() > 1024 * 1024 {
+                return Close::Blindly;
+            }
+        }
+    }
+
+    /// Waits for bytes; says how to close when none are to be waited for any more.
+    fn await_bytes(&self) -> Option<Close> {
+        let fd = self.stream.as_raw_fd();
+        let is_idle = self.buffer.is_empty();
+        loop {
+            if let Some(close) = self.break_promise(is_idle) {
+                return Some(close);
+            }
+            if poll_in(fd, 2) {
+                if self.duck.is_broken("H1-05") {
+                    // Slow to read; and what was not read at the signal never is.
+                    std::thread::sleep(Duration::from_millis(20));
+                    if self.duck.phase() >= WINDOW {
+                        return Some(Close::Blindly);
+                    }
+                }
+                return None;
+            }
+            // Looked, saw nothing, and the door is shut: an idle connection ends here.
+            if is_idle && self.duck.phase() >= DRAINING {
+                if self.duck.is_broken("H1-03") {
+                    return Some(Close::ByReset);
+                }
+                return Some(Close::InOrder);
+            }
+        }
+    }
+
+    /// The broken ways to treat a connection at the signal.
+    fn break_promise(&self, is_idle: bool) -> Option<Close> {
+        if self.duck.phase() < WINDOW {
+            return None;
+        }
+        let matches = match self.duck.broken.as_str() {
+            "H1-02" | "L-H1" => is_idle && self.answered > 0,
+            "H1-04" => is_idle && self.answered == 0,
+            "H1-06" => !is_idle,
+            _ => false,
+        };
+        matches.then(|| {
+            std::thread::sleep(BLIND);
+            Close::Blindly
+        })
+    }
+
+    /// The lengths of the head and body that stand whole at the front of the buffer.
+    fn whole_request(&self) -> Option<(usize, usize)> {
+        let head = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let text = String::from_utf8_lossy(&self.buffer[..head]).to_ascii_lowercase();
+        let length = text
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"))
+            .and_then(|value| value.trim().parse::<usize>().ok())
+            .unwrap_or(0);
+        (self.buffer.len() >= head + length).then_some((head, length))
+    }
+
+    fn answer(&mut self, head: &str) -> Option<Close> {
+        let target = head.split(' ').nth(1).unwrap_or("/");
+        let number = |name: &str| {
+            let query = target.split_once('?')?.1;
+            query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok())
+        };
+        if let Some(ms) = number("ms") {
+            let until = Instant::now() + Duration::from_millis(ms);
+            while Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(2));
+                if self.duck.is_broken("H1-01") && self.duck.phase() >= WINDOW {
+                    return Some(Close::Blindly);
+                }
+            }
+        }
+        let length = number("bytes").unwrap_or(2);
+        let says_close = self.duck.phase() >= WINDOW;
+        let connection = if says_close { "Connection: close\r\n" } else { "" };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{connection}\r\n");
+        if self.stream.write_all(head.as_bytes()).is_err() || self.write_body(length).is_err() {
+            return Some(Close::Blindly);
+        }
+        self.answered += 1;
+        // Also when the signal came while the body was being written: the client was not told, so it may write again.
+        says_close.then_some(Close::InOrder)
+    }
+
+    fn write_body(&mut self, mut left: u64) -> std::io::Result<()> {
+        let block = [b'x'; 64 * 1024];
+        while left > 0 {
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+            self.stream.write_all(&block[..count])?;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, close: &Close) {
+        match close {
+            Close::Blindly => {}
+            Close::ByReset => {
+                let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+                // SAFETY: `linger` lives through the call; the descriptor is ours.
+                unsafe {
+                    libc::setsockopt(
+                        self.stream.as_raw_fd(),
+                        libc::SOL_SOCKET,
+                        libc::SO_LINGER,
+                        (&raw const linger).cast(),
+                        size_of::<libc::linger>() as libc::socklen_t,
+                    )
+                };
+            }
+            Close::InOrder => self.linger(),
+        }
+    }
+
+    /// Says that no more will come, then waits until the peer has taken all of it or ended the connection itself.
+    fn linger(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+        if self.duck.is_broken("H1-10") {
+            return;
+        }
+        let until = Instant::now() + LINGER;
+        let fd = self.stream.as_raw_fd();
+        let mut rest = [0; 4096];
+        while Instant::now() < until {
+            if poll_in(fd, 2) && matches!(self.stream.read(&mut rest), Ok(0) | Err(_)) {
+                return;
+            }
+        }
+    }
+}

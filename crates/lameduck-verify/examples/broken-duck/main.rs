@@ -1,0 +1,127 @@
+//! A small HTTP/1.1 server that leaves well, and badly on request: `--break ID` breaks one promise of the contract.
+//!
+//! It exists to prove that no check of `lameduck verify` is vacuous: the tests hold each id against the server as it
+//! is (must pass) and broken (must not). Not for use: threads, no limits worth the name, one file of state.
+//! An example and not a binary, so that nobody installs it.
+
+mod conn;
+mod door;
+mod signals;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+pub(crate) const RUNNING: u8 = 1;
+pub(crate) const WINDOW: u8 = 2;
+pub(crate) const DRAINING: u8 = 3;
+
+/// The window ends after so long without a request…
+const QUIET: Duration = Duration::from_millis(100);
+/// …or after this.
+const CEILING: Duration = Duration::from_millis(800);
+/// What is not done by then is cut off.
+const DEADLINE: Duration = Duration::from_millis(2_600);
+/// Repeats within this time are the same request to stop.
+const MERGE: Duration = Duration::from_secs(1);
+
+/// What all threads share.
+#[derive(Debug)]
+pub(crate) struct Duck {
+    pub(crate) broken: String,
+    pub(crate) phase: AtomicU8,
+    pub(crate) connections: AtomicU64,
+    pub(crate) begun: Instant,
+    /// Milliseconds since `begun` of the last request.
+    pub(crate) last_request: AtomicU64,
+    pub(crate) stopped_at: OnceLock<Instant>,
+}
+
+impl Duck {
+    pub(crate) fn is_broken(&self, id: &str) -> bool {
+        self.broken == id
+    }
+
+    pub(crate) fn phase(&self) -> u8 {
+        self.phase.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn note_request(&self) {
+        self.last_request.store(self.begun.elapsed().as_millis() as u64, Ordering::SeqCst);
+    }
+
+    fn quiet_for(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(Duration::from_millis(self.last_request.load(Ordering::SeqCst)))
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1).cloned()
+    };
+    let port = |name| value(name).and_then(|text| text.parse::<u16>().ok());
+    let Some(main_port) = port("--port") else {
+        eprintln!("usage: broken-duck --port N [--probes N] [--break ID]");
+        return ExitCode::from(2);
+    };
+    let broken = value("--break").unwrap_or_default();
+    signals::install(broken == "P4");
+    let duck = Arc::new(Duck {
+        broken,
+        phase: AtomicU8::new(0),
+        connections: AtomicU64::new(0),
+        begun: Instant::now(),
+        last_request: AtomicU64::new(0),
+        stopped_at: OnceLock::new(),
+    });
+    if let Some(probes) = port("--probes") {
+        door::probes(&duck, probes);
+    }
+    // A start that takes a while, so that it can be interrupted.
+    if signals::wait(Duration::from_millis(60)) {
+        return ExitCode::SUCCESS;
+    }
+    signals::install(duck.is_broken("P1"));
+    let door = door::open(&duck, main_port);
+    duck.phase.store(RUNNING, Ordering::SeqCst);
+    while !signals::wait(Duration::from_secs(3600)) {}
+    leave(&duck, door)
+}
+
+fn leave(duck: &Arc<Duck>, door: door::Door) -> ExitCode {
+    let t = Instant::now();
+    let _ = duck.stopped_at.set(t);
+    duck.phase.store(WINDOW, Ordering::SeqCst);
+    let (mut counted_at, mut requests_to_stop) = (t, 1);
+    let mut door = Some(door);
+    loop {
+        if signals::wait(Duration::from_millis(2)) {
+            if duck.is_broken("P9") {
+                return ExitCode::from(1);
+            }
+            if counted_at.elapsed() > MERGE {
+                counted_at = Instant::now();
+                requests_to_stop += 1;
+            }
+        }
+        if requests_to_stop >= 3 && !duck.is_broken("P3") {
+            signals::die();
+        }
+        let window_over = t.elapsed() > CEILING || t.elapsed() > QUIET && duck.quiet_for() > QUIET;
+        if (window_over || requests_to_stop >= 2)
+            && let Some(door) = door.take()
+        {
+            door.close(duck);
+            duck.phase.store(DRAINING, Ordering::SeqCst);
+        }
+        if duck.phase() == DRAINING && duck.connections.load(Ordering::SeqCst) == 0 {
+            return if duck.is_broken("P1-code") { ExitCode::from(3) } else { ExitCode::SUCCESS };
+        }
+        if t.elapsed() > DEADLINE && !duck.is_broken("P2") {
+            return if duck.is_broken("P2-code") { ExitCode::SUCCESS } else { ExitCode::from(124) };
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Every id, held against a server that keeps its promises (must pass) and against the same server with that one
+//! promise broken (must fail, or differ where it is a matter of manners): no check is vacuous.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lameduck_verify::{
+    DrainSignal, FailOn, Finding, Options, Outcome, RepeatPolicy, Report, TargetSpec, Verdict,
+    verify,
+};
+
+/// One at a time: the targets are to be judged, not this machine.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Cargo builds examples together with tests, into a directory beside this test's.
+fn broken_duck() -> String {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let path: PathBuf = profile.join("examples").join("broken-duck");
+    assert!(path.exists(), "{} is missing: `cargo build -p lameduck-verify --examples` builds it", path.display());
+    path.to_string_lossy().into_owned()
+}
+
+fn duck(broken: &str) -> TargetSpec {
+    let mut argv = vec![broken_duck()];
+    argv.extend("--port {port} --probes {probes_port}".split(' ').map(str::to_owned));
+    if !broken.is_empty() {
+        argv.extend(["--break".to_owned(), broken.to_owned()]);
+    }
+    let mut spec = TargetSpec::command(argv);
+    spec.ready_path = Some("/".to_owned());
+    spec.slow_path = Some("/slow?ms={ms}".to_owned());
+    spec.large_path = Some("/large?bytes={bytes}".to_owned());
+    spec.drain_signal = Some(DrainSignal {
+        url: "http://127.0.0.1:{probes_port}/lbz".to_owned(),
+        liveness_url: Some("http://127.0.0.1:{probes_port}/livez".to_owned()),
+    });
+    spec.repeats = Some(RepeatPolicy::Escalate);
+    spec.quiet = Some(Duration::from_millis(100));
+    spec.forced_exit = Some(124);
+    spec.copies = 4;
+    spec
+}
+
+fn run(broken: &str, only: &[&str]) -> Report {
+    let mut options = Options::new(duck(broken));
+    options.grace = Duration::from_secs(4);
+    options.only = only.iter().map(|&id| id.to_owned()).collect();
+    options.rounds = 3;
+    options.seed = Some(7);
+    verify(&options, &mut |_| {}).unwrap()
+}
+
+fn only(report: &Report) -> &Finding {
+    assert_eq!(report.checks.len(), 1);
+    &report.checks[0]
+}
+
+/// The check of `id` gives `verdict` when the promise named by `broken` is broken.
+fn breaks(broken: &str, id: &str, verdict: Verdict) -> Report {
+    let _alone = alone();
+    let report = run(broken, &[id]);
+    let finding = only(&report);
+    assert_eq!(finding.verdict, verdict, "{id} with {broken} broken: {}\n{}", finding.detail, report.to_json());
+    assert!(finding.next.as_deref().is_some_and(|next| next.contains(id) && next.contains("--seed 7")));
+    assert!(finding.consequence.is_some() && finding.remedy.is_some());
+    report
+}
+
+#[test]
+fn a_server_that_keeps_its_promises_passes_every_id() {
+    let _alone = alone();
+    let report = run("", &[]);
+    for finding in &report.checks {
+        let expected = if finding.id == "A2" { Verdict::NotApplicable } else { Verdict::Pass };
+        assert_eq!(finding.verdict, expected, "{}: {}\n{}", finding.id, finding.detail, report.to_json());
+    }
+    assert_eq!(report.checks.len(), 17);
+    assert_eq!((report.lost, report.exit_code(FailOn::Any)), (0, 0));
+    assert_eq!((report.exit.code, report.exit.killed_at_grace), (Some(0), false));
+}
+
+#[test]
+fn p1_fails_when_the_signal_is_ignored() {
+    let report = breaks("P1", "P1", Verdict::Fail);
+    assert_eq!(report.exit_code(FailOn::Loss), 1);
+    assert!(report.exit.killed_at_grace);
+}
+
+#[test]
+fn p1_differs_when_the_exit_code_says_failure() {
+    let report = breaks("P1-code", "P1", Verdict::Differs);
+    assert_eq!((report.exit_code(FailOn::Loss), report.exit_code(FailOn::Any)), (0, 1));
+}
+
+#[test]
+fn p2_fails_when_a_stuck_request_holds_the_exit() {
+    breaks("P2", "P2", Verdict::Fail);
+}
+
+#[test]
+fn p2_differs_when_the_exit_code_hides_the_force() {
+    breaks("P2-code", "P2", Verdict::Differs);
+}
+
+#[test]
+fn p3_differs_when_the_third_signal_does_not_cut() {
+    breaks("P3", "P3", Verdict::Differs);
+}
+
+#[test]
+fn p4_fails_when_an_early_signal_is_swallowed() {
+    breaks("P4", "P4", Verdict::Fail);
+}
+
+#[test]
+fn p9_fails_when_a_repeat_cuts() {
+    let report = breaks("P9", "P9", Verdict::Fail);
+    assert!(only(&report).requests.lost > 0);
+}
+
+#[test]
+fn a1_differs_when_balancers_are_told_too_late() {
+    breaks("A1", "A1", Verdict::Differs);
+}
+
+#[test]
+fn a3_fails_when_the_accept_queue_is_thrown_away() {
+    breaks("A3", "A3", Verdict::Fail);
+}
+
+#[test]
+fn a5_fails_when_connections_are_taken_and_dropped() {
+    breaks("A5", "A5", Verdict::Fail);
+}
+
+#[test]
+fn h1_01_fails_when_requests_in_flight_are_cut() {
+    let report = breaks("H1-01", "H1-01", Verdict::Fail);
+    assert_eq!(only(&report).requests.count(Outcome::Eof), 6);
+}
+
+#[test]
+fn h1_02_fails_when_idle_connections_are_closed_unseen() {
+    let report = breaks("H1-02", "H1-02", Verdict::Fail);
+    assert!(report.lost > 0);
+}
+
+#[test]
+fn h1_03_fails_when_idle_connections_are_reset() {
+    breaks("H1-03", "H1-03", Verdict::Fail);
+}
+
+#[test]
+fn h1_04_fails_when_silent_connections_are_closed_unseen() {
+    breaks("H1-04", "H1-04", Verdict::Fail);
+}
+
+#[test]
+fn h1_05_fails_when_unread_requests_are_thrown_away() {
+    breaks("H1-05", "H1-05", Verdict::Fail);
+}
+
+#[test]
+fn h1_06_fails_when_half_heads_are_thrown_away() {
+    breaks("H1-06", "H1-06", Verdict::Fail);
+}
+
+#[test]
+fn h1_10_fails_when_the_exit_leaves_bytes_in_the_kernel() {
+    breaks("H1-10", "H1-10", Verdict::Fail);
+}
+
+#[test]
+fn l_h1_fails_when_idle_connections_are_closed_unseen() {
+    let report = breaks("L-H1", "L-H1", Verdict::Fail);
+    assert!(report.lost > 0 && report.requests.lost == report.lost);
+}
