@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::set::{ALL, SignalSet, number};
 use crate::sys;
 
-/// What [`early`] did and found; set once in a process.
+/// What [`early()`] did and found; set once in a process.
 static EARLY: OnceLock<Early> = OnceLock::new();
 
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ pub fn early() {
     });
 }
 
-/// What [`early`] found; empty sets if it was not called.
+/// What [`early()`] found; empty sets if it was not called.
 pub(super) fn found() -> Early {
     EARLY.get().copied().unwrap_or(Early {
         blocked: SignalSet::empty(),

@@ -37,7 +37,7 @@ impl Intake {
     /// Starts to take these signals, except what was inherited ignored and is to stay so.
     ///
     /// From here on they no longer do what they did by default. Handlers that were installed before are chained: they
-    /// run first. Signals blocked by [`early`](super::early) stay blocked until a thread calls
+    /// run first. Signals blocked by [`early`](super::early()) stay blocked until a thread calls
     /// [`unblock_in_this_thread`](Self::unblock_in_this_thread) or
     /// [`restore_mask`](Self::restore_mask).
     ///
@@ -123,7 +123,7 @@ impl Intake {
         self.restore_mask();
     }
 
-    /// Undoes [`early`](super::early) in this thread and unblocks what is taken; for the thread that starts the
+    /// Undoes [`early`](super::early()) in this thread and unblocks what is taken; for the thread that starts the
     /// lifecycle, last.
     ///
     /// Other signals stay as they are. Threads and children that are started afterwards inherit a clean mask.

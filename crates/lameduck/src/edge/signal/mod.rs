@@ -1,6 +1,6 @@
 //! The signal edge: from a delivered signal to a record that says who asked.
 //!
-//! Owns every signal disposition and mask that lameduck changes (invariant 7): [`early`], the registration, the pipe
+//! Owns every signal disposition and mask that lameduck changes (invariant 7): [`early()`], the registration, the pipe
 //! between handler and driver, the sender look-up, and [`die_by`]. Does not own what a signal *means*: merging,
 //! escalation and phases are the machine's.
 //!
