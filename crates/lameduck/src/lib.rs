@@ -7,6 +7,8 @@ mod edge;
 pub mod inflight;
 #[cfg(feature = "signals")]
 mod lifecycle;
+#[cfg(feature = "signals")]
+pub mod manual;
 pub mod machine;
 mod sync;
 #[cfg(feature = "signals")]

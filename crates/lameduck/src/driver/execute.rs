@@ -137,6 +137,7 @@ impl Driver {
             .chain(inflight.tally.named())
             .collect();
         let dropped = [
+            ("signal_records", self.lost_signals()),
             ("commands", self.shared.commands().dropped()),
             ("slots", inflight.slots.dropped()),
         ];

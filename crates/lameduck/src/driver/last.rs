@@ -12,6 +12,8 @@ pub(crate) trait Signals: Send {
     fn drain(&mut self, into: &mut Vec<SignalRecord>);
     /// Called once on the driver's thread: from here on it accepts them.
     fn adopt(&self);
+    /// Signals that came while there was no room for their record: they arrived, but nobody knows from whom.
+    fn lost(&self) -> u64;
     /// Signals whose handler somebody has replaced since: they no longer arrive here.
     fn replaced(&self) -> Vec<Signal>;
 }

@@ -151,6 +151,10 @@ impl Driver {
         self.shared.set_status(self.machine.status());
     }
 
+    pub(super) fn lost_signals(&self) -> u64 {
+        self.signals.as_ref().map_or(0, |signals| signals.lost())
+    }
+
     /// Another library may have replaced a handler of ours: worth a line while it can still be mended.
     fn check_signals(&mut self) {
         let replaced = self

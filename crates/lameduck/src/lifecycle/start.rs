@@ -123,6 +123,7 @@ impl Start {
             Some(Box::new(FromIntake {
                 intake,
                 raw: Vec::new(),
+                lost: 0,
             })),
             Authority::Process(Box::new(words)),
         )
@@ -220,6 +221,7 @@ impl std::error::Error for StartError {
 struct FromIntake {
     intake: Intake,
     raw: Vec<signal::RawSignal>,
+    lost: u64,
 }
 
 impl Signals for FromIntake {
@@ -232,11 +234,20 @@ impl Signals for FromIntake {
         // An error of read(2) on our own pipe leaves it readable: the next turn tries again.
         let _ = self.intake.drain(&mut self.raw);
         signal::sort_by_priority(&mut self.raw);
-        into.extend(self.raw.iter().map(signal::resolve));
+        for raw in &self.raw {
+            if let signal::Origin::Lost { count } = raw.origin {
+                self.lost += u64::from(count);
+            }
+            into.push(signal::resolve(raw));
+        }
     }
 
     fn adopt(&self) {
         self.intake.unblock_in_this_thread();
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost
     }
 
     fn replaced(&self) -> Vec<Signal> {

@@ -4,7 +4,7 @@
 //! between handler and driver, the sender look-up, and [`die_by`]. Does not own what a signal *means*: merging,
 //! escalation and phases are the machine's.
 //!
-#![doc = include_str!("../../manual/signals.md")]
+The semantics, the mechanism and its limits: the manual page on signals (`manual/signals.md`).
 
 mod die;
 mod early;
@@ -19,12 +19,6 @@ pub(crate) use die::die_by;
 pub use early::early;
 pub use error::SignalError;
 pub(crate) use intake::Intake;
-#[cfg(test)]
-#[allow(
-    unused_imports,
-    reason = "tests/signals.rs compiles this module in and counts by it"
-)]
-pub(crate) use record::Origin;
-pub(crate) use record::{RawSignal, sort_by_priority};
+pub(crate) use record::{Origin, RawSignal, sort_by_priority};
 pub(crate) use sender::resolve;
 pub use set::SignalSet;
