@@ -195,7 +195,8 @@ impl Lifecycle {
     /// The future for the shutdown hook of a server that you keep, such as `axum::serve(…).with_graceful_shutdown(…)`.
     ///
     /// Calling it says that start-up is complete, and enrols your server as participant `server`, which
-    /// [`finish`](Self::finish) ends. The future resolves when the lame-duck window is over: until then the server keeps
+    /// [`finish`](Self::finish) ends. From here on the driver ends the process at the deadline, should the server never
+    /// return. The future resolves when the lame-duck window is over: until then the server keeps
     /// accepting and serving, which is what loses no requests.
     ///
     /// # Cancel safety

@@ -72,6 +72,8 @@ impl Draining {
             // Ended by `finish`, by name.
             core::mem::forget(server);
         }
+        // A server that never returns must not outlive the deadline either (INV-2).
+        shared.send(Command::Arm);
         shared.send(Command::Input(Input::Started));
         Self {
             closing,

@@ -17,9 +17,9 @@ const QUIET_GAPS: u32 = 5;
 /// How often the traffic is read: ten times in a quiet interval, within these bounds.
 const LEAST_SAMPLE: Duration = Duration::from_millis(2);
 const MOST_SAMPLE: Duration = Duration::from_millis(100);
-/// How long listeners may take to close. A sweep lasts 0.2 s at most (two clamps of the round-trip time), so this is
+/// How long listeners may take to close. A sweep bounds itself to a second, so this is
 /// for a server that does not answer.
-const SWEEP_LIMIT: Duration = Duration::from_secs(1);
+const SWEEP_LIMIT: Duration = Duration::from_millis(1_500);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::machine) struct Terminating {
@@ -43,17 +43,18 @@ struct Watch {
 }
 
 impl Terminating {
-    pub(super) fn begin(now: Duration, leaving: Leaving, core: &mut Core) -> Stage {
+    pub(super) fn begin(now: Duration, mut leaving: Leaving, core: &mut Core) -> Stage {
         if leaving.window.is_none() {
             return Self::sweep(now, leaving, core);
         }
+        leaving.in_window = true;
         let quiet = leaving.window.quiet;
         core.effect(Effect::ReadTraffic);
         let watch = Watch {
             requests: None,
             last_request_at: now,
             quiet,
-            next_sample: now + sample_every(quiet),
+            next_sample: now.saturating_add(sample_every(quiet)),
         };
         Stage::Terminating(Self {
             leaving,
@@ -61,9 +62,10 @@ impl Terminating {
         })
     }
 
-    fn sweep(now: Duration, leaving: Leaving, core: &mut Core) -> Stage {
+    fn sweep(now: Duration, mut leaving: Leaving, core: &mut Core) -> Stage {
+        leaving.in_window = false;
         core.effect(Effect::CloseAdmission);
-        let until = (now + SWEEP_LIMIT).min(leaving.drain_end(&core.plan));
+        let until = now.saturating_add(SWEEP_LIMIT).min(leaving.drain_end(&core.plan));
         Self {
             leaving,
             step: Step::Sweep { until },
@@ -110,10 +112,7 @@ impl Terminating {
                         .leaving
                         .cut(Phase::Terminating, CutBy::Signal(signal), core);
                 }
-                Turn::EndWindow if matches!(self.step, Step::Window(_)) => {
-                    return Self::sweep(now, self.leaving, core);
-                }
-                Turn::EndWindow => {}
+                Turn::EndWindow => return Self::sweep(now, self.leaving, core),
             },
             _ => {}
         }
@@ -136,9 +135,8 @@ impl Terminating {
         }
         watch.requests = Some(traffic.requests);
         if now >= watch.end(&self.leaving) {
-            let floor_ends_at = self.leaving.requested_at + self.leaving.window.floor;
             debug_assert!(
-                now >= floor_ends_at,
+                now >= self.leaving.after_request(self.leaving.window.floor),
                 "INV-3: only an escalation ends a window before its floor"
             );
             return Self::sweep(now, self.leaving, core);
@@ -148,19 +146,22 @@ impl Terminating {
 
     pub(super) fn wake(mut self, now: Duration, core: &mut Core) -> Stage {
         if now >= self.leaving.drain_end(&core.plan) {
+            self.leaving.in_window = false;
             if matches!(self.step, Step::Window(_)) {
                 core.effect(Effect::CloseAdmission);
             }
             return Draining::begin(now, self.leaving, core);
         }
         match &mut self.step {
-            Step::Window(_) if now >= self.leaving.requested_at + self.leaving.window.ceiling => {
+            Step::Window(_)
+                if now >= self.leaving.after_request(self.leaving.window.ceiling) =>
+            {
                 Self::sweep(now, self.leaving, core)
             }
             Step::Window(watch) => {
                 // The end is decided when the answer comes, from figures that are not older than the decision.
                 core.effect(Effect::ReadTraffic);
-                watch.next_sample = now + sample_every(watch.quiet);
+                watch.next_sample = now.saturating_add(sample_every(watch.quiet));
                 Stage::Terminating(self)
             }
             Step::Sweep { .. } => self.swept(now, core),
@@ -176,7 +177,7 @@ impl Terminating {
                 } else {
                     end.max(watch.sampled_at())
                 };
-                soon.min(self.leaving.requested_at + self.leaving.window.ceiling)
+                soon.min(self.leaving.after_request(self.leaving.window.ceiling))
             }
             Step::Sweep { until } => *until,
         };
@@ -190,13 +191,15 @@ impl Watch {
         let window = leaving.window;
         let quiet = self.last_request_at.saturating_add(self.quiet);
         quiet
-            .max(leaving.requested_at + window.floor)
-            .min(leaving.requested_at + window.ceiling)
+            .max(leaving.after_request(window.floor))
+            .min(leaving.after_request(window.ceiling))
     }
 
     /// No earlier than a little after the last sample, so that every wake moves a timer.
     fn sampled_at(&self) -> Duration {
-        self.next_sample.saturating_sub(sample_every(self.quiet)) + LEAST_SAMPLE
+        self.next_sample
+            .saturating_sub(sample_every(self.quiet))
+            .saturating_add(LEAST_SAMPLE)
     }
 }
 
