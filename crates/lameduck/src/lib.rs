@@ -7,9 +7,9 @@ mod edge;
 pub mod inflight;
 #[cfg(feature = "signals")]
 mod lifecycle;
+pub mod machine;
 #[cfg(feature = "signals")]
 pub mod manual;
-pub mod machine;
 mod sync;
 #[cfg(feature = "signals")]
 mod sys;

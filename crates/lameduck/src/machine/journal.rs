@@ -75,6 +75,14 @@ impl Journal {
         }
     }
 
+    /// Forgets all but the present phase, so that the model's states differ only in what decides.
+    #[cfg(test)]
+    pub(super) fn forget(&mut self) {
+        let phase = self.phase();
+        *self = Self::new();
+        self.phases = vec![(phase, Duration::ZERO)];
+    }
+
     pub(super) fn report(
         &self,
         now: Duration,

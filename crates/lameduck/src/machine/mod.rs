@@ -120,6 +120,13 @@ impl Machine {
 
     /// Takes an input at a time since the start. A time before the last one counts as the last one.
     pub fn handle(&mut self, now: Duration, input: Input) {
+        if self.is_over() {
+            // The names of what was in flight may come last, if the end was noticed late.
+            if let Input::Stragglers(named, unnamed) = input {
+                self.core.journal.stragglers(named, unnamed);
+            }
+            return;
+        }
         let now = now.max(self.now);
         self.now = now;
         let before = self.phase();
@@ -154,7 +161,7 @@ impl Machine {
         &self.core.plan
     }
 
-    /// Whether the last effect was given out: nothing happens any more.
+    /// Whether the end is decided: after [`Effect::Exit`] nothing happens any more.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Gone(_))
@@ -194,11 +201,21 @@ impl Machine {
             Input::Enrol(enrolment) => {
                 let name = enrolment.name.clone();
                 if !self.core.roster.enrol(enrolment) {
-                    self.core.journal.note(
-                        now,
-                        format!("participant {name} was not taken: the list is full"),
-                    );
+                    self.core
+                        .journal
+                        .note(now, format!("participant {name} was not taken"));
+                } else if self.phase().is_leaving() {
+                    // It enrolled while the request was on its way: as those still starting then, it is not waited for.
+                    self.core.roster.ask_all(now);
                 }
+                None
+            }
+            // INV-10: once hooks run, the place of another one in their order may have passed.
+            Input::Hooked(id) if self.phase() == Phase::Stopped => {
+                let name = self.core.roster.name(id);
+                self.core
+                    .journal
+                    .note(now, format!("the stop hook of {name} came too late"));
                 None
             }
             Input::Hooked(id) => {

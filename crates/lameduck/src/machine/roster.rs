@@ -61,10 +61,6 @@ impl Entry {
         )
     }
 
-    fn depends_on(&self, id: ParticipantId) -> bool {
-        self.enrolment.after.contains(&id)
-    }
-
     fn end(&mut self, now: Duration, state: ParticipantState) {
         debug_assert!(!self.is_ended(), "a participant ends once");
         self.admits = false;
@@ -94,10 +90,12 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn enrol(&mut self, enrolment: Enrolment) -> bool {
+    pub(super) fn enrol(&mut self, mut enrolment: Enrolment) -> bool {
         if self.entries.len() >= MOST_PARTICIPANTS || self.find(enrolment.id).is_some() {
             return false;
         }
+        // What nobody knows is depended on by nobody: without this a participant could wait for itself.
+        enrolment.after.retain(|id| self.find(*id).is_some());
         let hook = match enrolment.hook {
             Hook::None => HookStanding::Absent,
             Hook::Some => HookStanding::Waiting,
@@ -212,20 +210,32 @@ impl Roster {
 
     /// Those on which nothing alive depends any longer, each only once.
     pub(super) fn close_free(&mut self, now: Duration) -> Vec<ParticipantId> {
+        let held = self.held(|entry| !entry.is_ended());
         let mut free = Vec::new();
-        for index in 0..self.entries.len() {
-            let id = self.entries[index].id();
-            let held = self
-                .entries
-                .iter()
-                .any(|other| other.depends_on(id) && !other.is_ended());
-            let entry = &mut self.entries[index];
+        for (entry, held) in self.entries.iter_mut().zip(held) {
             if !held && entry.closed_at.is_none() && !entry.is_ended() {
                 entry.closed_at = Some(now);
-                free.push(id);
+                free.push(entry.id());
             }
         }
         free
+    }
+
+    /// For each entry, whether an open one depends on it, directly or through others that need not be open themselves.
+    fn held(&self, is_open: impl Fn(&Entry) -> bool) -> Vec<bool> {
+        let mut held = vec![false; self.entries.len()];
+        // Dependents have higher indices (they enrolled later), so one pass downwards sees each before what it depends on.
+        for (index, entry) in self.entries.iter().enumerate().rev() {
+            if !held[index] && !is_open(entry) {
+                continue;
+            }
+            for id in &entry.enrolment.after {
+                if let Some(below) = self.entries[..index].iter().position(|e| e.id() == *id) {
+                    held[below] = true;
+                }
+            }
+        }
+        held
     }
 
     /// Gives up those whose budget is over.
@@ -283,20 +293,14 @@ impl Roster {
 
     /// The stop hooks that may run now: every participant that depends on theirs has none left.
     pub(super) fn start_hooks(&mut self, now: Duration, end: Duration) -> Vec<ParticipantId> {
+        let held = self.held(Entry::hook_is_open);
         let mut started = Vec::new();
-        for index in 0..self.entries.len() {
+        for (index, held) in held.into_iter().enumerate() {
             let entry = &self.entries[index];
-            if entry.hook != HookStanding::Waiting || !entry.has_started() {
+            if held || entry.hook != HookStanding::Waiting || !entry.has_started() {
                 continue;
             }
             let id = entry.id();
-            if self
-                .entries
-                .iter()
-                .any(|other| other.depends_on(id) && other.hook_is_open())
-            {
-                continue;
-            }
             let share = end.saturating_sub(now) / self.depth(index);
             self.entries[index].hook = HookStanding::Running {
                 since: now,
@@ -433,6 +437,18 @@ impl Roster {
                 }
                 HookStanding::Ended(hooked) => Some(hooked.clone()),
             },
+        }
+    }
+
+    /// Forgets what only a report reads, so that the model's states differ only in what decides.
+    #[cfg(test)]
+    pub(super) fn forget(&mut self) {
+        for entry in &mut self.entries {
+            entry.listener = None;
+            entry.ended_at = None;
+            if let HookStanding::Ended(hooked) = &mut entry.hook {
+                hooked.took = Duration::ZERO;
+            }
         }
     }
 

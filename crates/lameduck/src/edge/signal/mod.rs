@@ -4,7 +4,7 @@
 //! between handler and driver, the sender look-up, and [`die_by`]. Does not own what a signal *means*: merging,
 //! escalation and phases are the machine's.
 //!
-The semantics, the mechanism and its limits: the manual page on signals (`manual/signals.md`).
+//! The semantics, the mechanism and its limits: the manual page on signals (`manual/signals.md`).
 
 mod die;
 mod early;

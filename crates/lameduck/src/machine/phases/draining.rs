@@ -53,11 +53,11 @@ impl Draining {
             self.guards = Drain::Waiting;
             core.effect(Effect::CloseGuardsGate);
         }
-        if self.guards == Drain::Empty && core.roster.all_ended() {
-            debug_assert!(
-                self.connections == Drain::Empty,
-                "INV-4: drained means that the final scans found none"
-            );
+        // INV-4: drained means that both final scans found none.
+        if self.connections == Drain::Empty
+            && self.guards == Drain::Empty
+            && core.roster.all_ended()
+        {
             return Stopped::begin(now, self.leaving, core);
         }
         Stage::Draining(self)
@@ -86,9 +86,8 @@ impl Draining {
                 }
             }
             // The answer to the drain's end: everything left was named and ended.
-            Input::Stragglers(named, unnamed) => {
+            Input::Stragglers(named, unnamed) if self.leaving.forced => {
                 core.journal.stragglers(named, unnamed);
-                self.leaving.forced = true;
                 core.roster.give_up_all(now);
                 return Stopped::begin(now, self.leaving, core);
             }
@@ -101,6 +100,11 @@ impl Draining {
         let drain_end = self.leaving.drain_end(&core.plan);
         if now >= drain_end && !self.leaving.forced {
             self.leaving.forced = true;
+            // INV-5: the gate closes before the names are read, so that no guard is taken between the two and lost.
+            if self.guards == Drain::Open {
+                self.guards = Drain::Waiting;
+                core.effect(Effect::CloseGuardsGate);
+            }
             core.effect(Effect::EndStragglers);
             return Stage::Draining(self);
         }

@@ -24,8 +24,10 @@ impl Initializing {
             Input::Ready(id) => core.roster.ready(id),
             Input::Started => self.started = true,
             Input::Answer(id, answer) => {
-                core.roster.answer(now, id, &answer);
-                if let Answer::Failed { why } = answer {
+                let news = core.roster.answer(now, id, &answer);
+                if let Answer::Failed { why } = answer
+                    && news
+                {
                     let why = format!("participant {}: {why}", core.roster.name(id));
                     return leave(now, Cause::StartFailed { why }, core);
                 }

@@ -18,6 +18,8 @@ pub(in crate::machine) struct Leaving {
     /// T.
     pub(in crate::machine) requested_at: Duration,
     pub(super) window: Window,
+    /// The lame-duck window is open: a repeat can still end it.
+    pub(super) in_window: bool,
     repeats: Repeats,
     /// The drain's end was reached: what was left is being ended.
     pub(super) forced: bool,
@@ -43,6 +45,7 @@ impl Leaving {
         let leaving = Self {
             requested_at: now,
             window,
+            in_window: false,
             repeats: Repeats::after(now, signal),
             forced: false,
             given_up: false,
@@ -62,11 +65,16 @@ impl Leaving {
     }
 
     pub(in crate::machine) fn deadline(&self, plan: &Plan) -> Duration {
-        self.requested_at.saturating_add(plan.deadline())
+        self.after_request(plan.deadline())
     }
 
     pub(in crate::machine) fn drain_end(&self, plan: &Plan) -> Duration {
-        self.requested_at.saturating_add(plan.drain_end())
+        self.after_request(plan.drain_end())
+    }
+
+    /// T plus a time; a plan may hold times that are too long for the clock.
+    pub(super) fn after_request(&self, time: Duration) -> Duration {
+        self.requested_at.saturating_add(time)
     }
 
     pub(super) fn signal(&mut self, now: Duration, record: SignalRecord, core: &mut Core) -> Turn {
@@ -82,8 +90,10 @@ impl Leaving {
             Signal::Hup | Signal::Usr2 => (SignalVerdict::Refused, Turn::Nothing),
             Signal::Term | Signal::Int => match self.repeats.take(now, &record, &core.plan) {
                 Meaning::Same => (SignalVerdict::Merged, Turn::Nothing),
-                Meaning::Noted => (SignalVerdict::Recorded, Turn::Nothing),
-                Meaning::EndsWindow => (SignalVerdict::EndedWindow, Turn::EndWindow),
+                Meaning::EndsWindow if self.in_window => {
+                    (SignalVerdict::EndedWindow, Turn::EndWindow)
+                }
+                Meaning::Noted | Meaning::EndsWindow => (SignalVerdict::Recorded, Turn::Nothing),
                 Meaning::Cuts => (SignalVerdict::Cut, Turn::Cut(record.signal)),
             },
         };

@@ -98,10 +98,8 @@ impl Stage {
             .leaving()
             .is_some_and(|leaving| leaving.deadline(&core.plan) <= now);
         match self {
-            Self::Terminating(phase) if overdue => {
-                phase.leaving.deadline_passed(now, Phase::Terminating, core)
-            }
-            Self::Draining(phase) if overdue => {
+            // Who comes this late has still to name what was in flight: the drain's end is gone through first.
+            Self::Draining(phase) if overdue && phase.leaving.forced => {
                 phase.leaving.deadline_passed(now, Phase::Draining, core)
             }
             Self::Stopped(phase) if overdue => {

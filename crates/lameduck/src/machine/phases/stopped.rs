@@ -45,6 +45,8 @@ impl Stopped {
                 core.roster.hook_ended(now, id, result);
             }
             Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
+            // The names come after everything has ended by itself: they are kept all the same.
+            Input::Stragglers(named, unnamed) => core.journal.stragglers(named, unnamed),
             Input::Cut => return self.leaving.cut(Phase::Stopped, CutBy::Api, core),
             Input::Signal(record) => {
                 if let Turn::Cut(signal) = self.leaving.signal(now, record, core) {

@@ -65,7 +65,9 @@ impl Terminating {
     fn sweep(now: Duration, mut leaving: Leaving, core: &mut Core) -> Stage {
         leaving.in_window = false;
         core.effect(Effect::CloseAdmission);
-        let until = now.saturating_add(SWEEP_LIMIT).min(leaving.drain_end(&core.plan));
+        let until = now
+            .saturating_add(SWEEP_LIMIT)
+            .min(leaving.drain_end(&core.plan));
         Self {
             leaving,
             step: Step::Sweep { until },
@@ -153,9 +155,7 @@ impl Terminating {
             return Draining::begin(now, self.leaving, core);
         }
         match &mut self.step {
-            Step::Window(_)
-                if now >= self.leaving.after_request(self.leaving.window.ceiling) =>
-            {
+            Step::Window(_) if now >= self.leaving.after_request(self.leaving.window.ceiling) => {
                 Self::sweep(now, self.leaving, core)
             }
             Step::Window(watch) => {

@@ -1,0 +1,213 @@
+//! Exhaustive search: every order in which a small world can do what it may do, with the invariants in every state.
+//!
+//! The world is three participants at most, three signals, one or two troubles, and time: at each point the next timer
+//! may fire, a second may pass unnoticed, or any input that the world may give can come. `world.rs` says what that is
+//! and checks each step; here are the search, the sizes, and the list of what must have been seen at least once, so
+//! that a search that has become too small to prove anything fails.
+//!
+//! States are told apart by a 64-bit fingerprint of everything that decides: among a million of them two would share
+//! one with a probability below 10⁻⁷.
+
+mod world;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    time::Duration,
+};
+
+use world::{Act, Node, Setting, Shape};
+
+use crate::{
+    machine::{Input, Machine},
+    vocab::{Phase, Plan, Preset, Repeat, Signal, Window},
+};
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Drain ends at 2.5 s, deadline at 3.5 s.
+fn plan(window: Window, repeat: Repeat) -> Plan {
+    Plan::preset(Preset::Local)
+        .with_grace(ms(4_000))
+        .and_then(|plan| plan.with_window(window))
+        .expect("a plan that can be kept")
+        .with_repeat(repeat)
+}
+
+/// A few samples of the traffic, then the end: 2 ms is the least distance of two samples.
+const SHORT: Window = Window::new(ms(4), ms(2), ms(6));
+/// Long enough for a second SIGTERM to count, short enough for few samples.
+const LONG: Window = Window::new(ms(1_500), ms(1_000), ms(2_000));
+
+/// What a search found.
+#[derive(Debug, Default)]
+struct Found {
+    states: usize,
+    steps: usize,
+    seen: BTreeSet<String>,
+}
+
+/// Depth first, so that what waits to be looked at stays small.
+fn search(setting: &Setting) -> Found {
+    let fingerprints = BuildHasherDefault::<DefaultHasher>::default();
+    let mut visited: HashSet<u64> = HashSet::new();
+    let mut found = Found::default();
+    // How each state was reached: the state before it, and what happened there.
+    let mut trail: Vec<(usize, Act)> = vec![(0, Act::Wake)];
+    let mut open = vec![(0, Node::start(setting))];
+    while let Some((at, node)) = open.pop() {
+        found.states += 1;
+        for act in node.acts(setting) {
+            found.steps += 1;
+            let mut next = node.clone();
+            if let Err(broken) = next.step(act, setting, &mut found.seen) {
+                let story = story(&trail, at, act);
+                panic!(
+                    "{broken}\nin {setting:?}\nafter {story:?}\n{:#?}",
+                    next.machine
+                );
+            }
+            if visited.insert(fingerprints.hash_one(&next)) {
+                trail.push((at, act));
+                open.push((trail.len() - 1, next));
+            }
+        }
+    }
+    found
+}
+
+fn story(trail: &[(usize, Act)], mut at: usize, last: Act) -> Vec<Act> {
+    let mut story = vec![last];
+    while at != 0 {
+        let (before, act) = trail[at];
+        story.push(act);
+        at = before;
+    }
+    story.reverse();
+    story
+}
+
+/// Searches, prints the size, and asks that all of `seen` was seen.
+fn search_all(name: &str, settings: &[Setting], seen: &[&str]) {
+    let mut all = Found::default();
+    for setting in settings {
+        let found = search(setting);
+        println!(
+            "{name}: {:?}: {} states, {} steps",
+            setting.shape, found.states, found.steps
+        );
+        all.states += found.states;
+        all.steps += found.steps;
+        all.seen.extend(found.seen);
+    }
+    println!("{name}: {} states, {} steps", all.states, all.steps);
+    let missing: Vec<_> = seen
+        .iter()
+        .filter(|one| !all.seen.contains(**one))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "never seen: {missing:?}, seen: {:?}",
+        all.seen
+    );
+}
+
+fn setting(shape: Shape, plan: Plan) -> Setting {
+    Setting {
+        shape,
+        plan,
+        signals: vec![Signal::Term],
+        most_signals: 1,
+        most_trouble: 1,
+        most_requests: 0,
+        most_leaps: 0,
+        late_comers: false,
+    }
+}
+
+/// INV-1, INV-2, INV-3, INV-4, INV-10: three participants that know nothing of each other, in a chain, in a fork.
+#[test]
+fn inv_1_inv_2_inv_4_inv_10_participants_in_any_order() {
+    let settings = [Shape::Apart, Shape::Chain, Shape::Fork]
+        .map(|shape| setting(shape, plan(Window::NONE, Repeat::Record)));
+    let seen = [
+        "exit drained",
+        "exit failed",
+        "exit start-failed",
+        "exit forced",
+        "exit cut by request",
+        "participant not-started",
+        "participant done",
+        "participant failed",
+        "participant overdue",
+        "asked again",
+        "hook ok",
+        "hook failed",
+        "hook overran",
+        "hook not-run",
+    ];
+    search_all("participants", &settings, &seen);
+}
+
+/// INV-2, INV-3: three signals of every kind at any time, the driver late by up to two seconds.
+#[test]
+fn inv_2_inv_3_signals_at_any_time() {
+    let settings = [Repeat::Record, Repeat::Escalate].map(|repeat| Setting {
+        signals: vec![
+            Signal::Quit,
+            Signal::Term,
+            Signal::Int,
+            Signal::Hup,
+            Signal::Usr1,
+            Signal::Usr2,
+        ],
+        most_signals: 3,
+        most_leaps: 3,
+        ..setting(Shape::Alone, plan(LONG, repeat))
+    });
+    let seen = [
+        "window escalated",
+        "window quiet",
+        "exit cut by a repeated SIGTERM",
+        "exit cut by a repeated SIGINT",
+        "reload",
+        "dump",
+        "status",
+        "exit drained",
+        "exit forced",
+    ];
+    search_all("signals", &settings, &seen);
+}
+
+/// INV-3, INV-5: requests that keep the window open, work that enrols while the request is on its way.
+#[test]
+fn inv_3_inv_5_traffic_and_late_comers() {
+    let settings = [Shape::Alone, Shape::Pair].map(|shape| Setting {
+        most_requests: 2,
+        most_leaps: 3,
+        late_comers: true,
+        ..setting(shape, plan(SHORT, Repeat::Record))
+    });
+    let seen = [
+        "window quiet",
+        "window ceiling",
+        "named at the end",
+        "named after the end",
+        "listener overdue",
+        "exit drained",
+        "exit forced",
+    ];
+    search_all("traffic", &settings, &seen);
+}
+
+/// What the search stands on: a machine that is never told anything stays where it is.
+#[test]
+fn nothing_happens_by_itself_before_a_request() {
+    let mut machine = Machine::new(plan(SHORT, Repeat::Record));
+    machine.handle(Duration::ZERO, Input::Started);
+    machine.handle(ms(3_600_000), Input::Wake);
+    assert_eq!(machine.phase(), Phase::Running);
+    assert_eq!(machine.poll_timeout(), None);
+}
