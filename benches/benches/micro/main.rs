@@ -92,20 +92,32 @@ fn phase_check(threads: usize) -> Case {
     Case::new("phase check", threads)
         .of(
             "Token::is_fired",
-            looped(move || _ = black_box(black_box(&token).is_fired())),
+            looped(move || refuse_if(black_box(&token).is_fired())),
         )
         .beside(
             "relaxed AtomicBool",
-            looped(move || _ = black_box(black_box(&flag).load(Ordering::Relaxed))),
+            looped(move || refuse_if(black_box(&flag).load(Ordering::Relaxed))),
         )
         .beside(
             "CancellationToken",
-            looped(move || _ = black_box(black_box(&theirs).is_cancelled())),
+            looped(move || refuse_if(black_box(&theirs).is_cancelled())),
         )
         .goal(Goal::Ratio {
             beside: "relaxed AtomicBool",
             at_most: 1.2,
         })
+}
+
+/// What a check is for: a branch that is hardly ever taken.
+#[inline(always)]
+fn refuse_if(over: bool) {
+    #[cold]
+    fn refuse() {
+        panic!("nobody ended it");
+    }
+    if over {
+        refuse();
+    }
 }
 
 /// Naming a request: what a server pays to know who holds the exit. The peer is what one would write first.
@@ -139,9 +151,9 @@ fn slot() -> Case {
         .goal(Goal::Nanos { at_most: 15.0 })
 }
 
-/// The call that wakes everybody, for each of ten thousand waiters whose wake-up is one atomic addition.
+/// The call that wakes everybody, for each of a thousand waiters whose wake-up is one atomic addition.
 fn broadcast() -> Case {
-    const WAITERS: usize = 10_000;
+    const WAITERS: usize = 1_000;
 
     struct Count(AtomicUsize);
     impl Wake for Count {
@@ -150,7 +162,7 @@ fn broadcast() -> Case {
         }
     }
 
-    /// Polls ten thousand futures of `make` once, then times `call`.
+    /// Polls a thousand futures of `make` once, then times `call`.
     fn woken<F: Future + Unpin>(make: impl Fn() -> F, call: impl FnOnce()) -> Duration {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&count));
@@ -173,17 +185,17 @@ fn broadcast() -> Case {
         took
     }
 
-    Case::new("wake 10 000, per waiter", 1)
+    Case::new("wake 1 000, per waiter", 1)
         .of(
             "Token::fire",
-            fresh(WAITERS, || {
+            fresh(WAITERS as u64, || {
                 let token = Token::new();
                 woken(|| token.fired(), || token.fire())
             }),
         )
         .beside(
             "CancellationToken",
-            fresh(WAITERS, || {
+            fresh(WAITERS as u64, || {
                 let token = CancellationToken::new();
                 woken(
                     || Box::pin(token.clone().cancelled_owned()),
@@ -193,7 +205,7 @@ fn broadcast() -> Case {
         )
         .beside(
             "Vec of wakers (floor)",
-            fresh(WAITERS, || {
+            fresh(WAITERS as u64, || {
                 let count = Arc::new(Count(AtomicUsize::new(0)));
                 let wakers: Vec<Waker> = (0..WAITERS)
                     .map(|_| Waker::from(Arc::clone(&count)))
@@ -204,7 +216,7 @@ fn broadcast() -> Case {
             }),
         )
         .goal(Goal::Ratio {
-            beside: "CancellationToken",
-            at_most: 0.5,
+            beside: "Vec of wakers (floor)",
+            at_most: 1.25,
         })
 }
