@@ -21,13 +21,31 @@ fn broken_duck() -> String {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
     let path: PathBuf = profile.join("examples").join("broken-duck");
-    assert!(path.exists(), "{} is missing: `cargo build -p lameduck-verify --examples` builds it", path.display());
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join("broken-duck");
+    let changed = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
+    let newest = std::fs::read_dir(source)
+        .unwrap()
+        .flatten()
+        .map(|entry| changed(&entry.path()))
+        .max();
+    // `cargo test --test contract` leaves examples alone.
+    assert!(
+        changed(&path) >= newest.flatten(),
+        "{} is missing or old: `cargo build -p lameduck-verify --examples` builds it",
+        path.display()
+    );
     path.to_string_lossy().into_owned()
 }
 
 fn duck(broken: &str) -> TargetSpec {
     let mut argv = vec![broken_duck()];
-    argv.extend("--port {port} --probes {probes_port}".split(' ').map(str::to_owned));
+    argv.extend(
+        "--port {port} --probes {probes_port}"
+            .split(' ')
+            .map(str::to_owned),
+    );
     if !broken.is_empty() {
         argv.extend(["--break".to_owned(), broken.to_owned()]);
     }
@@ -65,8 +83,19 @@ fn breaks(broken: &str, id: &str, verdict: Verdict) -> Report {
     let _alone = alone();
     let report = run(broken, &[id]);
     let finding = only(&report);
-    assert_eq!(finding.verdict, verdict, "{id} with {broken} broken: {}\n{}", finding.detail, report.to_json());
-    assert!(finding.next.as_deref().is_some_and(|next| next.contains(id) && next.contains("--seed 7")));
+    assert_eq!(
+        finding.verdict,
+        verdict,
+        "{id} with {broken} broken: {}\n{}",
+        finding.detail,
+        report.to_json()
+    );
+    assert!(
+        finding
+            .next
+            .as_deref()
+            .is_some_and(|next| next.contains(id) && next.contains("--seed 7"))
+    );
     assert!(finding.consequence.is_some() && finding.remedy.is_some());
     report
 }
@@ -76,12 +105,26 @@ fn a_server_that_keeps_its_promises_passes_every_id() {
     let _alone = alone();
     let report = run("", &[]);
     for finding in &report.checks {
-        let expected = if finding.id == "A2" { Verdict::NotApplicable } else { Verdict::Pass };
-        assert_eq!(finding.verdict, expected, "{}: {}\n{}", finding.id, finding.detail, report.to_json());
+        let expected = if finding.id == "A2" {
+            Verdict::NotApplicable
+        } else {
+            Verdict::Pass
+        };
+        assert_eq!(
+            finding.verdict,
+            expected,
+            "{}: {}\n{}",
+            finding.id,
+            finding.detail,
+            report.to_json()
+        );
     }
     assert_eq!(report.checks.len(), 17);
     assert_eq!((report.lost, report.exit_code(FailOn::Any)), (0, 0));
-    assert_eq!((report.exit.code, report.exit.killed_at_grace), (Some(0), false));
+    assert_eq!(
+        (report.exit.code, report.exit.killed_at_grace),
+        (Some(0), false)
+    );
 }
 
 #[test]
@@ -94,7 +137,13 @@ fn p1_fails_when_the_signal_is_ignored() {
 #[test]
 fn p1_differs_when_the_exit_code_says_failure() {
     let report = breaks("P1-code", "P1", Verdict::Differs);
-    assert_eq!((report.exit_code(FailOn::Loss), report.exit_code(FailOn::Any)), (0, 1));
+    assert_eq!(
+        (
+            report.exit_code(FailOn::Loss),
+            report.exit_code(FailOn::Any)
+        ),
+        (0, 1)
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::bell::Listens;
 use crate::door::poll_in;
 use crate::{DRAINING, Duck, WINDOW};
 
@@ -36,7 +37,12 @@ pub(crate) fn serve(duck: &Arc<Duck>, stream: TcpStream) {
     std::thread::spawn(move || {
         let _ = stream.set_nonblocking(false);
         let _ = stream.set_nodelay(true);
-        let mut conn = Conn { duck: Arc::clone(&duck), stream, buffer: Vec::new(), answered: 0 };
+        let mut conn = Conn {
+            duck: Arc::clone(&duck),
+            stream,
+            buffer: Vec::new(),
+            answered: 0,
+        };
         let close = conn.run();
         conn.close(&close);
         duck.connections.fetch_sub(1, Ordering::SeqCst);
@@ -76,7 +82,7 @@ impl Conn {
             if let Some(close) = self.break_promise(is_idle) {
                 return Some(close);
             }
-            if poll_in(fd, 2) {
+            if self.wait(fd, is_idle) {
                 if self.duck.is_broken("H1-05") {
                     // Slow to read; and what was not read at the signal never is.
                     std::thread::sleep(Duration::from_millis(20));
@@ -86,8 +92,11 @@ impl Conn {
                 }
                 return None;
             }
-            // Looked, saw nothing, and the door is shut: an idle connection ends here.
+            // The door is shut: an idle connection is looked at once more, a fresh one gets a while, then it ends.
             if is_idle && self.duck.phase() >= DRAINING {
+                if poll_in(fd, if self.answered == 0 { 250 } else { 1 }) {
+                    return None;
+                }
                 if self.duck.is_broken("H1-03") {
                     return Some(Close::ByReset);
                 }
@@ -96,26 +105,43 @@ impl Conn {
         }
     }
 
+    /// Until there are bytes (true), or something has changed that concerns this connection.
+    fn wait(&self, fd: i32, is_idle: bool) -> bool {
+        if self.duck.phase() < WINDOW && self.broken_concerns(is_idle) {
+            self.duck.window_bell.wait_or_bytes(fd, Listens::Yes)
+        } else {
+            let listens = if is_idle { Listens::Yes } else { Listens::No };
+            self.duck.drain_bell.wait_or_bytes(fd, listens)
+        }
+    }
+
     /// The broken ways to treat a connection at the signal.
     fn break_promise(&self, is_idle: bool) -> Option<Close> {
         if self.duck.phase() < WINDOW {
             return None;
         }
-        let matches = match self.duck.broken.as_str() {
-            "H1-02" | "L-H1" => is_idle && self.answered > 0,
-            "H1-04" => is_idle && self.answered == 0,
-            "H1-06" => !is_idle,
-            _ => false,
-        };
-        matches.then(|| {
+        self.broken_concerns(is_idle).then(|| {
             std::thread::sleep(BLIND);
             Close::Blindly
         })
     }
 
+    fn broken_concerns(&self, is_idle: bool) -> bool {
+        match self.duck.broken.as_str() {
+            "H1-02" | "L-H1" => is_idle && self.answered > 0,
+            "H1-04" => is_idle && self.answered == 0,
+            "H1-06" => !is_idle,
+            _ => false,
+        }
+    }
+
     /// The lengths of the head and body that stand whole at the front of the buffer.
     fn whole_request(&self) -> Option<(usize, usize)> {
-        let head = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = self
+            .buffer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")?
+            + 4;
         let text = String::from_utf8_lossy(&self.buffer[..head]).to_ascii_lowercase();
         let length = text
             .lines()
@@ -129,12 +155,17 @@ impl Conn {
         let target = head.split(' ').nth(1).unwrap_or("/");
         let number = |name: &str| {
             let query = target.split_once('?')?.1;
-            query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok())
+            query.split('&').find_map(|pair| {
+                pair.strip_prefix(name)?
+                    .strip_prefix('=')?
+                    .parse::<u64>()
+                    .ok()
+            })
         };
         if let Some(ms) = number("ms") {
             let until = Instant::now() + Duration::from_millis(ms);
             while Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(Duration::from_millis(5));
                 if self.duck.is_broken("H1-01") && self.duck.phase() >= WINDOW {
                     return Some(Close::Blindly);
                 }
@@ -142,7 +173,11 @@ impl Conn {
         }
         let length = number("bytes").unwrap_or(2);
         let says_close = self.duck.phase() >= WINDOW;
-        let connection = if says_close { "Connection: close\r\n" } else { "" };
+        let connection = if says_close {
+            "Connection: close\r\n"
+        } else {
+            ""
+        };
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{connection}\r\n");
         if self.stream.write_all(head.as_bytes()).is_err() || self.write_body(length).is_err() {
             return Some(Close::Blindly);
@@ -166,7 +201,10 @@ impl Conn {
         match close {
             Close::Blindly => {}
             Close::ByReset => {
-                let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+                let linger = libc::linger {
+                    l_onoff: 1,
+                    l_linger: 0,
+                };
                 // SAFETY: `linger` lives through the call; the descriptor is ours.
                 unsafe {
                     libc::setsockopt(
@@ -192,7 +230,7 @@ impl Conn {
         let fd = self.stream.as_raw_fd();
         let mut rest = [0; 4096];
         while Instant::now() < until {
-            if poll_in(fd, 2) && matches!(self.stream.read(&mut rest), Ok(0) | Err(_)) {
+            if poll_in(fd, 20) && matches!(self.stream.read(&mut rest), Ok(0) | Err(_)) {
                 return;
             }
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{DRAINING, Duck, WINDOW, conn};
+use crate::{Duck, WINDOW, conn};
 
 /// How long the sweep accepts what the kernel had completed.
 const SWEEP: Duration = Duration::from_millis(10);
@@ -26,14 +26,25 @@ struct State {
 
 pub(crate) fn open(duck: &Arc<Duck>, port: u16) -> Door {
     let listener = Arc::new(TcpListener::bind(("127.0.0.1", port)).expect("the port is free"));
-    listener.set_nonblocking(true).expect("a listener can be made non-blocking");
-    let state = Arc::new(State { shut: AtomicBool::new(false), accepting: Mutex::new(()) });
-    let door = Door { listener: Arc::clone(&listener), state: Arc::clone(&state) };
+    listener
+        .set_nonblocking(true)
+        .expect("a listener can be made non-blocking");
+    let state = Arc::new(State {
+        shut: AtomicBool::new(false),
+        accepting: Mutex::new(()),
+    });
+    let door = Door {
+        listener: Arc::clone(&listener),
+        state: Arc::clone(&state),
+    };
     let duck = Arc::clone(duck);
     std::thread::spawn(move || {
         loop {
             poll_in(listener.as_raw_fd(), 2);
-            let _accepting = state.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+            let _accepting = state
+                .accepting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if state.shut.load(Ordering::SeqCst) {
                 return;
             }
@@ -48,12 +59,17 @@ pub(crate) fn open(duck: &Arc<Duck>, port: u16) -> Door {
 impl Door {
     pub(crate) fn close(self, duck: &Arc<Duck>) {
         let Self { listener, state } = self;
-        let accepting = state.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepting = state
+            .accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if duck.is_broken("A3") {
             // Nobody accepts for a while, then the queue is thrown away.
             std::thread::sleep(Duration::from_millis(40));
         } else {
-            gate(listener.as_raw_fd());
+            if !duck.is_broken("A5") {
+                gate(listener.as_raw_fd());
+            }
             let until = Instant::now() + SWEEP;
             while Instant::now() < until {
                 while let Ok((stream, _)) = listener.accept() {
@@ -65,7 +81,10 @@ impl Door {
         state.shut.store(true, Ordering::SeqCst);
         drop(accepting);
         if duck.is_broken("A5") {
-            let port = listener.local_addr().expect("a bound listener has an address").port();
+            let port = listener
+                .local_addr()
+                .expect("a bound listener has an address")
+                .port();
             drop(listener);
             accept_and_drop(port);
         }
@@ -86,15 +105,23 @@ fn accept_and_drop(port: u16) {
         }
     });
     // The process stays long enough for clients to meet it.
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(500));
 }
 
 /// Drops bare SYNs from now on: no new connection joins the queue.
 fn gate(fd: i32) {
     let ld = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut program =
-        [ld(0x30, 0, 0, 13), ld(0x54, 0, 0, 0x12), ld(0x15, 0, 1, 0x02), ld(0x06, 0, 0, 0), ld(0x06, 0, 0, u32::MAX)];
-    let filter = libc::sock_fprog { len: 5, filter: program.as_mut_ptr() };
+    let mut program = [
+        ld(0x30, 0, 0, 13),
+        ld(0x54, 0, 0, 0x12),
+        ld(0x15, 0, 1, 0x02),
+        ld(0x06, 0, 0, 0),
+        ld(0x06, 0, 0, u32::MAX),
+    ];
+    let filter = libc::sock_fprog {
+        len: 5,
+        filter: program.as_mut_ptr(),
+    };
     // SAFETY: `filter` points to five live instructions; the kernel copies them.
     unsafe {
         libc::setsockopt(
@@ -109,7 +136,11 @@ fn gate(fd: i32) {
 
 /// Waits until `fd` is readable, so many milliseconds at most.
 pub(crate) fn poll_in(fd: i32, millis: i32) -> bool {
-    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut entry = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
     // SAFETY: one live entry.
     unsafe { libc::poll(&raw mut entry, 1, millis) > 0 }
 }
@@ -124,9 +155,25 @@ pub(crate) fn probes(duck: &Arc<Duck>, port: u16) {
             let mut head = [0; 1024];
             let count = stream.read(&mut head).unwrap_or(0);
             let asks_lbz = head[..count].starts_with(b"GET /lbz");
-            let leaving = if duck.is_broken("A1") { duck.phase() >= DRAINING } else { duck.phase() >= WINDOW };
-            let status = if asks_lbz && leaving { "503 Service Unavailable" } else { "200 OK" };
-            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let told = || {
+                duck.stopped_at
+                    .get()
+                    .is_some_and(|t| t.elapsed() > Duration::from_secs(1))
+            };
+            let leaving = if duck.is_broken("A1") {
+                told()
+            } else {
+                duck.phase() >= WINDOW
+            };
+            let status = if asks_lbz && leaving {
+                "503 Service Unavailable"
+            } else {
+                "200 OK"
+            };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
         }
     });
 }

@@ -4,6 +4,7 @@
 //! is (must pass) and broken (must not). Not for use: threads, no limits worth the name, one file of state.
 //! An example and not a binary, so that nobody installs it.
 
+mod bell;
 mod conn;
 mod door;
 mod signals;
@@ -36,6 +37,10 @@ pub(crate) struct Duck {
     /// Milliseconds since `begun` of the last request.
     pub(crate) last_request: AtomicU64,
     pub(crate) stopped_at: OnceLock<Instant>,
+    /// Rings at the signal.
+    pub(crate) window_bell: bell::Bell,
+    /// Rings when the door is shut.
+    pub(crate) drain_bell: bell::Bell,
 }
 
 impl Duck {
@@ -48,11 +53,14 @@ impl Duck {
     }
 
     pub(crate) fn note_request(&self) {
-        self.last_request.store(self.begun.elapsed().as_millis() as u64, Ordering::SeqCst);
+        self.last_request
+            .store(self.begun.elapsed().as_millis() as u64, Ordering::SeqCst);
     }
 
     fn quiet_for(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(Duration::from_millis(self.last_request.load(Ordering::SeqCst)))
+        self.begun.elapsed().saturating_sub(Duration::from_millis(
+            self.last_request.load(Ordering::SeqCst),
+        ))
     }
 }
 
@@ -76,6 +84,8 @@ fn main() -> ExitCode {
         begun: Instant::now(),
         last_request: AtomicU64::new(0),
         stopped_at: OnceLock::new(),
+        window_bell: bell::Bell::new(),
+        drain_bell: bell::Bell::new(),
     });
     if let Some(probes) = port("--probes") {
         door::probes(&duck, probes);
@@ -95,6 +105,7 @@ fn leave(duck: &Arc<Duck>, door: door::Door) -> ExitCode {
     let t = Instant::now();
     let _ = duck.stopped_at.set(t);
     duck.phase.store(WINDOW, Ordering::SeqCst);
+    duck.window_bell.ring();
     let (mut counted_at, mut requests_to_stop) = (t, 1);
     let mut door = Some(door);
     loop {
@@ -116,12 +127,21 @@ fn leave(duck: &Arc<Duck>, door: door::Door) -> ExitCode {
         {
             door.close(duck);
             duck.phase.store(DRAINING, Ordering::SeqCst);
+            duck.drain_bell.ring();
         }
         if duck.phase() == DRAINING && duck.connections.load(Ordering::SeqCst) == 0 {
-            return if duck.is_broken("P1-code") { ExitCode::from(3) } else { ExitCode::SUCCESS };
+            return if duck.is_broken("P1-code") {
+                ExitCode::from(3)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
         if t.elapsed() > DEADLINE && !duck.is_broken("P2") {
-            return if duck.is_broken("P2-code") { ExitCode::SUCCESS } else { ExitCode::from(124) };
+            return if duck.is_broken("P2-code") {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(124)
+            };
         }
     }
 }

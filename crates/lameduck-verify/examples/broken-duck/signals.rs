@@ -9,7 +9,13 @@ static READ_END: AtomicI32 = AtomicI32::new(-1);
 extern "C" fn on_signal(_: libc::c_int) {
     let byte = 0_u8;
     // SAFETY: write(2) is async-signal-safe; the byte outlives the call. The pipe does not block.
-    unsafe { libc::write(WRITE_END.load(Ordering::SeqCst), (&raw const byte).cast(), 1) };
+    unsafe {
+        libc::write(
+            WRITE_END.load(Ordering::SeqCst),
+            (&raw const byte).cast(),
+            1,
+        )
+    };
 }
 
 /// Catches the signals, or ignores them (the broken way).
@@ -22,7 +28,11 @@ pub(crate) fn install(ignore: bool) {
         READ_END.store(ends[0], Ordering::SeqCst);
         WRITE_END.store(ends[1], Ordering::SeqCst);
     }
-    let handler = if ignore { libc::SIG_IGN } else { on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t };
+    let handler = if ignore {
+        libc::SIG_IGN
+    } else {
+        on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t
+    };
     for signal in [libc::SIGTERM, libc::SIGINT] {
         // SAFETY: the handler only calls write(2).
         unsafe { libc::signal(signal, handler) };
@@ -32,7 +42,11 @@ pub(crate) fn install(ignore: bool) {
 /// Waits for a signal; true when one or more came (which are taken as one).
 pub(crate) fn wait(time: Duration) -> bool {
     let fd = READ_END.load(Ordering::SeqCst);
-    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut entry = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
     let millis = libc::c_int::try_from(time.as_millis()).unwrap_or(libc::c_int::MAX);
     // SAFETY: one live entry.
     unsafe { libc::poll(&raw mut entry, 1, millis) };

@@ -23,7 +23,8 @@ impl Engine {
             world: World {
                 addr,
                 stopped_at: None,
-                is_eve: false, is_closing_time: false,
+                is_eve: false,
+                is_closing_time: false,
                 round_trip,
             },
         }
@@ -108,7 +109,11 @@ impl Engine {
     /// Ends the flows that wait for an answer since before `instant`: their requests are `hung`.
     pub(crate) fn give_up_on_those_since(&mut self, instant: Instant) {
         let now = Instant::now();
-        for flow in self.flows.iter_mut().filter(|flow| flow.waits_since(instant)) {
+        for flow in self
+            .flows
+            .iter_mut()
+            .filter(|flow| flow.waits_since(instant))
+        {
             flow.give_up(now);
         }
     }

@@ -213,7 +213,11 @@ impl Flow {
     /// It waits for an answer since before `instant`.
     pub(crate) fn waits_since(&self, instant: Instant) -> bool {
         self.is_in_flight()
-            && self.exchanges.last().and_then(|exchange| exchange.written_at).is_some_and(|at| at < instant)
+            && self
+                .exchanges
+                .last()
+                .and_then(|exchange| exchange.written_at)
+                .is_some_and(|at| at < instant)
     }
 
     /// The descriptor to poll for bytes and ends, unless the end was seen.
@@ -234,10 +238,9 @@ impl Flow {
     }
 
     fn seen(&self, stopped_at: Option<Instant>) -> Seen {
-        let usable = self
-            .conn
-            .as_ref()
-            .is_some_and(|conn| conn.opened_at.is_some() && conn.ended.is_none() && !conn.said_close);
+        let usable = self.conn.as_ref().is_some_and(|conn| {
+            conn.opened_at.is_some() && conn.ended.is_none() && !conn.said_close
+        });
         let last = self.exchanges.last().and_then(|exchange| exchange.outcome);
         Seen {
             stopped: stopped_at.is_some(),
@@ -269,7 +272,9 @@ impl Flow {
             }
             let now = Instant::now();
             if self.step.is_none() {
-                if (world.is_closing_time && !self.is_in_flight()) || self.exchanges.len() >= MAX_EXCHANGES {
+                if (world.is_closing_time && !self.is_in_flight())
+                    || self.exchanges.len() >= MAX_EXCHANGES
+                {
                     self.finish(now);
                     return Waits::Nothing;
                 }
@@ -323,7 +328,10 @@ impl Flow {
         let (begun, dial) = match self.dialling_since {
             Some(begun) => {
                 let conn = self.conn.as_ref();
-                (begun, conn.map_or(Dial::Failed(0), |conn| conn.wire.dialled()))
+                (
+                    begun,
+                    conn.map_or(Dial::Failed(0), |conn| conn.wire.dialled()),
+                )
             }
             None => (now, self.dial(world, now)),
         };

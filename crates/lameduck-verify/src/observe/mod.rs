@@ -6,4 +6,5 @@ pub(crate) mod flow;
 pub(crate) mod outcome;
 pub(crate) mod response;
 pub(crate) mod rng;
+pub(crate) mod urgency;
 pub(crate) mod wire;

@@ -324,7 +324,11 @@ mod tests {
             (b"", Some(End::Fin), Some(Outcome::Eof)),
             (b"", Some(End::Reset), Some(Outcome::Reset)),
             (b"", Some(End::GaveUp), Some(Outcome::Hung)),
-            (&ok[..ok.len() - 1], Some(End::Fin), Some(Outcome::Truncated)),
+            (
+                &ok[..ok.len() - 1],
+                Some(End::Fin),
+                Some(Outcome::Truncated),
+            ),
             (&ok[..20], Some(End::GaveUp), Some(Outcome::Hung)),
             (&ok[..20], None, None),
             (b"garbage\r\n\r\n", Some(End::Fin), Some(Outcome::Truncated)),

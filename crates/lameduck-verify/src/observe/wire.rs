@@ -51,7 +51,12 @@ impl Wire {
                 None => return Err(error),
             },
         };
-        Ok((Self { stream: socket.into() }, dial))
+        Ok((
+            Self {
+                stream: socket.into(),
+            },
+            dial,
+        ))
     }
 
     /// How the connect stands; call it when the socket is writable.
@@ -95,5 +100,9 @@ pub(crate) fn unread(stream: &TcpStream) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int through the pointer; `count` is a live int and the descriptor is open.
     let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-    if done == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+    if done == 0 {
+        usize::try_from(count).unwrap_or(0)
+    } else {
+        0
+    }
 }

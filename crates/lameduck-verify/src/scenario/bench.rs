@@ -161,7 +161,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const AFTER_EXIT: Duration = Duration::from_millis(1_300);
 
 /// Lets clients work until the target is gone and all are done, or grace is over; then kills what is left.
-pub(crate) fn await_departure(engine: &mut Engine, running: &Running, t: Instant, grace: Duration) -> Departure {
+pub(crate) fn await_departure(
+    engine: &mut Engine,
+    running: &Running,
+    t: Instant,
+    grace: Duration,
+) -> Departure {
     engine.run(t + grace, |_| running.exit().is_some());
     let exit = running.exit();
     if exit.is_none() {
@@ -170,7 +175,9 @@ pub(crate) fn await_departure(engine: &mut Engine, running: &Running, t: Instant
         let _ = running.await_exit_until(Instant::now() + Duration::from_secs(5));
     }
     // Clients meet the end of the process: FINs and RSTs are on their way, new connects are refused.
-    engine.run(Instant::now() + AFTER_EXIT, |engine| engine.flows.iter().all(Flow::is_finished));
+    engine.run(Instant::now() + AFTER_EXIT, |engine| {
+        engine.flows.iter().all(Flow::is_finished)
+    });
     engine.give_up();
     Departure { t, exit }
 }

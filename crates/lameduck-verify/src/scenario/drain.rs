@@ -9,6 +9,7 @@ use super::probes::{ProbeLog, Probes};
 use super::requests;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Script, Seen, Step, Steps, When};
+use crate::observe::urgency::Urgency;
 use crate::target::{Running, VerifyError};
 
 /// When sweeps write, after T (contract, version 1).
@@ -22,6 +23,8 @@ pub(crate) const SWEEP: [Duration; 8] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
 ];
+/// All writes of a sweep are over by then.
+const SWEEP_SPAN: Duration = Duration::from_millis(120);
 /// Connections for each offset of a sweep.
 pub(crate) const SWEEP_WIDTH: usize = 4;
 /// Requests in flight at T.
@@ -61,11 +64,14 @@ pub(crate) fn drain(bench: &Bench<'_>) -> Result<Drained, VerifyError> {
         };
         engine.flows.iter().all(poised)
     });
+    let urgency = Urgency::raise();
     engine.run(begun + AGE_AT_STOP, |_| running.exit().is_some());
     engine.note_eve();
     engine.run(Instant::now(), |_| false);
     engine.note_stop(running.signal(bench.options.signal));
     let t = engine.stopped_at().unwrap_or(begun);
+    engine.run(t + SWEEP_SPAN, |_| false);
+    drop(urgency);
     let departure = await_departure(&mut engine, &running, t, bench.options.grace);
     let probes = probes.map(Probes::finish);
     let stderr = if departure.exit.is_some() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bench::Bench;
 use super::drain::{Drained, IN_FLIGHT, SWEEP};
 use super::facts::Means;
-use crate::observe::flow::{Flow, Mark};
+use crate::observe::flow::Flow;
 use crate::observe::outcome::{End, Exchange, Outcome, Tally};
 use crate::verdict::{Finding, Verdict};
 
@@ -369,11 +369,14 @@ fn left_alone(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
 
 /// The first refused connect of a pass.
 pub(crate) fn first_refusal(pass: &Drained) -> Option<Instant> {
-    let t = pass.departure.t;
-    let refusals = pass.engine.flows.iter().flat_map(|flow| &flow.marks);
+    let refusals = pass
+        .engine
+        .flows
+        .iter()
+        .flat_map(|flow| &flow.refused_connects);
     refusals
-        .filter(|(at, mark)| *mark == Mark::Refused && *at >= t)
-        .map(|(at, _)| *at)
+        .map(|(_, at)| *at)
+        .filter(|at| *at >= pass.departure.t)
         .min()
 }
 

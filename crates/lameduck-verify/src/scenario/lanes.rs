@@ -31,15 +31,7 @@ pub(crate) fn timeline(pass: &Drained) -> Vec<LaneEvent> {
             .iter()
             .filter(|flow| flow.group == group && flow.offset == offset);
         if group == "newcomers" {
-            let mut marks: Vec<_> = flows
-                .flat_map(|flow| flow_events(flow, lane, pass))
-                .collect();
-            marks.retain(|event| {
-                matches!(event.event, "answered" | "refused" | "reset" | "unanswered")
-            });
-            marks.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
-            marks.truncate(MAX_EVENTS);
-            events.extend(marks);
+            events.extend(newcomers(flows, lane, pass));
         } else if let Some(flow) = flows.into_iter().max_by_key(|flow| trouble(flow)) {
             events.extend(flow_events(flow, lane, pass));
         }
@@ -57,13 +49,55 @@ fn trouble(flow: &Flow) -> u32 {
         .sum()
 }
 
+/// Connects of many clients in one lane: what became of each.
+fn newcomers<'f>(
+    flows: impl Iterator<Item = &'f Flow>,
+    lane: &'static str,
+    pass: &Drained,
+) -> Vec<LaneEvent> {
+    let t = pass.departure.t;
+    let mut events = Vec::new();
+    for flow in flows {
+        for exchange in &flow.exchanges {
+            let event = match exchange.outcome {
+                Some(Outcome::Reset) => "reset",
+                Some(outcome) if !outcome.is_unanswered() => "answered",
+                _ => "unanswered",
+            };
+            let note = exchange
+                .status
+                .map_or_else(String::new, |status| status.to_string());
+            events.push(LaneEvent {
+                at_ms: relative(exchange.begun_at, t),
+                lane,
+                event,
+                note,
+            });
+        }
+        for (_, at) in &flow.refused_connects {
+            events.push(LaneEvent {
+                at_ms: relative(*at, t),
+                lane,
+                event: "refused",
+                note: String::new(),
+            });
+        }
+    }
+    events.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
+    let early = events.len().saturating_sub(MAX_EVENTS);
+    events.drain(..early);
+    events
+}
+
+/// Milliseconds from T, negative before it.
+fn relative(at: Instant, t: Instant) -> f64 {
+    let after = at.saturating_duration_since(t).as_secs_f64();
+    let before = t.saturating_duration_since(at).as_secs_f64();
+    ((after - before) * 1e6).round() / 1e3
+}
+
 fn flow_events(flow: &Flow, lane: &'static str, pass: &Drained) -> Vec<LaneEvent> {
     let t = pass.departure.t;
-    let relative = |at: Instant| {
-        let after = at.saturating_duration_since(t).as_secs_f64();
-        let before = t.saturating_duration_since(at).as_secs_f64();
-        ((after - before) * 1e6).round() / 1e3
-    };
     let mut events: Vec<LaneEvent> = Vec::new();
     for (at, mark) in &flow.marks {
         let (event, note) = match mark {
@@ -79,7 +113,7 @@ fn flow_events(flow: &Flow, lane: &'static str, pass: &Drained) -> Vec<LaneEvent
             Mark::Closed => ("hung-up", String::new()),
         };
         events.push(LaneEvent {
-            at_ms: relative(*at),
+            at_ms: relative(*at, t),
             lane,
             event,
             note,
@@ -94,7 +128,7 @@ fn flow_events(flow: &Flow, lane: &'static str, pass: &Drained) -> Vec<LaneEvent
             .exchanges
             .last()
             .and_then(|exchange| exchange.ended_at)
-            .map_or(0.0, relative);
+            .map_or(0.0, |at| relative(at, t));
         events.push(LaneEvent {
             at_ms,
             lane,

@@ -152,7 +152,9 @@ fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
     // they do where a balancer sends them elsewhere; in the first ones they stay until the grace period is over.
     if index >= FAITHFUL_ROUNDS {
         let leave_at = t + LEAVE_AFTER.min(bench.options.grace / 2);
-        engine.run(leave_at, |engine| running.exit().is_some() || engine.flows.iter().all(Flow::is_finished));
+        engine.run(leave_at, |engine| {
+            running.exit().is_some() || engine.flows.iter().all(Flow::is_finished)
+        });
         if running.exit().is_none() {
             engine.note_closing_time();
         }

@@ -35,7 +35,7 @@ const DRAIN_IDS: [&str; 8] = [
 ];
 const RUSH_IDS: [&str; 2] = ["A3", "A5"];
 /// A drain whose samples came too late is made again, up to so many in all.
-const MAX_PASSES: usize = 3;
+const MAX_PASSES: usize = 4;
 
 /// Tests a target, black-box, as `options` say; `progress` hears how far it is.
 ///
@@ -78,7 +78,12 @@ pub fn verify(
         findings.extend(judge::judge(&bench, &passes));
     }
     if RUSH_IDS.iter().any(|id| bench.wants(id)) {
-        announce(&bench, total, progress, "clients that connect while the door shuts");
+        announce(
+            &bench,
+            total,
+            progress,
+            "clients that connect while the door shuts",
+        );
         findings.extend(rush::run(&bench)?);
     }
     findings.extend(run_waiting(&bench, idle, ready, total, progress)?);
@@ -101,7 +106,11 @@ pub fn verify(
 
 fn announce(bench: &Bench<'_>, total: u32, progress: &mut dyn FnMut(Progress), name: &'static str) {
     let done = bench.launches.load(Ordering::Relaxed);
-    progress(Progress::Scenario { name, done, total: total.max(done) });
+    progress(Progress::Scenario {
+        name,
+        done,
+        total: total.max(done),
+    });
 }
 
 /// The scenarios that mostly wait: side by side where the target may run in several copies.
@@ -112,7 +121,10 @@ fn run_waiting(
     total: u32,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Finding>, VerifyError> {
-    type Job<'j> = (&'static str, Box<dyn Fn() -> Result<Finding, VerifyError> + Send + Sync + 'j>);
+    type Job<'j> = (
+        &'static str,
+        Box<dyn Fn() -> Result<Finding, VerifyError> + Send + Sync + 'j>,
+    );
     let mut jobs: Vec<Job<'_>> = vec![
         ("P2", Box::new(|| stop::stuck(bench, idle))),
         ("P3", Box::new(|| stop::repeat_late(bench))),
@@ -124,7 +136,12 @@ fn run_waiting(
     if jobs.is_empty() {
         return Ok(Vec::new());
     }
-    announce(bench, total, progress, "a stuck request, repeated signals, a stop while starting, a slow reader");
+    announce(
+        bench,
+        total,
+        progress,
+        "a stuck request, repeated signals, a stop while starting, a slow reader",
+    );
     if bench.options.target.copies() == 1 {
         return jobs.iter().map(|(_, job)| job()).collect();
     }
@@ -132,7 +149,11 @@ fn run_waiting(
         let threads: Vec<_> = jobs.iter().map(|(_, job)| scope.spawn(job)).collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     })
 }
@@ -221,9 +242,21 @@ fn check_ids(options: &Options) -> Result<(), VerifyError> {
 fn planned_launches(options: &Options) -> u32 {
     let any = |ids: &[&str]| ids.iter().any(|id| wants(options, id));
     let load = if any(&["L-H1"]) { options.rounds } else { 0 };
-    let groups: [(&[&str], u32); 7] =
-        [(&DRAIN_IDS, 1), (&RUSH_IDS, 2), (&["P2"], 1), (&["P3"], 1), (&["P4"], 4), (&["P9"], 4), (&["H1-10"], 1)];
-    1 + load + groups.iter().filter(|(ids, _)| any(ids)).map(|(_, launches)| launches).sum::<u32>()
+    let groups: [(&[&str], u32); 7] = [
+        (&DRAIN_IDS, 1),
+        (&RUSH_IDS, 2),
+        (&["P2"], 1),
+        (&["P3"], 1),
+        (&["P4"], 4),
+        (&["P9"], 4),
+        (&["H1-10"], 1),
+    ];
+    1 + load
+        + groups
+            .iter()
+            .filter(|(ids, _)| any(ids))
+            .map(|(_, launches)| launches)
+            .sum::<u32>()
 }
 
 fn fresh_seed() -> u64 {

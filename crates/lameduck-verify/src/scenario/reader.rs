@@ -26,14 +26,22 @@ const ON_THE_WAY: u64 = 256 * 1024;
 
 pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     let Some(path) = bench.facts.large_path.as_deref() else {
-        return Ok(bench.lacking("H1-10", "no path with a large response is known; --large-path would give one"));
+        return Ok(bench.lacking(
+            "H1-10",
+            "no path with a large response is known; --large-path would give one",
+        ));
     };
     let running = bench.launch()?;
     let request = requests::get(&running.place, path);
-    let mut stream = connect(running.place.url.addr).map_err(|error| VerifyError::Machine("connect to the target", error))?;
+    let mut stream = connect(running.place.url.addr)
+        .map_err(|error| VerifyError::Machine("connect to the target", error))?;
     let total_time = in_flight_time(bench.options.grace);
     let step = total_time / u32::try_from(LARGE_BYTES / CHUNK as u64).unwrap_or(1);
-    let mut read = Slow { reader: ResponseReader::new(), bytes: 0, first: None };
+    let mut read = Slow {
+        reader: ResponseReader::new(),
+        bytes: 0,
+        first: None,
+    };
     let begun = Instant::now();
     let sent = stream.write_all(&request);
     let (mut t, mut exit_seen, mut next) = (None, None, begun);
@@ -58,7 +66,12 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             let _ = running.await_exit_until(Instant::now() + pause.min(Duration::from_millis(20)));
         }
     }
-    Ok(judge(bench, &read, t.is_some(), exit_seen.map(|(_, had)| had)))
+    Ok(judge(
+        bench,
+        &read,
+        t.is_some(),
+        exit_seen.map(|(_, had)| had),
+    ))
 }
 
 struct Slow {
@@ -82,7 +95,10 @@ impl Slow {
                 self.first = self.reader.head().map(|head| head.status);
                 bad
             }
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted),
+            Err(error) => !matches!(
+                error.kind(),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+            ),
         }
     }
 }
@@ -92,18 +108,30 @@ fn judge(bench: &Bench<'_>, read: &Slow, stopped: bool, had_at_exit: Option<u64>
     let whole = read.reader.is_complete();
     let left = had_at_exit.map_or(0, |had| read.bytes.saturating_sub(had));
     let (verdict, detail) = if !stopped {
-        (Verdict::Inconclusive, "the response was over before the signal".to_owned())
+        (
+            Verdict::Inconclusive,
+            "the response was over before the signal".to_owned(),
+        )
     } else if !whole {
-        (Verdict::Fail, format!("the response ended after {body} of {LARGE_BYTES} bytes"))
+        (
+            Verdict::Fail,
+            format!("the response ended after {body} of {LARGE_BYTES} bytes"),
+        )
     } else if left > ON_THE_WAY {
         let detail = format!(
             "every byte came, but {left} of them were still in the kernel when the process exited: where the network ends with the process (a container), they are lost"
         );
         (Verdict::Fail, detail)
     } else {
-        (Verdict::Pass, format!("all {body} bytes, and none was left behind by the exit"))
+        (
+            Verdict::Pass,
+            format!("all {body} bytes, and none was left behind by the exit"),
+        )
     };
-    bench.finding("H1-10", verdict, detail).with_figure("body_bytes", body).with_figure("left_in_kernel_bytes", left)
+    bench
+        .finding("H1-10", verdict, detail)
+        .with_figure("body_bytes", body)
+        .with_figure("left_in_kernel_bytes", left)
 }
 
 fn connect(addr: std::net::SocketAddr) -> std::io::Result<TcpStream> {

@@ -8,13 +8,17 @@ use super::judge::in_words;
 use super::load::is_our_own;
 use super::requests;
 use crate::observe::engine::Engine;
-use crate::observe::flow::{Flow, Part, Script, Seen, Step, When};
+use crate::observe::flow::{Flow, Part, Script, Seen, Step, Steps, When};
 use crate::observe::outcome::{Outcome, Tally};
 use crate::target::VerifyError;
 use crate::verdict::{Finding, Verdict};
 
 const CLIENTS: usize = 16;
 const LAUNCHES: usize = 2;
+/// Besides them, single clients knock in turn, however the door stands: a rusher whose SYN was dropped is out of play
+/// for a second.
+const KNOCKS: u32 = 60;
+const KNOCK_EVERY: Duration = Duration::from_millis(25);
 /// They begin so long before the signal.
 const RUN_UP: Duration = Duration::from_millis(150);
 /// A target that never closes its listener is rushed for so long after the signal at most.
@@ -54,13 +58,37 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
         for index in 0..CLIENTS {
             let (facts, place) = (bench.facts.clone(), running.place.clone());
             let client = Rusher::new(Box::new(move || requests::usual(&facts, &place)), index);
-            engine.add(Flow::new("rush", client).posting(bench.posts()).with_usual(bench.facts.usual));
+            engine.add(
+                Flow::new("rush", client)
+                    .posting(bench.posts())
+                    .with_usual(bench.facts.usual),
+            );
+        }
+        for step in 0..KNOCKS {
+            let request = requests::usual(&bench.facts, &running.place);
+            let steps = vec![
+                Step::Pause(When::AfterStop(KNOCK_EVERY * step)),
+                Step::Connect,
+                Step::Send {
+                    bytes: request,
+                    part: Part::Whole,
+                },
+                Step::AwaitAnswer,
+            ];
+            let knock = Flow::new("knock", Steps::new(steps)).posting(bench.posts());
+            engine.add(knock.with_usual(bench.facts.usual));
         }
         engine.run(Instant::now() + RUN_UP, |_| running.exit().is_some());
         let t = running.signal(bench.options.signal);
         engine.note_stop(t);
-        engine.run(t + RUSH_BOUND.min(bench.options.grace), |engine| engine.flows.iter().all(Flow::is_finished));
-        if engine.flows.iter().any(|flow| !flow.is_finished() && flow.refused_connects.is_empty()) {
+        engine.run(t + RUSH_BOUND.min(bench.options.grace), |engine| {
+            running.exit().is_some() || engine.flows.iter().all(Flow::is_finished)
+        });
+        if engine
+            .flows
+            .iter()
+            .any(|flow| !flow.is_finished() && flow.refused_connects.is_empty())
+        {
             // The door is still open: what is under way is let go, not judged as hung.
             engine.note_closing_time();
         }
@@ -75,7 +103,13 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
 impl Rush {
     fn take(&mut self, engine: &Engine, t: Instant) {
         self.launches += 1;
-        let refusals = || engine.flows.iter().flat_map(|flow| &flow.refused_connects).filter(|(_, at)| *at >= t);
+        let refusals = || {
+            engine
+                .flows
+                .iter()
+                .flat_map(|flow| &flow.refused_connects)
+                .filter(|(_, at)| *at >= t)
+        };
         let first = refusals().map(|(_, at)| *at).min();
         if let Some(first) = first {
             self.door_open.push(first - t);
@@ -84,15 +118,29 @@ impl Rush {
             let took = *at - *begun;
             self.refusals += 1;
             self.slowest_refusal = self.slowest_refusal.max(took);
-            let bound = if first.is_some_and(|first| *begun > first) { AT_ONCE } else { ONE_RETRANSMISSION };
+            let bound = if first.is_some_and(|first| *begun > first) {
+                AT_ONCE
+            } else {
+                ONE_RETRANSMISSION
+            };
             self.slow += u64::from(took > bound);
         }
         for flow in &engine.flows {
-            self.tool_trouble += flow.failed_connects.iter().filter(|(_, errno)| is_our_own(*errno)).count() as u64;
+            self.tool_trouble += flow
+                .failed_connects
+                .iter()
+                .filter(|(_, errno)| is_our_own(*errno))
+                .count() as u64;
             self.hung += u64::from(flow.gave_up_dialling);
-            for exchange in flow.exchanges.iter().filter(|exchange| exchange.is_at_stake(t)) {
+            for exchange in flow
+                .exchanges
+                .iter()
+                .filter(|exchange| exchange.is_at_stake(t))
+            {
                 let late = first.is_some_and(|first| exchange.opened_at > first);
-                let answered = exchange.outcome.is_some_and(|outcome| !outcome.is_unanswered());
+                let answered = exchange
+                    .outcome
+                    .is_some_and(|outcome| !outcome.is_unanswered());
                 if late {
                     self.accepted_after += 1;
                     self.dropped_after += u64::from(!answered);
@@ -101,7 +149,8 @@ impl Rush {
                 self.before.add(exchange);
                 if !answered {
                     self.dropped_unwritten += u64::from(exchange.written_at.is_none());
-                    self.worst.get_or_insert(exchange.outcome.unwrap_or(Outcome::Reset));
+                    self.worst
+                        .get_or_insert(exchange.outcome.unwrap_or(Outcome::Reset));
                 }
             }
         }
@@ -111,14 +160,32 @@ impl Rush {
         let sent = self.before.sent();
         let lost = self.before.lost + self.dropped_unwritten;
         let (verdict, detail) = if let Some(worst) = self.worst {
-            let detail = format!("{lost} of {} clients that had connected before the door shut were dropped; one {}", sent + self.dropped_unwritten, in_words(worst));
+            let detail = format!(
+                "{lost} of {} clients that had connected before the door shut were dropped; one {}",
+                sent + self.dropped_unwritten,
+                in_words(worst)
+            );
             (Verdict::Fail, detail)
         } else if self.tool_trouble > 0 {
-            (Verdict::Inconclusive, format!("{} connects failed on this machine itself", self.tool_trouble))
+            (
+                Verdict::Inconclusive,
+                format!(
+                    "{} connects failed on this machine itself",
+                    self.tool_trouble
+                ),
+            )
         } else if sent == 0 {
-            (Verdict::Inconclusive, "no client had connected when the door shut".to_owned())
+            (
+                Verdict::Inconclusive,
+                "no client had connected when the door shut".to_owned(),
+            )
         } else {
-            (Verdict::Pass, format!("{sent} of {sent} clients that had connected before the door shut were answered"))
+            (
+                Verdict::Pass,
+                format!(
+                    "{sent} of {sent} clients that had connected before the door shut were answered"
+                ),
+            )
         };
         bench
             .finding("A3", verdict, detail)
@@ -130,18 +197,39 @@ impl Rush {
     fn judge_after(&self, bench: &Bench<'_>) -> Finding {
         let slowest = self.slowest_refusal.as_secs_f64() * 1e3;
         let (verdict, detail) = if self.dropped_after > 0 {
-            let detail = format!("{} of {} connections accepted after the first refusal were dropped without an answer", self.dropped_after, self.accepted_after);
+            let detail = format!(
+                "{} of {} connections accepted after the first refusal were dropped without an answer",
+                self.dropped_after, self.accepted_after
+            );
             (Verdict::Fail, detail)
         } else if self.hung > 0 {
-            (Verdict::Fail, format!("{} connects were neither accepted nor refused", self.hung))
+            (
+                Verdict::Fail,
+                format!("{} connects were neither accepted nor refused", self.hung),
+            )
         } else if self.slow > 0 {
-            (Verdict::Fail, format!("{} of {} refusals came late, the slowest after {slowest:.0} ms", self.slow, self.refusals))
+            (
+                Verdict::Fail,
+                format!(
+                    "{} of {} refusals came late, the slowest after {slowest:.0} ms",
+                    self.slow, self.refusals
+                ),
+            )
         } else if self.refusals == 0 {
             (Verdict::Inconclusive, "no connect was ever refused, not even after the exit: does something else listen there?".to_owned())
         } else {
-            (Verdict::Pass, format!("{} connects refused, the slowest after {slowest:.1} ms", self.refusals))
+            (
+                Verdict::Pass,
+                format!(
+                    "{} connects refused, the slowest after {slowest:.1} ms",
+                    self.refusals
+                ),
+            )
         };
-        let mut finding = bench.finding("A5", verdict, detail).with_figure("refused", self.refusals).with_figure("slowest_refusal_ms", self.slowest_refusal);
+        let mut finding = bench
+            .finding("A5", verdict, detail)
+            .with_figure("refused", self.refusals)
+            .with_figure("slowest_refusal_ms", self.slowest_refusal);
         if let Some(open) = self.door_open.iter().max() {
             finding = finding.with_figure("door_open_ms", *open);
         }
@@ -160,14 +248,22 @@ struct Rusher {
 impl Rusher {
     fn new(make: Box<dyn FnMut() -> Vec<u8> + Send>, index: usize) -> Self {
         let pause = Duration::from_micros(200) * u32::try_from(index).unwrap_or(0);
-        Self { make, place: 0, pause, refusals: 0 }
+        Self {
+            make,
+            place: 0,
+            pause,
+            refusals: 0,
+        }
     }
 }
 
 impl Script for Rusher {
     fn next(&mut self, seen: Seen) -> Option<Step> {
         let step = match self.place {
-            0 => Step::Pause(When::For(std::mem::replace(&mut self.pause, Duration::from_millis(2)))),
+            0 => Step::Pause(When::For(std::mem::replace(
+                &mut self.pause,
+                Duration::from_millis(2),
+            ))),
             1 => Step::Connect,
             2 if seen.refused => {
                 self.refusals += u32::from(seen.stopped);
@@ -176,9 +272,15 @@ impl Script for Rusher {
                 }
                 self.place = 0;
                 self.pause = Duration::from_millis(20);
-                return self.next(Seen { refused: false, ..seen });
+                return self.next(Seen {
+                    refused: false,
+                    ..seen
+                });
             }
-            2 => Step::Send { bytes: (self.make)(), part: Part::Whole },
+            2 => Step::Send {
+                bytes: (self.make)(),
+                part: Part::Whole,
+            },
             3 => Step::AwaitAnswer,
             _ => {
                 self.place = 0;

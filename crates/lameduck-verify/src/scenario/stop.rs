@@ -32,8 +32,17 @@ fn millis(time: Duration) -> String {
 fn endless(bench: &Bench<'_>, running: &Running) -> Flow {
     let forever = bench.options.grace + Duration::from_secs(30);
     let (first, last) = requests::in_flight(&bench.facts, &running.place, forever);
-    let part = if last.is_some() { Part::First } else { Part::Whole };
-    let steps = vec![Step::Connect, Step::Send { bytes: first, part }, Step::AwaitAnswer, Step::AwaitEnd];
+    let part = if last.is_some() {
+        Part::First
+    } else {
+        Part::Whole
+    };
+    let steps = vec![
+        Step::Connect,
+        Step::Send { bytes: first, part },
+        Step::AwaitAnswer,
+        Step::AwaitEnd,
+    ];
     Flow::new("endless", Steps::new(steps)).with_usual(bench.facts.usual)
 }
 
@@ -43,16 +52,27 @@ fn ending(bench: &Bench<'_>, running: &Running) -> Flow {
     let (first, last) = requests::in_flight(&bench.facts, &running.place, time);
     let mut steps = vec![Step::Connect];
     match last {
-        None => steps.push(Step::Send { bytes: first, part: Part::Whole }),
+        None => steps.push(Step::Send {
+            bytes: first,
+            part: Part::Whole,
+        }),
         Some(last) => steps.extend([
-            Step::Send { bytes: first, part: Part::First },
+            Step::Send {
+                bytes: first,
+                part: Part::First,
+            },
             Step::Pause(When::AfterStop(time.saturating_sub(AGE))),
-            Step::Send { bytes: last, part: Part::Last },
+            Step::Send {
+                bytes: last,
+                part: Part::Last,
+            },
         ]),
     }
     steps.push(Step::AwaitAnswer);
     let posts = !matches!(bench.facts.means, Means::Slow(_)) && bench.posts();
-    Flow::new("in-flight", Steps::new(steps)).posting(posts).with_usual(bench.facts.usual)
+    Flow::new("in-flight", Steps::new(steps))
+        .posting(posts)
+        .with_usual(bench.facts.usual)
 }
 
 fn settle_in(engine: &mut Engine, running: &Running) {
@@ -61,23 +81,34 @@ fn settle_in(engine: &mut Engine, running: &Running) {
 
 pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, VerifyError> {
     if !bench.facts.can_hold_for_ever() {
-        return Ok(bench.lacking("P2", "no request of this target can be kept from ending; --slow-path would give one"));
+        return Ok(bench.lacking(
+            "P2",
+            "no request of this target can be kept from ending; --slow-path would give one",
+        ));
     }
     let running = bench.launch()?;
     let mut engine = bench.engine(&running);
     engine.add(endless(bench, &running));
     settle_in(&mut engine, &running);
     if !engine.flows.iter().all(Flow::is_in_flight) {
-        return Ok(bench.lacking("P2", "the request that should never end was answered or cut before the signal"));
+        return Ok(bench.lacking(
+            "P2",
+            "the request that should never end was answered or cut before the signal",
+        ));
     }
     engine.note_stop(running.signal(bench.options.signal));
     let t = engine.stopped_at().unwrap_or_else(Instant::now);
     let departure = await_departure(&mut engine, &running, t, bench.options.grace);
     let ended_itself = engine.group("endless").any(|flow| {
-        flow.exchanges.first().is_some_and(|exchange| exchange.outcome.is_some_and(Outcome::is_served))
+        flow.exchanges
+            .first()
+            .is_some_and(|exchange| exchange.outcome.is_some_and(Outcome::is_served))
     });
     if ended_itself {
-        return Ok(bench.lacking("P2", "the request that should never end was answered during the drain"));
+        return Ok(bench.lacking(
+            "P2",
+            "the request that should never end was answered during the drain",
+        ));
     }
     Ok(judge_stuck(bench, idle, departure))
 }
@@ -85,7 +116,9 @@ pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, Verify
 fn judge_stuck(bench: &Bench<'_>, idle: IdleExit, departure: Departure) -> Finding {
     let (Some(exit), Some(took)) = (departure.exit, departure.took()) else {
         let grace = bench.options.grace.as_secs_f64();
-        let detail = format!("with one request stuck, the process still ran {grace} s after the signal and had to be killed");
+        let detail = format!(
+            "with one request stuck, the process still ran {grace} s after the signal and had to be killed"
+        );
         return bench.finding("P2", Verdict::Fail, detail);
     };
     let how = exit.in_words();
@@ -94,12 +127,24 @@ fn judge_stuck(bench: &Bench<'_>, idle: IdleExit, departure: Departure) -> Findi
         None => exit.code() != Some(0) && idle.exit.is_none_or(|idle| idle.ending != exit.ending),
     };
     let finding = if says_so {
-        bench.finding("P2", Verdict::Pass, format!("gone {} after the signal; it {how}, which says that it was forced", millis(took)))
+        bench.finding(
+            "P2",
+            Verdict::Pass,
+            format!(
+                "gone {} after the signal; it {how}, which says that it was forced",
+                millis(took)
+            ),
+        )
     } else {
-        let detail = format!("gone in time ({}), but it {how}, as if nothing had been cut off", millis(took));
+        let detail = format!(
+            "gone in time ({}), but it {how}, as if nothing had been cut off",
+            millis(took)
+        );
         let mut finding = bench.finding("P2", Verdict::Differs, detail);
-        finding.consequence = Some("a stop that cut requests off looks like a clean one: nobody will look for them");
-        finding.remedy = Some("exit with a code of its own (ours: 124) when the deadline ended something");
+        finding.consequence =
+            Some("a stop that cut requests off looks like a clean one: nobody will look for them");
+        finding.remedy =
+            Some("exit with a code of its own (ours: 124) when the deadline ended something");
         finding
     };
     finding.with_figure("exit_after_ms", took)
@@ -107,17 +152,27 @@ fn judge_stuck(bench: &Bench<'_>, idle: IdleExit, departure: Departure) -> Findi
 
 pub(crate) fn repeat_late(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     let Some(policy) = bench.options.target.repeats else {
-        return Ok(bench.lacking("P3", "the target does not declare what a repeated signal does"));
+        return Ok(bench.lacking(
+            "P3",
+            "the target does not declare what a repeated signal does",
+        ));
     };
     if !bench.facts.can_hold_for_ever() {
-        return Ok(bench.lacking("P3", "no request of this target can be kept in flight; --slow-path would give one"));
+        return Ok(bench.lacking(
+            "P3",
+            "no request of this target can be kept in flight; --slow-path would give one",
+        ));
     }
     if bench.options.grace < APART * 3 {
         return Ok(bench.lacking("P3", "the grace period is too short for repeats that count"));
     }
     let running = bench.launch()?;
     let mut engine = bench.engine(&running);
-    engine.add(if policy == RepeatPolicy::Escalate { endless(bench, &running) } else { ending(bench, &running) });
+    engine.add(if policy == RepeatPolicy::Escalate {
+        endless(bench, &running)
+    } else {
+        ending(bench, &running)
+    });
     settle_in(&mut engine, &running);
     let t = running.signal(bench.options.signal);
     engine.note_stop(t);
@@ -130,30 +185,63 @@ pub(crate) fn repeat_late(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     }
     engine.run(t + APART * 2, |_| running.exit().is_some());
     let before_third = before_second.or_else(|| running.exit());
-    last = if before_third.is_none() { running.signal(bench.options.signal) } else { last };
+    last = if before_third.is_none() {
+        running.signal(bench.options.signal)
+    } else {
+        last
+    };
     let exit = running.await_exit_until(last + Duration::from_secs(5).min(bench.options.grace));
     engine.give_up();
     let number = bench.options.signal.number();
     let (verdict, detail) = match (before_third, exit) {
-        (Some(exit), _) => (Verdict::Differs, format!("it {} before the third signal", exit.in_words())),
-        (None, None) => (Verdict::Differs, "the third signal, which should cut, changed nothing".to_owned()),
+        (Some(exit), _) => (
+            Verdict::Differs,
+            format!("it {} before the third signal", exit.in_words()),
+        ),
+        (None, None) => (
+            Verdict::Differs,
+            "the third signal, which should cut, changed nothing".to_owned(),
+        ),
         (None, Some(exit)) => {
             let took = exit.at.saturating_duration_since(last);
             let by_signal = exit.signal() == Some(number) || exit.code() == Some(128 + number);
-            let seen = format!("it {} {} after the third signal", exit.in_words(), millis(took));
-            if took <= CUT_BOUND && by_signal { (Verdict::Pass, seen) } else { (Verdict::Differs, format!("{seen}; a cut is due within 500 ms, by that signal")) }
+            let seen = format!(
+                "it {} {} after the third signal",
+                exit.in_words(),
+                millis(took)
+            );
+            if took <= CUT_BOUND && by_signal {
+                (Verdict::Pass, seen)
+            } else {
+                (
+                    Verdict::Differs,
+                    format!("{seen}; a cut is due within 500 ms, by that signal"),
+                )
+            }
         }
     };
     Ok(bench.finding("P3", verdict, detail))
 }
 
 fn judge_record(bench: &Bench<'_>, engine: &Engine, departure: Departure) -> Finding {
-    let served = engine.flows.iter().all(|flow| flow.exchanges.first().is_some_and(|first| first.outcome.is_some_and(Outcome::is_served)));
-    let polite = departure.exit.is_some_and(|exit| is_polite(exit, bench.options.signal.number()));
+    let served = engine.flows.iter().all(|flow| {
+        flow.exchanges
+            .first()
+            .is_some_and(|first| first.outcome.is_some_and(Outcome::is_served))
+    });
+    let polite = departure
+        .exit
+        .is_some_and(|exit| is_polite(exit, bench.options.signal.number()));
     let (verdict, detail) = match (served, polite) {
         (true, true) => (Verdict::Pass, "the repeat changed nothing, as declared"),
-        (false, _) => (Verdict::Differs, "the repeat cut a request off, though repeats are declared to change nothing"),
-        (true, false) => (Verdict::Differs, "the repeat changed how the process exits, though repeats are declared to change nothing"),
+        (false, _) => (
+            Verdict::Differs,
+            "the repeat cut a request off, though repeats are declared to change nothing",
+        ),
+        (true, false) => (
+            Verdict::Differs,
+            "the repeat changed how the process exits, though repeats are declared to change nothing",
+        ),
     };
     bench.finding("P3", verdict, detail.to_owned())
 }
@@ -169,7 +257,8 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
         let deadline = t + bench.options.grace;
         let request = requests::get(&running.place, &running.place.url.path);
         while running.exit().is_none() && Instant::now() < deadline {
-            if let Answer::Whole { head, .. } = ask(running.place.url.addr, &request, Duration::from_millis(300))
+            if let Answer::Whole { head, .. } =
+                ask(running.place.url.addr, &request, Duration::from_millis(300))
                 && head.status >= 500
                 && bench.facts.status < 500
                 && !(head.retry_after && head.close)
@@ -186,7 +275,9 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
                     millis(after),
                     bench.options.grace.as_secs_f64()
                 );
-                return Ok(bench.finding("P4", Verdict::Fail, detail).with_figure("stopped_at_ms", after));
+                return Ok(bench
+                    .finding("P4", Verdict::Fail, detail)
+                    .with_figure("stopped_at_ms", after));
             }
         }
     }
@@ -194,15 +285,23 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
         Some((after, status)) => bench.finding(
             "P4",
             Verdict::Fail,
-            format!("told to stop {} after its start, it answered with {status} before it was ready", millis(after)),
+            format!(
+                "told to stop {} after its start, it answered with {status} before it was ready",
+                millis(after)
+            ),
         ),
         None => bench.finding(
             "P4",
             Verdict::Pass,
-            format!("stopped at {EARLY_STOPS} instants of its start; gone within {}", millis(longest)),
+            format!(
+                "stopped at {EARLY_STOPS} instants of its start; gone within {}",
+                millis(longest)
+            ),
         ),
     };
-    Ok(finding.with_figure("exit_after_ms", longest).with_figure("start_ms", ready_after))
+    Ok(finding
+        .with_figure("exit_after_ms", longest)
+        .with_figure("start_ms", ready_after))
 }
 
 /// How the signal is repeated.
@@ -244,11 +343,18 @@ pub(crate) fn repeats(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             let threads = variants.map(|repeat| scope.spawn(move || repeated(bench, repeat)));
             threads
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect::<Result<_, _>>()
         })?
     } else {
-        variants.into_iter().map(|repeat| repeated(bench, repeat)).collect::<Result<_, _>>()?
+        variants
+            .into_iter()
+            .map(|repeat| repeated(bench, repeat))
+            .collect::<Result<_, _>>()?
     };
     Ok(judge_repeats(bench, &runs))
 }
@@ -276,24 +382,43 @@ fn repeated(bench: &Bench<'_>, repeat: Repeat) -> Result<Repeated, VerifyError> 
     }
     let departure = await_departure(&mut engine, &running, t, bench.options.grace);
     let (mut tally, mut served, mut requests) = (Tally::default(), 0, 0);
-    for exchange in engine.flows.iter().filter_map(|flow| flow.exchanges.first()).filter(|first| first.is_at_stake(t)) {
+    for exchange in engine
+        .flows
+        .iter()
+        .filter_map(|flow| flow.exchanges.first())
+        .filter(|first| first.is_at_stake(t))
+    {
         tally.add(exchange);
         requests += 1;
         served += u64::from(exchange.outcome.is_some_and(Outcome::is_served));
     }
-    Ok(Repeated { repeat, departure, tally, served, requests })
+    Ok(Repeated {
+        repeat,
+        departure,
+        tally,
+        served,
+        requests,
+    })
 }
 
 fn judge_repeats(bench: &Bench<'_>, runs: &[Repeated]) -> Finding {
-    let (once, rest) = runs.split_first().expect("the run with one signal is always made");
+    let (once, rest) = runs
+        .split_first()
+        .expect("the run with one signal is always made");
     if once.requests == 0 || once.served < once.requests {
         return bench.lacking("P9", "one signal alone loses what is in flight already (see H1-01): a repeat can not make it worse");
     }
     let mut tally = Tally::default();
     rest.iter().for_each(|run| tally.merge(&run.tally));
     let worse = rest.iter().find(|run| run.served < run.requests);
-    let other = rest.iter().find(|run| run.departure.exit.map(|exit| exit.ending) != once.departure.exit.map(|exit| exit.ending));
-    let how = |run: &Repeated| run.departure.exit.map_or_else(|| "did not exit".to_owned(), |exit| exit.in_words());
+    let other = rest.iter().find(|run| {
+        run.departure.exit.map(|exit| exit.ending) != once.departure.exit.map(|exit| exit.ending)
+    });
+    let how = |run: &Repeated| {
+        run.departure
+            .exit
+            .map_or_else(|| "did not exit".to_owned(), |exit| exit.in_words())
+    };
     let finding = if let Some(run) = worse {
         let detail = format!(
             "sent {}, the signal lost {} of {} requests in flight that one signal would have spared",
@@ -303,13 +428,25 @@ fn judge_repeats(bench: &Bench<'_>, runs: &[Repeated]) -> Finding {
         );
         bench.finding("P9", Verdict::Fail, detail)
     } else if let Some(run) = other {
-        let detail = format!("sent {}, nothing more is lost, but the process {} (once: {})", run.repeat.in_words(), how(run), how(once));
+        let detail = format!(
+            "sent {}, nothing more is lost, but the process {} (once: {})",
+            run.repeat.in_words(),
+            how(run),
+            how(once)
+        );
         let mut finding = bench.finding("P9", Verdict::Differs, detail);
         finding.consequence = Some("the same stop is shown now as a success, now as a failure");
         finding
     } else {
         let requests: u64 = rest.iter().map(|run| run.requests).sum();
-        bench.finding("P9", Verdict::Pass, format!("{requests} of {requests} in flight served; it {} each time", how(once)))
+        bench.finding(
+            "P9",
+            Verdict::Pass,
+            format!(
+                "{requests} of {requests} in flight served; it {} each time",
+                how(once)
+            ),
+        )
     };
     finding.with_requests(tally)
 }

@@ -78,14 +78,29 @@ pub(crate) struct Running {
     pub(crate) ready_after: Duration,
 }
 
+/// Somebody else may take a port between our choice and the target's bind: so often another one is tried.
+const PORT_TRIES: usize = 4;
+
 /// Starts the target and waits until it is ready.
 ///
 /// # Errors
 /// Says why it never became ready; the child is gone by then.
 pub(crate) fn launch(spec: &TargetSpec) -> Result<Running, VerifyError> {
-    let mut running = Running::spawn(spec)?;
-    running.await_ready(spec)?;
-    Ok(running)
+    let mut tries = 1;
+    loop {
+        let attempt = Running::spawn(spec).and_then(|mut running| {
+            running.await_ready(spec)?;
+            Ok(running)
+        });
+        match attempt {
+            Err(VerifyError::Launch(error))
+                if tries < PORT_TRIES && !Place::is_fixed(spec) && error.is_about_the_port() =>
+            {
+                tries += 1
+            }
+            other => return other,
+        }
+    }
 }
 
 impl Running {

@@ -95,6 +95,22 @@ pub enum LaunchError {
     },
 }
 
+impl LaunchError {
+    /// Another port may help.
+    pub(crate) fn is_about_the_port(&self) -> bool {
+        match self {
+            Self::AddressTaken(_) => true,
+            Self::ExitedEarly { output, .. } => {
+                let output = output.to_ascii_lowercase();
+                ["already in use", "eaddrinuse", "addrinuse"]
+                    .iter()
+                    .any(|words| output.contains(words))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

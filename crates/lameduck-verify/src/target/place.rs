@@ -68,12 +68,20 @@ impl Place {
         let url = Url::parse(&fill(
             spec.url.as_deref().unwrap_or("http://127.0.0.1:{port}/"),
         ))?;
-        let fixed = spec.url.as_ref().is_some_and(|url| !url.contains("{port}"));
         Ok(Self {
-            port: if fixed { url.addr.port() } else { port },
+            port: if Self::is_fixed(spec) {
+                url.addr.port()
+            } else {
+                port
+            },
             probes_port,
             url,
         })
+    }
+
+    /// The target always listens on the same port.
+    pub(crate) fn is_fixed(spec: &TargetSpec) -> bool {
+        spec.url.as_ref().is_some_and(|url| !url.contains("{port}"))
     }
 
     pub(crate) fn fill(&self, text: &str) -> String {
