@@ -3,7 +3,7 @@
 //! Owns: the clients (raw sockets on one thread, a look before every write), the classification of how each request
 //! ended, server processes under test, seeded plans. Shared by the binaries `lost` (the four load modes, beside
 //! peers) and `chaos` (random mixed load, random instants). Deliberately independent of `lameduck-verify` and of
-//! every lameduck crate: what judges must not share code with what is judged.
+//! every lameduck crate (only the micro-benchmarks import one): what judges must not share code with what is judged.
 //! Not here: micro-benchmarks (`benches/`), the verdicts of the shutdown contract (`lameduck verify`).
 
 pub mod engine;

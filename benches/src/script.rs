@@ -219,7 +219,13 @@ impl Script {
                 let chunks = rng.within(2..=chunks);
                 let ms = rng.within(1..=pause.as_millis() as u64);
                 let target = format!("/stream?chunks={chunks}&ms={ms}");
-                Exchange::plain("stream", get_head(&target).into())
+                let body: String = (1..=chunks)
+                    .map(|chunk| format!("chunk {chunk} of {chunks}\n"))
+                    .collect();
+                Exchange {
+                    expected: Expected::Body(Digest::of(body.as_bytes())),
+                    ..Exchange::plain("stream", get_head(&target).into())
+                }
             }
             Kind::Large { bytes, sip, pause } => {
                 let bytes = rng.within(bytes / 4..=bytes);
@@ -317,6 +323,8 @@ fn upload(rng: &mut Rng, most: u64, piece: u64, gap: Duration) -> Exchange {
     exchange
         .pieces
         .extend((0..count).map(|_| Cow::Owned(body.clone())));
+    // The answer is the number of bytes that were read.
+    exchange.expected = Expected::Body(Digest::of(format!("{}\n", count * piece).as_bytes()));
     exchange.gap = rng.duration(Duration::from_millis(1)..=gap);
     exchange
 }

@@ -158,6 +158,8 @@ impl Client {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.phase = Phase::Connecting;
+                // On loopback the handshake is over when the call returns: write as soon as a thread of its own would.
+                self.check_connect(world);
             }
             Err(error) => self.connect_failed(error.kind(), world),
         }
