@@ -4,10 +4,10 @@
 #[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 mod support;
 
-use lameduck::{Count, Outcome};
+use lameduck::{Count, Outcome, Window};
 use socket2::{Domain, Socket, Type};
 
-use support::{Client, GET, Rig, plan, window};
+use support::{Client, GET, Rig, plan};
 
 fn set_limit(descriptors: u64) -> u64 {
     let mut limit = libc::rlimit {
@@ -26,7 +26,7 @@ fn set_limit(descriptors: u64) -> u64 {
 
 #[tokio::test]
 async fn a3_running_out_of_descriptors_delays_connections_and_loses_none() {
-    let rig = Rig::start(plan(window(0, 5_000, 5_000))).await;
+    let rig = Rig::start(plan(Window::NONE)).await;
     let sockets: Vec<_> = (0..8)
         .map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket"))
         .collect();
