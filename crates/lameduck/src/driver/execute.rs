@@ -56,13 +56,13 @@ impl Driver {
     }
 
     fn enter(&self, phase: Phase) {
-        self.shared.set_status(self.machine.status());
         self.shared.publish(phase);
         match phase {
             Phase::Running => self.shared.running.fire(),
             Phase::Terminating => self.shared.steering.fire(),
             Phase::Initializing | Phase::Draining | Phase::Stopped => {}
         }
+        self.shared.set_status(self.machine.status());
     }
 
     fn open_admission(&mut self) {

@@ -9,6 +9,7 @@
 mod commands;
 mod execute;
 mod last;
+mod rehearse;
 mod reload;
 mod seats;
 mod shared;
