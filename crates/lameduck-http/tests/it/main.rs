@@ -3,5 +3,6 @@
 mod admission;
 mod h1;
 mod limits;
+mod load;
 mod probes;
 mod support;

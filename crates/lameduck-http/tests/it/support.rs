@@ -222,6 +222,16 @@ impl Rig {
         self.life.inflight().tally.value(what)
     }
 
+    /// Waits until that many requests were counted.
+    pub(crate) async fn counted_requests(&self, number: u64) {
+        let reached = async {
+            while self.life.inflight().requests.total() < number {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("requests", reached).await;
+    }
+
     /// Waits until a count has reached a number.
     pub(crate) async fn counted(&self, what: Count, number: u64) {
         let reached = async {
@@ -402,6 +412,15 @@ impl Client {
                 return (body, true);
             }
             body.extend_from_slice(&chunk[..length]);
+        }
+    }
+
+    /// Whether the connection ends while its client thinks.
+    pub(crate) async fn ends_within(&mut self, pause: Duration) -> bool {
+        match tokio::time::timeout(pause, self.stream.read_buf(&mut self.buffer)).await {
+            Err(_) => false,
+            Ok(Ok(0) | Err(_)) => true,
+            Ok(Ok(_)) => panic!("an answer without a question"),
         }
     }
 
