@@ -144,8 +144,13 @@ impl Driver {
         report
             .dropped
             .extend(dropped.into_iter().filter(|(_, count)| *count > 0));
+        let ends = self.armed && self.ends_at_once(outcome);
         if let Authority::Process(words) = &mut self.authority {
             words.report(&report.to_json(), PATIENCE);
+            // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
+            if ends {
+                words.end(outcome);
+            }
         }
         self.shared.finish(report);
     }

@@ -41,7 +41,7 @@ pub(crate) struct Driver {
     pub(super) watching: Watching,
     /// Signals about whose handler something was said.
     complained: Vec<Signal>,
-    armed: bool,
+    pub(super) armed: bool,
     signals: Option<Box<dyn Signals>>,
     bell: OwnedFd,
 }
@@ -198,21 +198,28 @@ impl Driver {
         }
     }
 
+    /// Whether the process is not left to its main thread any longer: it was cut, or the deadline has passed.
+    pub(super) fn ends_at_once(&self, outcome: Outcome) -> bool {
+        let deadline = self.machine.status().deadline;
+        matches!(outcome, Outcome::Cut(_))
+            || deadline.is_some_and(|deadline| self.shared.now() >= deadline)
+    }
+
     /// INV-2: the machine is over; the process has until the deadline to follow it.
     fn stay(mut self) {
         let Some(outcome) = self.shared.outcome() else {
             return;
         };
         let deadline = self.machine.status().deadline.unwrap_or_default();
-        let at_once = matches!(outcome, Outcome::Cut(_)) || self.shared.now() >= deadline;
         loop {
+            let ends = self.armed && self.ends_at_once(outcome);
             let Authority::Process(words) = &mut self.authority else {
                 return;
             };
-            let now = self.shared.now();
-            if self.armed && (at_once || now >= deadline) {
+            if ends {
                 words.end(outcome);
             }
+            let now = self.shared.now();
             let left = if now < deadline {
                 deadline - now
             } else {
