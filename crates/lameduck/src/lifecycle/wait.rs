@@ -17,6 +17,9 @@ use crate::{
 use super::Enrol;
 
 /// Resolves at `Running`, or when the service leaves without ever having run. See [`Lifecycle::running`](super::Lifecycle::running).
+///
+/// # Cancel safety
+/// Cancel safe: dropping it changes nothing (INV-8).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Running {
@@ -53,6 +56,9 @@ impl Future for Running {
 const SERVER: &str = "server";
 
 /// Resolves when the lame-duck window is over. See [`Lifecycle::draining`](super::Lifecycle::draining).
+///
+/// # Cancel safety
+/// Cancel safe: dropping it changes nothing (INV-8).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Draining {
@@ -119,6 +125,9 @@ pub(super) fn end_server(shared: &Shared) {
 }
 
 /// Resolves at the end. See [`Lifecycle::outcome`](super::Lifecycle::outcome).
+///
+/// # Cancel safety
+/// Cancel safe: dropping it changes nothing (INV-8).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Over {

@@ -307,7 +307,7 @@ pub struct Straggler {
     pub what: Known,
     /// The peer, where there is one.
     pub peer: Option<SocketAddr>,
-    /// How old it was.
+    /// How old it was; zero where that is not known.
     pub age: Duration,
 }
 
@@ -328,6 +328,9 @@ impl fmt::Display for Straggler {
         }
         if let Some(peer) = self.peer {
             write!(f, " from {peer}")?;
+        }
+        if self.age.is_zero() {
+            return Ok(());
         }
         write!(f, ", {} ms old", self.age.as_millis())
     }
