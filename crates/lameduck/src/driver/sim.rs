@@ -1,14 +1,16 @@
 //! The same machine under virtual time: for tests, and for examples that say what a plan would do.
 //!
-//! A simulation answers for the world as a well-behaved one would: listeners close at once, hooks succeed after a given
-//! time, nobody sends requests unless told so. Every other input is scripted.
+//! A simulation answers for the world as a well-behaved one would: listeners close at once, connections and guards end
+//! when it was told, hooks succeed after a given time, nobody sends requests unless told so. Every other input is scripted.
 
 use core::{fmt, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     machine::{Effect, Input, Machine, ParticipantId, Traffic},
-    vocab::{ListenerKind, ListenerReport, Outcome, Phase, Plan, Report, SynGate},
+    vocab::{
+        Known, ListenerKind, ListenerReport, Outcome, Phase, Plan, Report, Straggler, SynGate,
+    },
 };
 
 /// A scripted run of the machine.
@@ -21,7 +23,7 @@ use crate::{
 /// let mut sim = Sim::new(Plan::preset(Preset::Local));
 /// sim.at(Duration::ZERO, Input::Started);
 /// sim.at(Duration::from_secs(1), Input::Terminate { why: "deploy".into() });
-/// sim.at(Duration::from_millis(1_400), Input::ConnectionsDrained);
+/// sim.connection(Duration::from_millis(1_400));
 /// let run = sim.run();
 /// assert_eq!(run.outcome, Some(Outcome::Drained));
 /// // Quiet for 100 ms, then admission closes; the last connection ends 400 ms after the request.
@@ -32,9 +34,11 @@ use crate::{
 pub struct Sim {
     machine: Machine,
     script: BTreeMap<Duration, VecDeque<Input>>,
-    hooks: BTreeMap<ParticipantId, Duration>,
+    hooks: BTreeMap<ParticipantId, (Duration, Result<(), String>)>,
     listening: Vec<ParticipantId>,
     requests: Vec<Duration>,
+    mean_gap: Option<Duration>,
+    connections: Vec<Duration>,
     guards: Vec<Duration>,
 }
 
@@ -88,6 +92,8 @@ impl Sim {
             hooks: BTreeMap::new(),
             listening: Vec::new(),
             requests: Vec::new(),
+            mean_gap: None,
+            connections: Vec::new(),
             guards: Vec::new(),
         }
     }
@@ -102,6 +108,16 @@ impl Sim {
         self.requests.push(at);
     }
 
+    /// Requests came with this mean gap in the minute before the request to terminate.
+    pub fn mean_gap(&mut self, gap: Duration) {
+        self.mean_gap = Some(gap);
+    }
+
+    /// A connection is open until `until`.
+    pub fn connection(&mut self, until: Duration) {
+        self.connections.push(until);
+    }
+
     /// A guard is held until `until`.
     pub fn guard(&mut self, until: Duration) {
         self.guards.push(until);
@@ -109,7 +125,12 @@ impl Sim {
 
     /// A participant's stop hook takes this long; without this it takes none.
     pub fn hook_takes(&mut self, id: ParticipantId, time: Duration) {
-        self.hooks.insert(id, time);
+        self.hooks.insert(id, (time, Ok(())));
+    }
+
+    /// A participant's stop hook fails after this long.
+    pub fn hook_fails(&mut self, id: ParticipantId, time: Duration, why: impl Into<String>) {
+        self.hooks.insert(id, (time, Err(why.into())));
     }
 
     /// Runs until the machine is over, or until nothing is scripted and no timer is set.
@@ -171,7 +192,7 @@ impl Sim {
                     now,
                     Input::Traffic(Traffic {
                         requests,
-                        mean_gap: None,
+                        mean_gap: self.mean_gap,
                     }),
                 );
             }
@@ -187,20 +208,46 @@ impl Sim {
                     self.soon(now, Input::AdmissionClosed(id, report));
                 }
             }
-            Effect::CloseGuardsGate => {
-                let until = self.guards.iter().copied().max().unwrap_or(now).max(now);
-                self.at(until, Input::GuardsDrained);
+            Effect::CloseConnectionsGate => {
+                self.at(last(&self.connections, now), Input::ConnectionsDrained);
             }
-            Effect::EndStragglers => self.soon(now, Input::Stragglers(Vec::new(), 0)),
+            Effect::CloseGuardsGate => self.at(last(&self.guards, now), Input::GuardsDrained),
+            Effect::EndStragglers => {
+                let stragglers = self.stragglers(now);
+                self.soon(now, Input::Stragglers(stragglers, 0));
+            }
             Effect::RunHook(id) => {
-                let takes = self.hooks.get(id).copied().unwrap_or_default();
-                self.at(now + takes, Input::HookEnded(*id, Ok(())));
+                let (takes, result) = self
+                    .hooks
+                    .remove(id)
+                    .unwrap_or_else(|| (Duration::ZERO, Ok(())));
+                self.at(now.saturating_add(takes), Input::HookEnded(*id, result));
             }
             _ => {}
         }
     }
 
+    fn stragglers(&self, now: Duration) -> Vec<Straggler> {
+        let open = |until: &&Duration| **until > now;
+        let mut named: Vec<_> = self
+            .connections
+            .iter()
+            .filter(open)
+            .map(|_| Straggler::new(Known::Connection, None, now))
+            .collect();
+        let count = self.guards.iter().filter(open).count() as u64;
+        if count > 0 {
+            named.push(Straggler::new(Known::Guards { count }, None, now));
+        }
+        named
+    }
+
     fn soon(&mut self, now: Duration, input: Input) {
         self.script.entry(now).or_default().push_front(input);
     }
+}
+
+/// When the last of them ends, but not before now.
+fn last(ends: &[Duration], now: Duration) -> Duration {
+    ends.iter().copied().max().unwrap_or(now).max(now)
 }

@@ -448,6 +448,16 @@ impl Roster {
             entry.ended_at = None;
             if let HookStanding::Ended(hooked) = &mut entry.hook {
                 hooked.took = Duration::ZERO;
+                if hooked.state == HookState::Overran {
+                    hooked.state = HookState::Ok;
+                }
+            }
+            if let Standing::Ended(state) = &mut entry.standing {
+                entry.closed_at = None;
+                entry.asked_again = false;
+                if matches!(state, ParticipantState::Overdue { .. }) {
+                    *state = ParticipantState::Done;
+                }
             }
         }
     }

@@ -1,1 +1,245 @@
-//! Properties.
+//! Random plans, random operations, random and possibly huge steps of time: the invariants hold, the reports add up.
+
+use std::time::Duration;
+
+use proptest::{collection::vec, prelude::*};
+
+use crate::{
+    machine::{Answer, Effect, Enrolment, Hook, Input, Listens, Machine, ParticipantId, Traffic},
+    vocab::{
+        Outcome, Phase, Plan, Preset, Repeat, Sender, Signal, SignalCode, SignalRecord, Window,
+    },
+};
+
+/// Numbers that may have a participant behind them; some have none.
+const PARTICIPANTS: u32 = 6;
+
+fn step() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        4 => Just(Duration::ZERO),
+        4 => (0_u64..2_000).prop_map(Duration::from_millis),
+        2 => (0_u64..60).prop_map(Duration::from_secs),
+        1 => any::<u64>().prop_map(Duration::from_nanos),
+        1 => Just(Duration::MAX),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let grace = prop_oneof![
+        9 => (1_600_u64..200_000).prop_map(Duration::from_millis),
+        1 => Just(Duration::MAX),
+    ];
+    (grace, 0_u32..=100, 0_u32..=100, any::<u32>(), any::<bool>()).prop_map(
+        |(grace, ceiling, floor, quiet, escalates)| {
+            let plan = Plan::preset(Preset::Local)
+                .with_window(Window::NONE)
+                .and_then(|plan| plan.with_grace(grace))
+                .expect("long enough");
+            let ceiling = plan.drain_end() / 100 * ceiling;
+            let window = Window {
+                floor: ceiling / 100 * floor,
+                quiet: Duration::from_micros(quiet.into()),
+                ceiling,
+            };
+            let repeat = if escalates {
+                Repeat::Escalate
+            } else {
+                Repeat::Record
+            };
+            plan.with_window(window)
+                .expect("it fits")
+                .with_repeat(repeat)
+        },
+    )
+}
+
+fn signal() -> impl Strategy<Value = SignalRecord> {
+    let signals = [
+        Signal::Term,
+        Signal::Int,
+        Signal::Hup,
+        Signal::Quit,
+        Signal::Usr1,
+        Signal::Usr2,
+    ];
+    let codes = [SignalCode::User, SignalCode::Kernel];
+    (
+        proptest::sample::select(signals.to_vec()),
+        proptest::sample::select(codes.to_vec()),
+    )
+        .prop_map(|(signal, code)| SignalRecord::new(signal, code, Sender::Unknown))
+}
+
+fn enrolment() -> impl Strategy<Value = Enrolment> {
+    let ids = 0..PARTICIPANTS;
+    (
+        ids.clone(),
+        vec(ids, 0..3),
+        proptest::option::of(step()),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(id, after, budget, listens, hook)| Enrolment {
+            id: ParticipantId::new(id),
+            name: format!("\"{id}\"\n\u{7}"),
+            after: after.into_iter().map(ParticipantId::new).collect(),
+            budget,
+            listens: if listens {
+                Listens::UntilClosed
+            } else {
+                Listens::Never
+            },
+            hook: if hook { Hook::Some } else { Hook::None },
+        })
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let id = || (0..PARTICIPANTS).prop_map(ParticipantId::new);
+    let why = || Just("why".to_owned());
+    let answer = prop_oneof![
+        Just(Answer::Ack),
+        Just(Answer::Working { done: 1, total: 2 }),
+        Just(Answer::Done),
+        why().prop_map(|why| Answer::Failed { why }),
+    ];
+    prop_oneof![
+        6 => enrolment().prop_map(Input::Enrol),
+        6 => id().prop_map(Input::Ready),
+        3 => Just(Input::Started),
+        6 => (id(), answer).prop_map(|(id, answer)| Input::Answer(id, answer)),
+        3 => id().prop_map(Input::Hooked),
+        6 => signal().prop_map(Input::Signal),
+        3 => why().prop_map(|why| Input::Terminate { why }),
+        1 => why().prop_map(|why| Input::StartFailed { why }),
+        1 => Just(Input::Cut),
+        9 => Just(Input::Wake),
+        6 => (any::<u64>(), proptest::option::of(step())).prop_map(|(requests, mean_gap)| {
+            Input::Traffic(Traffic { requests, mean_gap })
+        }),
+        6 => Just(Input::ConnectionsDrained),
+        6 => Just(Input::GuardsDrained),
+        2 => (0_u64..9).prop_map(|unnamed| Input::Stragglers(Vec::new(), unnamed)),
+        6 => id().prop_map(|id| Input::HookEnded(id, Ok(()))),
+        2 => why().prop_map(Input::Note),
+    ]
+}
+
+/// Gives the inputs, checks each step, and returns the machine with what it wanted done.
+fn drive(plan: Plan, script: Vec<(Duration, Input)>) -> (Machine, Vec<Effect>) {
+    let mut machine = Machine::new(plan);
+    let mut effects = Vec::new();
+    let mut now = Duration::ZERO;
+    for (step, input) in script {
+        now = now.saturating_add(step);
+        let phase = machine.phase();
+        machine.handle(now, input);
+        assert!(machine.phase() >= phase, "INV-1");
+        effects.extend(core::iter::from_fn(|| machine.poll_effect()));
+        match machine.poll_timeout() {
+            Some(due) => assert!(
+                due > now && !machine.is_over(),
+                "a due timer was not served"
+            ),
+            None => assert!(machine.is_over() || !machine.phase().is_leaving(), "INV-2"),
+        }
+    }
+    (machine, effects)
+}
+
+fn count(effects: &[Effect], is: impl Fn(&Effect) -> bool) -> usize {
+    effects.iter().filter(|effect| is(effect)).count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn inv_1_inv_10_each_thing_once_and_the_end_last(
+        plan in plan(),
+        script in vec((step(), input()), 0..60),
+    ) {
+        let (machine, effects) = drive(plan, script);
+        let phases: Vec<Phase> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Enter(phase) => Some(*phase),
+                _ => None,
+            })
+            .collect();
+        prop_assert!(phases.is_sorted(), "INV-1: {:?}", phases);
+        let hooks: Vec<_> = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::RunHook(_)))
+            .collect();
+        let twice = hooks.iter().enumerate().any(|(at, hook)| hooks[..at].contains(hook));
+        prop_assert!(!twice, "INV-10: {:?}", hooks);
+        let exits = count(&effects, |effect| matches!(effect, Effect::Exit(_)));
+        prop_assert_eq!(exits, usize::from(machine.is_over()));
+        if machine.is_over() {
+            prop_assert!(matches!(effects.last(), Some(Effect::Exit(_))), "the end is last");
+        }
+        for once in [Effect::CloseAdmission, Effect::CloseGuardsGate, Effect::EndStragglers] {
+            prop_assert!(count(&effects, |effect| *effect == once) <= 1, "{:?}", once);
+        }
+    }
+
+    #[test]
+    fn inv_2_time_alone_ends_it_by_the_deadline(
+        plan in plan(),
+        script in vec((step(), input()), 0..40),
+    ) {
+        let (mut machine, _) = drive(plan, script);
+        if machine.phase().is_leaving() && !machine.is_over() {
+            let deadline = machine.status().deadline.expect("it is leaving");
+            machine.handle(deadline, Input::Wake);
+            prop_assert!(machine.is_over());
+        }
+    }
+
+    #[test]
+    fn inv_11_reports_add_up_and_can_be_read(
+        plan in plan(),
+        script in vec((step(), input()), 0..60),
+    ) {
+        let (machine, _) = drive(plan, script);
+        let report = machine.report();
+        prop_assert!(report.phases.is_sorted_by_key(|one| (one.phase, one.at)));
+        let total: Duration = report.phases.iter().map(|one| one.took).sum();
+        prop_assert_eq!(total, report.ended_at);
+        for (before, after) in report.phases.iter().zip(&report.phases[1..]) {
+            prop_assert_eq!(before.at + before.took, after.at);
+        }
+        let json: serde_json::Value =
+            serde_json::from_str(&report.to_json()).expect("a report is JSON");
+        prop_assert_eq!(&json["schema"], "lameduck.shutdown/1");
+        prop_assert_eq!(&json["outcome"], report.outcome.as_str());
+        let phases = json["phases"].as_array().map(Vec::len);
+        prop_assert_eq!(phases, Some(report.phases.len()));
+        let names: Vec<_> = json["participants"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one["name"].as_str().expect("a name").to_owned())
+            .collect();
+        let wanted: Vec<_> = report.participants.iter().map(|one| one.name.clone()).collect();
+        prop_assert_eq!(names, wanted);
+        if report.outcome == Outcome::Drained {
+            prop_assert!(report.stragglers.is_empty());
+        }
+    }
+}
+
+#[test]
+fn inv_11_what_does_not_fit_is_counted() {
+    let mut machine = Machine::new(Plan::preset(Preset::Local));
+    for number in 0..1_000_u32 {
+        machine.handle(Duration::ZERO, Input::Note(number.to_string()));
+    }
+    let report = machine.report();
+    assert_eq!(report.events.len(), crate::vocab::Report::NOTES);
+    assert_eq!(report.dropped, [("events", 744)]);
+}

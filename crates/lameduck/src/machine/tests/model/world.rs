@@ -13,8 +13,6 @@ use crate::{
     },
 };
 
-/// A second that the driver did not notice.
-const LEAP: Duration = Duration::from_secs(1);
 /// More effects than this from one input would be a queue without a bound (INV-11).
 const MOST_EFFECTS: usize = 24;
 /// More timers than this from a request to the end would be a machine that spins.
@@ -87,6 +85,8 @@ pub(super) struct Setting {
     /// Failures of participants, hooks or the start.
     pub(super) most_trouble: u8,
     pub(super) most_requests: u8,
+    /// Time that the driver did not notice, and how often.
+    pub(super) leap: Duration,
     pub(super) most_leaps: u8,
     /// Whether a participant enrols, and a hook is given, after the request.
     pub(super) late_comers: bool,
@@ -255,7 +255,7 @@ impl Node {
     ) -> Result<(), String> {
         let before = self.machine.now;
         let now = match act {
-            Act::Leap => before + LEAP,
+            Act::Leap => before + setting.leap,
             Act::Wake => self
                 .machine
                 .poll_timeout()
@@ -263,14 +263,44 @@ impl Node {
             _ => before,
         };
         let input = self.input(act);
+        self.give(now, input, setting, seen)?;
+        if self.world.read && setting.most_requests == 0 {
+            // As the driver does it: at once.
+            let input = self.input(Act::NoRequest);
+            self.give(now, input, setting, seen)?;
+        }
+        self.look(seen);
+        if self.world.over.is_some() {
+            self.stays_over(seen)
+        } else {
+            self.machine.core.journal.forget();
+            self.machine.core.roster.forget();
+            for id in self.ids() {
+                let entry = self.machine.core.roster.find(ParticipantId::new(id));
+                if entry.is_some_and(|entry| entry.is_ended()) {
+                    // Nothing is asked of it any more.
+                    self.world.closed |= bit(id);
+                    self.world.asked_again |= bit(id);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Gives the machine an input, and takes every effect of it.
+    fn give(
+        &mut self,
+        now: Duration,
+        input: Input,
+        setting: &Setting,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<(), String> {
         self.machine.handle(now, input);
         let effects: Vec<Effect> = core::iter::from_fn(|| self.machine.poll_effect()).collect();
         holds!(effects.len() <= MOST_EFFECTS, "INV-11: {effects:?}");
         for (index, effect) in effects.iter().enumerate() {
-            holds!(
-                self.world.over.is_none(),
-                "{effect:?} after the end: {effects:?}"
-            );
+            let over = self.world.over.is_some();
+            holds!(!over, "{effect:?} after the end: {effects:?}");
             if *effect == Effect::OpenAdmission {
                 let next = effects.get(index + 1);
                 holds!(
@@ -280,14 +310,7 @@ impl Node {
             }
             self.effect(effect, now, setting, seen)?;
         }
-        self.look(seen);
-        if self.world.over.is_some() {
-            self.stays_over(seen)
-        } else {
-            self.machine.core.journal.forget();
-            self.machine.core.roster.forget();
-            self.ends_in_time(setting)
-        }
+        Ok(())
     }
 
     fn input(&mut self, act: Act) -> Input {
@@ -534,12 +557,12 @@ impl Node {
 
     /// Notes what kinds of ends there were.
     fn look(&self, seen: &mut BTreeSet<String>) {
-        if self.world.over.is_none() {
-            return;
-        }
         for one in self.machine.core.roster.reports() {
             seen.insert(format!("participant {}", one.state.as_str()));
-            if let Some(hook) = one.hook {
+            // Before the end a running hook is reported as if it were given up now.
+            if let Some(hook) = one.hook
+                && (self.world.over.is_some() || !hook.took.is_zero())
+            {
                 let state = format!("{:?}", hook.state).to_lowercase();
                 let word = state.split_whitespace().next().unwrap_or_default();
                 let word = word.replace("notrun", "not-run");
@@ -555,13 +578,16 @@ impl Node {
         {
             seen.insert("listener overdue".to_owned());
         }
-        if self.world.stragglers_asked && !self.world.stragglers_owed {
+        if self.world.over.is_some() && self.world.stragglers_asked && !self.world.stragglers_owed {
             seen.insert("named at the end".to_owned());
         }
     }
 
     /// INV-2: whatever is left undone, time alone ends it, by the deadline.
-    fn ends_in_time(&self, setting: &Setting) -> Result<(), String> {
+    pub(super) fn ends_in_time(&self, setting: &Setting) -> Result<(), String> {
+        if self.world.over.is_some() {
+            return Ok(());
+        }
         let Some(requested_at) = self.world.requested_at else {
             holds!(
                 self.machine.poll_timeout().is_none(),
@@ -592,7 +618,7 @@ impl Node {
         holds!(self.machine.is_over(), "an exit that is not the end");
         let report = self.machine.report();
         let mut after = self.machine.clone();
-        let later = after.now + LEAP;
+        let later = after.now + Duration::from_secs(1);
         for input in [
             Input::Wake,
             Input::Cut,

@@ -1,0 +1,256 @@
+//! The handles against the real driver thread: guards, participants, workers, hooks, futures.
+//!
+//! Every wait is for an event, with a bound. Nothing here reads the clock to decide.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use lameduck::{
+    Cause, EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase, Plan, Preset, Window,
+};
+
+/// Far beyond what any wait here takes; a wait that reaches it has failed.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// No window, and a grace period that no test reaches.
+fn begin() -> Lifecycle {
+    let plan = Plan::preset(Preset::Systemd)
+        .with_window(Window::NONE)
+        .expect("a plan that can be kept");
+    Lifecycle::embedded(plan).expect("a driver")
+}
+
+async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(BOUND, wait)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not come within {BOUND:?}"))
+}
+
+async fn running(life: &Lifecycle) {
+    life.ready();
+    assert!(within("Running", life.running()).await);
+}
+
+fn order() -> (Arc<Mutex<Vec<&'static str>>>, impl Fn(&'static str) + Clone) {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let write = Arc::clone(&order);
+    (order, move |what| {
+        write.lock().expect("no writer panics").push(what);
+    })
+}
+
+#[tokio::test]
+async fn inv_5_a_guard_keeps_draining_until_it_is_dropped() {
+    let life = begin();
+    running(&life).await;
+    let guard = life.enter().expect("the gate is open");
+    life.shutdown("test");
+    within("the drain", life.drain().drained()).await;
+    // The connections are gone; the gate of the guards closes next, and then nobody enters any more.
+    within("the closed gate", async {
+        while life.enter().is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(life.phase(), Phase::Draining, "INV-5");
+    assert!(life.report().is_none());
+    drop(guard);
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+    assert_eq!(life.phase(), Phase::Stopped);
+}
+
+#[tokio::test]
+async fn inv_10_workers_finish_and_hooks_run_in_reverse_order() {
+    let life = begin();
+    let (order, write) = order();
+    let ended = write.clone();
+    let outbox = life.worker("outbox", |stop| async move {
+        stop.closing().await;
+        ended("outbox ended");
+    });
+    let outbox = outbox.expect("a worker");
+    let ended = write.clone();
+    let server = life
+        .participate("server")
+        .after(&outbox)
+        .register()
+        .expect("a participant");
+    let hook = write.clone();
+    outbox.on_stop(async move || {
+        hook("outbox hook");
+        Ok::<(), std::io::Error>(())
+    });
+    let hook = write.clone();
+    server.on_stop(move || {
+        hook("server hook");
+        Ok::<(), std::io::Error>(())
+    });
+    server.ready();
+    running(&life).await;
+    life.shutdown("test");
+    within("the server's turn", server.closing()).await;
+    ended("server ended");
+    server.done();
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+    let order = order.lock().expect("no writer panics").clone();
+    let expected = ["server ended", "outbox ended", "server hook", "outbox hook"];
+    assert_eq!(order, expected);
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_is_a_failure_and_is_reported() {
+    let life = begin();
+    let db = life.participate("db").register().expect("a participant");
+    db.on_stop(|| -> Result<(), std::io::Error> { panic!("on purpose") });
+    db.ready();
+    running(&life).await;
+    life.shutdown("test");
+    within("its turn", db.closing()).await;
+    db.done();
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Failed);
+    let report = life.report().expect("it is over");
+    let hook = report.participants[0].hook.as_ref().expect("it has one");
+    assert!(matches!(&hook.state, HookState::Failed { why } if why == "panicked"));
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_ends_the_service() {
+    let life = begin();
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let worker = life.worker("outbox", |_stop| async move {
+        wait.await.expect("told to go");
+        panic!("on purpose");
+    });
+    let _worker = worker.expect("a worker");
+    running(&life).await;
+    go.send(()).expect("it listens");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Failed);
+    assert!(matches!(
+        life.cause(),
+        Some(Cause::ParticipantFailed { name, .. }) if name == "outbox"
+    ));
+}
+
+/// INV-8: every public future is polled once, so that it has left a waker behind, and dropped.
+#[tokio::test]
+async fn inv_8_dropping_a_future_changes_nothing() {
+    let life = begin();
+    let member = life
+        .participate("member")
+        .register()
+        .expect("a participant");
+    {
+        let mut context = Context::from_waker(Waker::noop());
+        let drain = life.drain();
+        let mut running = pin!(life.running());
+        let mut outcome = pin!(life.outcome());
+        assert_eq!(running.as_mut().poll(&mut context), Poll::Pending);
+        assert_eq!(outcome.as_mut().poll(&mut context), Poll::Pending);
+        for mut fired in [
+            drain.steering(),
+            drain.closing(),
+            drain.ending(),
+            drain.drained(),
+            member.closing(),
+            member.asked_again(),
+        ] {
+            assert!(pin!(&mut fired).poll(&mut context).is_pending());
+        }
+    }
+    assert_eq!(life.phase(), Phase::Initializing);
+    member.ready();
+    running(&life).await;
+    drop(life.outcome());
+    drop(life.drain().closing());
+    assert_eq!(life.phase(), Phase::Running, "INV-8");
+    life.shutdown("test");
+    within("its turn", member.closing()).await;
+    member.done();
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn a_listener_opens_before_running_is_seen() {
+    let life = begin();
+    let seen = Arc::new(AtomicU8::new(u8::MAX));
+    let (watched, write) = (life.clone(), Arc::clone(&seen));
+    let server = life
+        .participate("server")
+        .listener(move || {
+            // Release: pairs with the acquire load below.
+            write.store(watched.phase() as u8, Ordering::Release);
+            Ok(())
+        })
+        .register()
+        .expect("a participant");
+    server.ready();
+    running(&life).await;
+    // Acquire: pairs with the release store above.
+    assert_eq!(seen.load(Ordering::Acquire), Phase::Initializing as u8);
+    life.cut();
+    within("the cut", life.outcome()).await;
+    server.done();
+}
+
+#[tokio::test]
+async fn names_are_taken_once_and_enrolment_ends_with_the_request() {
+    let life = begin();
+    let db = life.participate("db").register().expect("a participant");
+    let again = life.participate("db").register();
+    assert!(matches!(again, Err(EnrolError::NameTaken { name }) if name == "db"));
+    db.ready();
+    running(&life).await;
+    life.shutdown("test");
+    within("the request", life.drain().steering()).await;
+    let late = life.participate("late").register();
+    assert!(matches!(late, Err(EnrolError::TooLate { .. })), "{late:?}");
+    within("its turn", db.closing()).await;
+    db.done();
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn the_report_says_what_happened() {
+    let life = begin();
+    let db = life.participate("db").register().expect("a participant");
+    db.ready();
+    running(&life).await;
+    life.note("a line");
+    life.shutdown("deploy");
+    within("its turn", db.closing()).await;
+    db.failed("no space left");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Failed);
+    let report = life.report().expect("it is over");
+    assert!(matches!(&report.cause, Some(Cause::Api { why }) if why == "deploy"));
+    let phases: Vec<Phase> = report.phases.iter().map(|one| one.phase).collect();
+    assert_eq!(phases, Phase::ALL);
+    assert!(report.events.iter().any(|event| event.what == "a line"));
+    assert!(matches!(
+        &report.participants[0].state,
+        ParticipantState::Failed { why } if why == "no space left"
+    ));
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+    assert_eq!(json["outcome"], "failed");
+    assert_eq!(json["exit"]["code"], 1);
+}
+
+/// `wait` needs no runtime: a plain thread hears of the end.
+#[test]
+fn waiting_without_a_runtime() {
+    let life = begin();
+    let (said, heard) = mpsc::channel();
+    let waiting = life.clone();
+    std::thread::spawn(move || said.send(waiting.wait()));
+    life.start_failed("no database");
+    assert_eq!(heard.recv_timeout(BOUND), Ok(Outcome::StartFailed));
+    assert_eq!(life.wait(), Outcome::StartFailed);
+}
