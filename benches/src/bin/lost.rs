@@ -269,14 +269,12 @@ fn print_table(mode: Mode, servers: &[Kind], records: &[(Mode, Kind, Record)]) {
         "lost, reused connection",
         "lost, fresh connection",
         "answered after the signal",
-        "told `Connection: close`",
-        "seen closed while idle (harmless)",
-        "new connection dropped before its first byte",
-        "refused connects",
+        "told `close`",
+        "seen closed while idle",
+        "dropped before the first byte",
         "signal → exit, ms",
-        "requests sent",
+        "requests",
         "runs",
-        "not exited in 12 s",
     ];
     println!("{}", row(&columns.map(str::to_owned)));
     println!("{}", row(&columns.map(|_| "---".to_owned())));
@@ -300,27 +298,26 @@ fn print_table(mode: Mode, servers: &[Kind], records: &[(Mode, Kind, Record)]) {
                 counts(|record| record.told_close),
                 counts(|record| record.seen_closed - record.dropped_fresh),
                 counts(|record| record.dropped_fresh),
-                counts(|record| record.refused),
                 cell(Spread::of_millis(
                     of.iter().filter_map(|record| record.exit_after_ms)
                 )),
                 of.iter().map(|record| record.sent).sum::<u64>().to_string(),
                 of.len().to_string(),
-                of.iter()
-                    .filter(|record| record.exit_after_ms.is_none())
-                    .count()
-                    .to_string(),
             ])
         );
     }
-    let odd: u64 = records
-        .iter()
-        .filter(|(other, ..)| *other == mode)
+    let of_mode = || records.iter().filter(move |(other, ..)| *other == mode);
+    let odd: u64 = of_mode()
         .map(|(.., record)| {
             record.accepted_after_refused + record.connects_hung + record.local_failures
         })
         .sum();
+    let not_exited = of_mode()
+        .filter(|(.., record)| record.exit_after_ms.is_none())
+        .count();
     println!(
-        "\nAccepted after a refused connect, hung connects, failures of the client's own: {odd}."
+        "\nAccepted after a refused connect, hung connects, failures of the client's own: {odd}. \
+         Not exited in {} s: {not_exited}.",
+        PATIENCE.as_secs()
     );
 }
