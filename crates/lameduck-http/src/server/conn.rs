@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use lameduck::inflight::Fired;
 use lameduck::{Count, Drain};
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
@@ -50,47 +51,58 @@ pub(crate) fn place_in_floor(drain: &Drain) -> u64 {
 /// # Cancel safety
 /// Dropping the future drops the connection: whatever was in flight is lost.
 pub(crate) async fn drive<S: Stream, A: App>(stream: S, app: A, watch: Arc<Watch>) {
-    let exchange = Exchange::new(app, watch.clone());
-    let mut clock = Clock::new(&watch, stream.as_fd().as_raw_fd());
-    let mut http = connect(&watch, Io::new(stream, watch.clone()), exchange);
+    let mut ending = pin!(watch.shared.drain.ending());
+    let (stream, end) = converse(stream, app, &watch, ending.as_mut()).await;
+    watch.slot.idle();
+    // In a box of its own, so that a connection does not carry the room for its end all its life.
+    Box::pin(finish(stream, end, &watch, ending)).await;
+}
+
+/// Speaks HTTP until there is a reason to end.
+async fn converse<S: Stream, A: App>(
+    stream: S,
+    app: A,
+    watch: &Arc<Watch>,
+    mut ending: Pin<&mut Fired>,
+) -> (S, End) {
     let drain = &watch.shared.drain;
-    let mut ending = pin!(drain.ending());
-    let mut closing = pin!(drain.closing());
+    let mut closing = drain.closing();
     let mut alarm = pin!(sleep(UNARMED));
-    loop {
-        let end = poll_fn(|cx| {
-            loop {
-                let polled = scope::with(drain, || Pin::new(&mut http).poll(cx));
-                if let Poll::Ready(result) = polled {
-                    return Poll::Ready(End::Http(result));
+    let mut clock = Clock::new(watch, stream.as_fd().as_raw_fd());
+    let exchange = Exchange::new(app, watch.clone());
+    let mut http = Some(connect(watch, Io::new(stream, watch.clone()), exchange));
+    poll_fn(|cx| {
+        loop {
+            let speaking = http.as_mut().expect("taken apart only at the end");
+            let end = match scope::with(drain, || Pin::new(speaking).poll(cx)) {
+                Poll::Ready(result) => End::Http(result),
+                Poll::Pending => {
+                    if !clock.is_closing() && Pin::new(&mut closing).poll(cx).is_ready() {
+                        clock.begin_closing();
+                    }
+                    if clock.is_closing() && ending.as_mut().poll(cx).is_ready() {
+                        End::Cut
+                    } else {
+                        match clock.check(alarm.as_mut(), cx) {
+                            Check::Wait => return Poll::Pending,
+                            Check::Again => continue,
+                            Check::End(end) => end,
+                        }
+                    }
                 }
-                if !clock.is_closing() && closing.as_mut().poll(cx).is_ready() {
-                    clock.begin_closing();
-                }
-                if clock.is_closing() && ending.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(End::Cut);
-                }
-                match clock.check(alarm.as_mut(), cx) {
-                    Check::Wait => return Poll::Pending,
-                    Check::Again => {}
-                    Check::End(end) => return Poll::Ready(end),
-                }
+            };
+            // hyper's state is taken apart: what it read beyond the last request comes to light.
+            let mut parts = http.take().expect("it spoke until now").into_parts();
+            if matches!(end, End::Quiet(_)) && !parts.read_buf.is_empty() {
+                parts.io.keep(parts.read_buf);
+                watch.note_head();
+                http = Some(connect(watch, parts.io, parts.service));
+                continue;
             }
-        })
-        .await;
-        // hyper's state is taken apart: what it read beyond the last request comes to light.
-        let parts = http.into_parts();
-        let mut io = parts.io;
-        if matches!(end, End::Quiet(_)) && !parts.read_buf.is_empty() {
-            io.keep(parts.read_buf);
-            watch.note_head();
-            http = connect(&watch, io, parts.service);
-            continue;
+            return Poll::Ready((parts.io.into_stream(), end));
         }
-        drop(parts.service);
-        watch.slot.idle();
-        return finish(io.into_stream(), end, &watch, ending.as_mut()).await;
-    }
+    })
+    .await
 }
 
 fn connect<S: Stream, A: App>(watch: &Watch, io: Io<S>, exchange: Exchange<A>) -> Http<S, A> {
@@ -108,12 +120,7 @@ fn connect<S: Stream, A: App>(watch: &Watch, io: Io<S>, exchange: Exchange<A>) -
 }
 
 /// Ends the socket in the way that the reason asks for, and counts it.
-async fn finish<S: Stream>(
-    mut stream: S,
-    end: End,
-    watch: &Watch,
-    mut ending: Pin<&mut impl Future<Output = ()>>,
-) {
+async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut ending: Pin<&mut Fired>) {
     let shared = &watch.shared;
     match &end {
         End::Http(Ok(())) => {}
