@@ -1,6 +1,8 @@
 //! Every id, held against a server that keeps its promises (must pass) and against the same server with that one
 //! promise broken (must fail, or differ where it is a matter of manners): no check is vacuous.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -186,7 +186,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         short: "under load: none lost",
         source: "what a deploy looks like in production",
         consequence: "every deploy, scale-down and node drain costs users requests",
-        remedy: "see the failing checks above: each is one way of losing them",
+        remedy: "before closing anything, go on answering for a moment with `Connection: close`; look at a connection before closing it",
         scenario: "load",
         cost: "20 launches (--rounds), about 1 s each",
     },

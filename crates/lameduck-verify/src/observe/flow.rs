@@ -183,6 +183,11 @@ impl Flow {
         }
     }
 
+    pub(crate) fn at_offset(mut self, offset: Duration) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
     pub(crate) fn with_usual(mut self, usual: Usual) -> Self {
         self.usual = usual;
         self

@@ -4,6 +4,9 @@
 mod lanes;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use crate::verdict::{FailOn, Report};
 
 /// Whether text carries colour.
@@ -21,7 +24,7 @@ pub enum Colour {
 pub struct Style {
     /// With colour or without.
     pub color: Colour,
-    /// Columns; fewer than 60 are taken as 60, more than 160 as 160.
+    /// Columns; fewer than 72 are taken as 72, more than 160 as 160.
     pub width: usize,
     /// What the exit code on the last line is reckoned with.
     pub fail_on: FailOn,
@@ -56,7 +59,7 @@ impl Report {
         text::render(
             self,
             Style {
-                width: style.width.clamp(60, 160),
+                width: style.width.clamp(72, 160),
                 ..style
             },
         )

@@ -4,7 +4,7 @@
 use super::lanes;
 use super::{Colour, Style};
 use crate::observe::outcome::{Outcome, Tally};
-use crate::verdict::{Finding, Report, Verdict, one_in, upper_bound_95};
+use crate::verdict::{Figure, Finding, Report, Verdict, one_in, upper_bound_95};
 
 /// Columns of the ids.
 const ID: usize = 7;
@@ -81,7 +81,7 @@ fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
             match (tally.lost, one_in(rate)) {
                 (_, 0 | 1) => String::new(),
                 (0, n) => format!(" (95 % sure: fewer than 1 in {})", grouped(n)),
-                (_, n) => format!(" (95 % sure: no more than 1 in {})", grouped(n)),
+                (_, n) => format!(" (95 % sure: at most 1 in {})", grouped(n)),
             }
         })
     };
@@ -117,9 +117,34 @@ fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
     for line in &mut out[from..] {
         *line = paint(style, colour, line);
     }
+    if let Some(line) = load.and_then(counted) {
+        hanging("  ", &line, style.width, out);
+    }
     for line in what_users_saw(&all) {
         hanging("  ", &line, style.width, out);
     }
+}
+
+/// What the numbers under load count.
+fn counted(load: &Finding) -> Option<String> {
+    let figure = |name| match load.figures.get(name) {
+        Some(Figure::Count(count)) => Some(*count),
+        _ => None,
+    };
+    let (rounds, with_loss, before) = (
+        figure("rounds")?,
+        figure("rounds_with_loss")?,
+        figure("answered_before_signal")?,
+    );
+    let stops = if with_loss == 0 {
+        String::new()
+    } else {
+        format!("{with_loss} of {rounds} stops under load lost something; ")
+    };
+    Some(format!(
+        "{stops}counted are requests that were unanswered at the signal or sent after it ({} more were answered before)",
+        grouped(before)
+    ))
 }
 
 /// What a person at the other end would have met.
@@ -150,9 +175,12 @@ fn what_users_saw(all: &Tally) -> Vec<String> {
     if lines.is_empty() && all.sent() > 0 {
         lines.push("no client was left without an answer to a request that it had sent".to_owned());
     } else if all.lost_posts > 0 {
+        let posts = match all.lost_posts {
+            1 => "1 of these was a POST".to_owned(),
+            posts => format!("{} of these were POSTs", grouped(posts)),
+        };
         lines.push(format!(
-            "{} of the lost were POSTs: a client can not know whether they took effect, and should not send them again",
-            grouped(all.lost_posts)
+            "{posts}: the client can not know whether it took effect, and should not send it again"
         ));
     }
     let refused = all.count(Outcome::RefusedConnect);
@@ -360,7 +388,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);

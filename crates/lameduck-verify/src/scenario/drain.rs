@@ -88,101 +88,123 @@ pub(crate) fn drain(bench: &Bench<'_>) -> Result<Drained, VerifyError> {
 }
 
 fn open(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
-    let facts = &bench.facts;
-    let place = &running.place;
-    let posts = bench.posts();
-    let usual = || requests::usual(facts, place);
-    let whole = |bytes| Step::Send {
-        bytes,
-        part: Part::Whole,
-    };
-    let after = |offset| Step::Pause(When::AfterStop(offset));
-    let add = |engine: &mut Engine, group, offset: Option<Duration>, steps: Vec<Step>| {
-        let mut flow = Flow::new(group, Steps::new(steps))
-            .posting(posts)
-            .with_usual(facts.usual);
-        flow.offset = offset;
-        engine.add(flow);
-    };
+    let opener = Opener { bench, running };
     for index in 0..IN_FLIGHT {
-        engine.add(
-            in_flight(bench, running, index)
-                .posting(posts && !matches!(facts.means, Means::Slow(_))),
-        );
+        engine.add(in_flight(bench, running, index));
     }
     for offset in SWEEP {
         for _ in 0..SWEEP_WIDTH {
-            let (first, last) = requests::in_halves(facts, place);
-            let halves = [
+            opener.sweep(engine, offset);
+        }
+    }
+    for index in 0..BUFFERED {
+        engine.add(opener.buffered(if index.is_multiple_of(2) {
+            When::Eve
+        } else {
+            When::AfterStop(Duration::ZERO)
+        }));
+    }
+    if bench.facts.keeps_connections {
+        for _ in 0..LEFT_ALONE {
+            engine.add(opener.left_alone());
+        }
+    }
+    for index in 0..4_u32 {
+        let request = requests::usual(&bench.facts, &running.place);
+        let newcomer = Newcomer::new(request, Duration::from_millis(5) * index);
+        let flow = Flow::new("newcomers", newcomer).posting(bench.posts());
+        engine.add(flow.with_usual(bench.facts.usual));
+    }
+}
+
+/// Makes the clients of the drain.
+struct Opener<'a> {
+    bench: &'a Bench<'a>,
+    running: &'a Running,
+}
+
+impl Opener<'_> {
+    fn flow(&self, group: &'static str, steps: Vec<Step>) -> Flow {
+        Flow::new(group, Steps::new(steps))
+            .posting(self.bench.posts())
+            .with_usual(self.bench.facts.usual)
+    }
+
+    fn ask(&self) -> [Step; 2] {
+        let bytes = requests::usual(&self.bench.facts, &self.running.place);
+        [
+            Step::Send {
+                bytes,
+                part: Part::Whole,
+            },
+            Step::AwaitAnswer,
+        ]
+    }
+
+    /// Connected, and one request answered already: an idle keep-alive connection.
+    fn warm(&self) -> Vec<Step> {
+        let mut steps = vec![Step::Connect];
+        steps.extend(self.ask());
+        steps
+    }
+
+    /// One client of each sweep.
+    fn sweep(&self, engine: &mut Engine, offset: Duration) {
+        let pause = Step::Pause(When::AfterStop(offset));
+        let whole = |mut steps: Vec<Step>| {
+            steps.push(pause.clone());
+            steps.extend(self.ask());
+            steps
+        };
+        let halves = |mut steps: Vec<Step>| {
+            let (first, last) = requests::in_halves(&self.bench.facts, &self.running.place);
+            steps.extend([
                 Step::Send {
                     bytes: first,
                     part: Part::First,
                 },
-                after(offset),
+                pause.clone(),
                 Step::Send {
                     bytes: last,
                     part: Part::Last,
                 },
                 Step::AwaitAnswer,
-            ];
-            let warm = [Step::Connect, whole(usual()), Step::AwaitAnswer];
-            let late = [after(offset), whole(usual()), Step::AwaitAnswer];
-            add(
-                engine,
-                "silent",
-                Some(offset),
-                [&[Step::Connect][..], &late].concat(),
-            );
-            add(
-                engine,
-                "half-fresh",
-                Some(offset),
-                [&[Step::Connect][..], &halves].concat(),
-            );
-            if facts.keeps_connections {
-                add(engine, "idle", Some(offset), [&warm[..], &late].concat());
-                add(
-                    engine,
-                    "half-reused",
-                    Some(offset),
-                    [&warm[..], &halves].concat(),
-                );
-            }
-        }
-    }
-    for index in 0..BUFFERED {
-        let when = if index % 2 == 0 {
-            When::Eve
-        } else {
-            When::AfterStop(Duration::ZERO)
+            ]);
+            steps
         };
-        let mut steps = vec![Step::Connect];
-        if facts.keeps_connections {
-            steps.extend([whole(usual()), Step::AwaitAnswer]);
-        }
-        steps.extend([Step::Pause(when), whole(usual()), Step::AwaitAnswer]);
-        add(engine, "buffered", Some(Duration::ZERO), steps);
-    }
-    if facts.keeps_connections {
-        for _ in 0..LEFT_ALONE {
-            let forever = Step::Pause(When::AfterStop(Duration::ZERO));
-            let steps = vec![
-                Step::Connect,
-                whole(usual()),
-                Step::AwaitAnswer,
-                forever,
-                Step::AwaitEnd,
-            ];
-            add(engine, "left-alone", None, steps);
-        }
-    }
-    for index in 0..4_u32 {
-        let newcomer = Newcomer::new(usual(), Duration::from_millis(5) * index);
         engine.add(
-            Flow::new("newcomers", newcomer)
-                .posting(posts)
-                .with_usual(facts.usual),
+            self.flow("silent", whole(vec![Step::Connect]))
+                .at_offset(offset),
         );
+        engine.add(
+            self.flow("half-fresh", halves(vec![Step::Connect]))
+                .at_offset(offset),
+        );
+        if self.bench.facts.keeps_connections {
+            engine.add(self.flow("idle", whole(self.warm())).at_offset(offset));
+            engine.add(
+                self.flow("half-reused", halves(self.warm()))
+                    .at_offset(offset),
+            );
+        }
+    }
+
+    /// A request written right before or right after the signal.
+    fn buffered(&self, when: When) -> Flow {
+        let mut steps = if self.bench.facts.keeps_connections {
+            self.warm()
+        } else {
+            vec![Step::Connect]
+        };
+        steps.push(Step::Pause(when));
+        steps.extend(self.ask());
+        self.flow("buffered", steps).at_offset(Duration::ZERO)
+    }
+
+    fn left_alone(&self) -> Flow {
+        let mut steps = self.warm();
+        steps.extend([Step::Pause(When::AfterStop(Duration::ZERO)), Step::AwaitEnd]);
+        self.flow("left-alone", steps)
     }
 }
 
@@ -224,7 +246,10 @@ fn in_flight(bench: &Bench<'_>, running: &Running, index: usize) -> Flow {
         },
         Step::AwaitAnswer,
     ]);
-    Flow::new("in-flight", Steps::new(steps)).with_usual(bench.facts.usual)
+    let posts = bench.posts() && !matches!(bench.facts.means, Means::Slow(_));
+    Flow::new("in-flight", Steps::new(steps))
+        .posting(posts)
+        .with_usual(bench.facts.usual)
 }
 
 /// A client without a connection, again and again, until the door is shut.

@@ -12,6 +12,9 @@ use crate::verdict::{LaneEvent, PhaseSpan, Phases};
 /// Most events of one lane that a report carries.
 const MAX_EVENTS: usize = 40;
 
+/// And of the lane that shows many clients.
+const MAX_NEWCOMERS: usize = 160;
+
 /// What single clients saw: one lane for each kind of connection.
 pub(crate) fn timeline(pass: &Drained) -> Vec<LaneEvent> {
     let at_two = Some(Duration::from_millis(2));
@@ -84,8 +87,8 @@ fn newcomers<'f>(
         }
     }
     events.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
-    let early = events.len().saturating_sub(MAX_EVENTS);
-    events.drain(..early);
+    events.retain(|event| event.at_ms >= -300.0);
+    events.truncate(MAX_NEWCOMERS);
     events
 }
 

@@ -122,7 +122,7 @@ fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
     let mut rng = bench.rng(0x10ad + index);
     let think = Think::for_quiet(bench.options.target.quiet);
     // In every other round, clients that are told `close` go elsewhere, as behind a balancer; else they come back.
-    let habit = if index % 2 == 0 {
+    let habit = if index.is_multiple_of(2) {
         Habit::ComeBack
     } else {
         Habit::GoElsewhere

@@ -1,0 +1,219 @@
+//! Holds the text report and the JSON shape against what they were when somebody last looked at them.
+
+use std::collections::BTreeMap;
+
+use super::{Colour, Style};
+use crate::catalogue::{Class, entry};
+use crate::observe::outcome::{Outcome, Tally};
+use crate::verdict::{
+    ExitReport, FailOn, Figure, Finding, LaneEvent, PhaseSpan, Phases, Report, SignalReport,
+    TargetReport, Verdict, overall,
+};
+
+fn finding(id: &'static str, verdict: Verdict, detail: &str) -> Finding {
+    let entry = entry(id).unwrap();
+    let acts = matches!(verdict, Verdict::Fail | Verdict::Differs);
+    Finding {
+        id,
+        class: entry.class,
+        verdict,
+        requests: Tally::default(),
+        figures: BTreeMap::new(),
+        detail: detail.to_owned(),
+        owed: entry.owed,
+        consequence: acts.then_some(entry.consequence),
+        remedy: acts.then_some(entry.remedy),
+        next: acts.then(|| format!("lameduck verify --only {id} --seed 7f3a91 -- ./serve")),
+    }
+}
+
+fn event(lane: &'static str, at_ms: f64, event: &'static str, note: &str) -> LaneEvent {
+    LaneEvent {
+        at_ms,
+        lane,
+        event,
+        note: note.to_owned(),
+    }
+}
+
+fn report(checks: Vec<Finding>) -> Report {
+    Report {
+        schema: "lameduck.verify/1",
+        version: "0.1.0",
+        contract: 1,
+        seed: "7f3a91".to_owned(),
+        target: TargetReport {
+            label: "./serve\u{1b}[2J".to_owned(),
+            command: vec!["./serve".to_owned()],
+            addr: "127.0.0.1:41873".to_owned(),
+            ready_ms: 12.0,
+            launches: 21,
+            facts: vec!["GET / answers 200".to_owned()],
+        },
+        method: vec!["20 fresh processes, one SIGTERM each at a random instant".to_owned()],
+        verdict: overall(&checks),
+        lost: checks.iter().map(|finding| finding.requests.lost).sum(),
+        crossed: 0,
+        requests: Tally::default(),
+        checks,
+        timeline: vec![
+            event("in flight", -300.0, "connected", ""),
+            event("in flight", -299.0, "sent", ""),
+            event("in flight", 1200.0, "answered", "200 close"),
+            event("idle, reused +2 ms", -310.0, "answered", "200"),
+            event("idle, reused +2 ms", 2.0, "sent", ""),
+            event("idle, reused +2 ms", 3.0, "reset", ""),
+            event("new connections", -100.0, "answered", "200"),
+            event("new connections", 100.0, "answered", "200"),
+            event("new connections", 200.0, "refused", ""),
+        ],
+        phases: Phases {
+            source: "observed",
+            spans: vec![
+                PhaseSpan {
+                    phase: "still accepting".to_owned(),
+                    took_ms: 100.0,
+                },
+                PhaseSpan {
+                    phase: "finishing".to_owned(),
+                    took_ms: 1420.0,
+                },
+            ],
+        },
+        signal: SignalReport {
+            name: "SIGTERM",
+            from_pid: 4711,
+        },
+        exit: ExitReport {
+            code: Some(0),
+            signal: None,
+            after_ms: Some(1520.0),
+            killed_at_grace: false,
+        },
+    }
+}
+
+fn lossy() -> Report {
+    let mut load = finding(
+        "L-H1",
+        Verdict::Fail,
+        "3 of 4800 requests lost, in 2 of 20 rounds",
+    );
+    for _ in 0..4_797 {
+        load.requests.add_outcome(Outcome::Served);
+    }
+    for _ in 0..3 {
+        load.requests.add_outcome(Outcome::Reset);
+    }
+    (load.requests.lost, load.requests.lost_posts) = (3, 3);
+    for (name, count) in [
+        ("rounds", 20_u64),
+        ("rounds_with_loss", 2),
+        ("answered_before_signal", 9_000),
+    ] {
+        load.figures.insert(name, Figure::from(count));
+    }
+    report(vec![
+        finding("P1", Verdict::Pass, "exited with 0 3 ms after SIGTERM"),
+        finding(
+            "H1-02",
+            Verdict::NotApplicable,
+            "the target closes each connection after one response",
+        ),
+        load,
+    ])
+}
+
+const LOSSY: &str = include_str!("lossy.txt");
+
+#[test]
+fn the_text_report_reads_as_it_should() {
+    let text = lossy().render_text(Style::plain());
+    assert_eq!(text, LOSSY, "it is now:\n{text}");
+}
+
+#[test]
+fn no_line_is_wider_than_asked_but_commands_to_copy() {
+    for width in [72, 80, 100, 160] {
+        let text = lossy().render_text(Style {
+            width,
+            ..Style::plain()
+        });
+        for line in text.lines().filter(|line| !line.starts_with("  next")) {
+            assert!(line.chars().count() <= width, "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn colour_is_there_only_when_asked_for() {
+    assert!(!lossy().render_text(Style::plain()).contains('\u{1b}'));
+    let coloured = lossy().render_text(Style {
+        color: Colour::Ansi,
+        ..Style::plain()
+    });
+    assert!(coloured.contains("\u{1b}[31;1mfail"));
+    assert!(
+        !coloured.contains("\u{1b}[2J"),
+        "a target's name can not steer the terminal"
+    );
+}
+
+#[test]
+fn json_has_the_shape_of_the_schema() {
+    let json: serde_json::Value = serde_json::from_str(&lossy().to_json()).unwrap();
+    assert_eq!(json["schema"], "lameduck.verify/1");
+    assert_eq!(
+        (&json["verdict"], &json["lost"]),
+        (&"fail".into(), &3.into())
+    );
+    assert_eq!(json["exit"]["code"], 0);
+    assert_eq!(json["exit"]["after_ms"], 1520.0);
+    let load = &json["checks"][2];
+    assert_eq!(
+        (&load["id"], &load["class"], &load["verdict"]),
+        (&"L-H1".into(), &"loss".into(), &"fail".into())
+    );
+    assert_eq!(
+        (&load["requests"]["served"], &load["requests"]["reset"]),
+        (&4797.into(), &3.into())
+    );
+    assert_eq!(load["figures"]["rounds"], 20);
+    assert!(
+        load["detail"].is_string() && json["timeline"].is_array() && json["target"].is_object()
+    );
+    assert!(json["requests"].is_object());
+    assert_eq!(json["checks"][1]["verdict"], "n/a");
+}
+
+#[test]
+fn exit_codes_are_the_contracts() {
+    let with = |verdicts: &[Verdict]| {
+        report(
+            verdicts
+                .iter()
+                .map(|verdict| finding("P1", *verdict, "seen"))
+                .collect(),
+        )
+    };
+    let cases: [(&[Verdict], u8, u8); 6] = [
+        (&[Verdict::Pass, Verdict::NotApplicable], 0, 0),
+        (&[Verdict::Pass, Verdict::Differs], 0, 1),
+        (&[Verdict::Pass, Verdict::Inconclusive], 3, 3),
+        (&[Verdict::Inconclusive, Verdict::Differs], 3, 1),
+        (&[Verdict::Fail, Verdict::Inconclusive, Verdict::Pass], 1, 1),
+        (&[Verdict::NotApplicable], 3, 3),
+    ];
+    for (verdicts, loss, any) in cases {
+        let report = with(verdicts);
+        assert_eq!(
+            (
+                report.exit_code(FailOn::Loss),
+                report.exit_code(FailOn::Any)
+            ),
+            (loss, any),
+            "{verdicts:?}"
+        );
+    }
+    assert_eq!(finding("A1", Verdict::Pass, "").class, Class::Manners);
+}
