@@ -14,7 +14,8 @@ use std::{
 };
 
 use lameduck::{
-    Cause, EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase, Plan, Preset, Window,
+    Cause, CutBy, EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase, Plan, Preset,
+    Window,
 };
 
 /// Far beyond what any wait here takes; a wait that reaches it has failed.
@@ -197,7 +198,8 @@ async fn a_listener_opens_before_running_is_seen() {
     // Acquire: pairs with the release store above.
     assert_eq!(seen.load(Ordering::Acquire), Phase::Initializing as u8);
     life.cut();
-    within("the cut", life.outcome()).await;
+    let outcome = within("the cut", life.outcome()).await;
+    assert_eq!(outcome, Outcome::Cut(CutBy::Api));
     server.done();
 }
 

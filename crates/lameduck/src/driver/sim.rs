@@ -217,10 +217,7 @@ impl Sim {
                 self.soon(now, Input::Stragglers(stragglers, 0));
             }
             Effect::RunHook(id) => {
-                let (takes, result) = self
-                    .hooks
-                    .remove(id)
-                    .unwrap_or_else(|| (Duration::ZERO, Ok(())));
+                let (takes, result) = self.hooks.remove(id).unwrap_or((Duration::ZERO, Ok(())));
                 self.at(now.saturating_add(takes), Input::HookEnded(*id, result));
             }
             _ => {}

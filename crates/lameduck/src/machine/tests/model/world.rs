@@ -377,15 +377,7 @@ impl Node {
             }
             Act::LateEnrol => {
                 world.late_enrolled = true;
-                let id = ParticipantId::new(self.ids().end);
-                Input::Enrol(Enrolment {
-                    id,
-                    name: id.0.to_string(),
-                    after: vec![ParticipantId::new(0), id],
-                    budget: None,
-                    listens: Listens::UntilClosed,
-                    hook: Hook::Some,
-                })
+                Input::Enrol(late_comer(self.ids().end))
             }
             Act::LateHook => {
                 world.late_hooked = true;
@@ -428,6 +420,53 @@ impl Node {
                 world.requested_at = Some(now);
             }
             Effect::ReadTraffic => world.read = true,
+            Effect::CloseAdmission
+            | Effect::CloseConnectionsGate
+            | Effect::CloseGuardsGate
+            | Effect::EndStragglers => {
+                return self.closing(effect, since, drain_over, setting, seen);
+            }
+            Effect::Exit(outcome) => {
+                world.over = Some(*outcome);
+                seen.insert(format!("exit {outcome}"));
+                let drained = world.connections == Gate::Drained && world.guards == Gate::Drained;
+                holds!(
+                    *outcome != Outcome::Drained || drained && !world.stragglers_asked,
+                    "INV-4: drained without the final scans"
+                );
+                holds!(
+                    since <= setting.plan.deadline() || setting.most_leaps > 0,
+                    "INV-2"
+                );
+            }
+            Effect::Reload => {
+                holds!(world.phase == Phase::Running as u8, "reload while leaving");
+                seen.insert("reload".to_owned());
+            }
+            Effect::DumpAndDie => {
+                seen.insert("dump".to_owned());
+            }
+            Effect::ShowStatus => {
+                seen.insert("status".to_owned());
+            }
+            Effect::Close(id) | Effect::AskAgain(id) | Effect::RunHook(id) => {
+                return self.about(effect, id.0, since, setting, seen);
+            }
+        }
+        Ok(())
+    }
+
+    /// Effects that close something for everyone: each once, each after what it stands on.
+    fn closing(
+        &mut self,
+        effect: &Effect,
+        since: Duration,
+        drain_over: bool,
+        setting: &Setting,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<(), String> {
+        let world = &mut self.world;
+        match effect {
             Effect::CloseAdmission => {
                 holds!(!world.admission_closed, "admission closes twice");
                 world.admission_closed = true;
@@ -457,7 +496,7 @@ impl Node {
                 );
                 world.guards = Gate::Closed;
             }
-            Effect::EndStragglers => {
+            _ => {
                 holds!(!world.stragglers_asked, "stragglers ended twice");
                 holds!(drain_over, "stragglers ended before the drain is over");
                 holds!(
@@ -466,32 +505,6 @@ impl Node {
                 );
                 world.stragglers_asked = true;
                 world.stragglers_owed = true;
-            }
-            Effect::Exit(outcome) => {
-                world.over = Some(*outcome);
-                seen.insert(format!("exit {outcome}"));
-                let drained = world.connections == Gate::Drained && world.guards == Gate::Drained;
-                holds!(
-                    *outcome != Outcome::Drained || drained && !world.stragglers_asked,
-                    "INV-4: drained without the final scans"
-                );
-                holds!(
-                    since <= setting.plan.deadline() || setting.most_leaps > 0,
-                    "INV-2"
-                );
-            }
-            Effect::Reload => {
-                holds!(world.phase == Phase::Running as u8, "reload while leaving");
-                seen.insert("reload".to_owned());
-            }
-            Effect::DumpAndDie => {
-                seen.insert("dump".to_owned());
-            }
-            Effect::ShowStatus => {
-                seen.insert("status".to_owned());
-            }
-            Effect::Close(id) | Effect::AskAgain(id) | Effect::RunHook(id) => {
-                return self.about(effect, id.0, since, setting, seen);
             }
         }
         Ok(())
@@ -647,6 +660,19 @@ impl Node {
             seen.insert("named after the end".to_owned());
         }
         Ok(())
+    }
+}
+
+/// It depends on the first, and by mistake on itself.
+fn late_comer(number: u32) -> Enrolment {
+    let id = ParticipantId::new(number);
+    Enrolment {
+        id,
+        name: number.to_string(),
+        after: vec![ParticipantId::new(0), id],
+        budget: None,
+        listens: Listens::UntilClosed,
+        hook: Hook::Some,
     }
 }
 
