@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -66,7 +66,10 @@ async fn converse<S: Stream, A: App>(
     mut ending: Pin<&mut Fired>,
 ) -> (S, End) {
     let drain = &watch.shared.drain;
-    let mut closing = drain.closing();
+    let mut closing = Closing {
+        fired: drain.closing(),
+        waker: None,
+    };
     let mut alarm = pin!(sleep(UNARMED));
     let mut clock = Clock::new(watch, stream.as_fd().as_raw_fd());
     let exchange = Exchange::new(app, watch.clone());
@@ -77,7 +80,7 @@ async fn converse<S: Stream, A: App>(
             let end = match scope::with(drain, || Pin::new(speaking).poll(cx)) {
                 Poll::Ready(result) => End::Http(result),
                 Poll::Pending => {
-                    if !clock.is_closing() && Pin::new(&mut closing).poll(cx).is_ready() {
+                    if !clock.is_closing() && closing.came(drain, cx) {
                         clock.begin_closing();
                     }
                     if clock.is_closing() && ending.as_mut().poll(cx).is_ready() {
@@ -103,6 +106,26 @@ async fn converse<S: Stream, A: App>(
         }
     })
     .await
+}
+
+/// The window's end, heard without a lock per request: a task keeps its waker, so registering it once is enough.
+struct Closing {
+    fired: Fired,
+    waker: Option<Waker>,
+}
+
+impl Closing {
+    fn came(&mut self, drain: &Drain, cx: &mut Context<'_>) -> bool {
+        if self
+            .waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            return drain.is_closing();
+        }
+        self.waker = Some(cx.waker().clone());
+        Pin::new(&mut self.fired).poll(cx).is_ready()
+    }
 }
 
 fn connect<S: Stream, A: App>(watch: &Watch, io: Io<S>, exchange: Exchange<A>) -> Http<S, A> {
