@@ -8,3 +8,6 @@ pub(crate) mod response;
 pub(crate) mod rng;
 pub(crate) mod urgency;
 pub(crate) mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -124,6 +124,7 @@ impl Running {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        die_with_us(&mut command);
         let spawned_at = Instant::now();
         let mut child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => LaunchError::NotFound(program.clone()),
@@ -294,6 +295,22 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+/// Ctrl-C at the terminal reaches us, not the target, which has a group of its own: it must not outlive us.
+#[cfg(target_os = "linux")]
+fn die_with_us(command: &mut Command) {
+    // SAFETY: prctl(2) is async-signal-safe and the closure touches nothing else. It fires when the thread that
+    // launched the target ends; a `Running` never outlives that thread.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_us(_: &mut Command) {}
 
 /// The bytes of a GET for `path` that keeps the connection.
 pub(crate) fn get(place: &Place, path: &str) -> Vec<u8> {
