@@ -114,12 +114,23 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
     if options.signal != StopSignal::Term {
         text.push_str(&format!(" --signal {}", &options.signal.name()[3..]));
     }
-    text.push_str(&format!(" --grace {}s", options.grace.as_secs_f64()));
-    for (flag, value) in [
+    let grace = options.grace.as_millis();
+    text.push_str(&if grace.is_multiple_of(1_000) {
+        format!(" --grace {}s", grace / 1_000)
+    } else {
+        format!(" --grace {grace}ms")
+    });
+    if id == "L-H1" && options.rounds != 20 {
+        text.push_str(&format!(" --rounds {}", options.rounds));
+    }
+    let paths = [
         ("--url", &target.url),
         ("--ready-path", &target.ready_path),
         ("--slow-path", &target.slow_path),
-    ] {
+        ("--large-path", &target.large_path),
+        ("--post-path", &target.post_path),
+    ];
+    for (flag, value) in paths {
         if let Some(value) = value {
             text.push_str(&format!(" {flag} {}", quote(value)));
         }

@@ -241,43 +241,64 @@ pub(crate) fn judge(bench: &Bench<'_>, passes: &[Drained]) -> Vec<Finding> {
     findings
 }
 
+/// What became of the requests in flight at T, and of those that followed them on the same connections.
+#[derive(Debug, Default)]
+struct InFlight {
+    tally: Tally,
+    at_signal: u64,
+    follow_ups: u64,
+    /// Half-sent heads that the target closed: nothing was promised for them.
+    closed_half: u64,
+    /// Answered without `close`, then closed before anything followed.
+    unannounced: u64,
+    worst: Option<String>,
+}
+
+impl InFlight {
+    fn take(&mut self, flow: &Flow, t: Instant, means: &Means) {
+        let Some(first) = flow.exchanges.first().filter(|first| first.is_at_stake(t)) else {
+            return;
+        };
+        self.tally.add(first);
+        if first.outcome.is_none() && *means == Means::HalfHead {
+            self.closed_half += 1;
+            return;
+        }
+        self.at_signal += 1;
+        // An upload that the target ended is not lost by the letter, but it was in flight and was not answered.
+        let outcome = first.outcome.unwrap_or(Outcome::Eof);
+        if !outcome.is_served() {
+            let after = first
+                .ended_at
+                .map_or(Duration::ZERO, |at| at.saturating_duration_since(t));
+            self.worst.get_or_insert(format!(
+                "{} ({} after the signal)",
+                in_words(outcome),
+                offset_in_words(after)
+            ));
+        }
+        if outcome == Outcome::Served && flow.exchanges.len() == 1 && flow.end().is_some() {
+            self.unannounced += 1;
+        }
+        for again in flow.exchanges.iter().skip(1) {
+            self.follow_ups += 1;
+            self.tally.add(again);
+            if again.is_lost() {
+                let how = in_words(again.outcome.unwrap_or(Outcome::Eof));
+                let words = format!(
+                    "was answered without `Connection: close`, and the next request on that connection {how}"
+                );
+                self.worst.get_or_insert(words);
+            }
+        }
+    }
+}
+
 fn in_flight(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
-    let (mut tally, mut at_signal, mut follow_ups) = (Tally::default(), 0_u64, 0_u64);
-    let mut worst: Option<String> = None;
-    let mut unannounced = 0_u64;
+    let mut seen = InFlight::default();
     for pass in passes {
-        let t = pass.departure.t;
         for flow in pass.engine.group("in-flight") {
-            let Some(first) = flow.exchanges.first().filter(|first| first.is_at_stake(t)) else {
-                continue;
-            };
-            at_signal += 1;
-            tally.add(first);
-            // A half request that the server ended is not lost, but it was in flight and was not answered.
-            let outcome = first.outcome.unwrap_or(Outcome::Eof);
-            if !outcome.is_served() {
-                let after = first
-                    .ended_at
-                    .map_or(Duration::ZERO, |at| at.saturating_duration_since(t));
-                worst.get_or_insert(format!(
-                    "{} ({} after the signal)",
-                    in_words(outcome),
-                    offset_in_words(after)
-                ));
-            }
-            if outcome == Outcome::Served && flow.exchanges.len() == 1 && flow.end().is_some() {
-                unannounced += 1;
-            }
-            for again in flow.exchanges.iter().skip(1) {
-                follow_ups += 1;
-                tally.add(again);
-                if again.is_lost() {
-                    worst.get_or_insert(format!(
-                        "was answered without `Connection: close`, and the next request on that connection {}",
-                        in_words(again.outcome.unwrap_or(Outcome::Eof))
-                    ));
-                }
-            }
+            seen.take(flow, pass.departure.t, &bench.facts.means);
         }
     }
     let means = match &bench.facts.means {
@@ -285,26 +306,33 @@ fn in_flight(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
         Means::HalfPost(_) => "being uploaded",
         Means::HalfHead => "half sent",
     };
-    let (verdict, detail) = match worst {
-        _ if at_signal == 0 => (
+    let (count, half) = (seen.at_signal, seen.closed_half);
+    let (verdict, detail) = match &seen.worst {
+        _ if count == 0 && half > 0 => (
+            Verdict::NotApplicable,
+            format!(
+                "the target closed all {half} half-sent requests; --slow-path would give one that really runs"
+            ),
+        ),
+        _ if count == 0 => (
             Verdict::NotApplicable,
             "no request could be kept in flight until the signal".to_owned(),
         ),
         Some(worst) => (
             Verdict::Fail,
-            format!("{at_signal} requests were {means} at the signal; one {worst}"),
+            format!("{count} requests were {means} at the signal; one {worst}"),
         ),
         None => (
             Verdict::Pass,
-            format!("{at_signal} requests {means} at the signal, all answered whole"),
+            format!("{count} requests {means} at the signal, all answered whole"),
         ),
     };
     bench
         .finding("H1-01", verdict, detail)
-        .with_requests(tally)
-        .with_figure("in_flight", at_signal)
-        .with_figure("follow_ups", follow_ups)
-        .with_figure("closed_unannounced", unannounced)
+        .with_requests(seen.tally)
+        .with_figure("in_flight", count)
+        .with_figure("follow_ups", seen.follow_ups)
+        .with_figure("closed_unannounced", seen.unannounced)
         .with_figure("wanted", IN_FLIGHT * passes.len())
 }
 

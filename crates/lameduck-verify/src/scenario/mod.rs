@@ -87,10 +87,8 @@ pub fn verify(
         findings.extend(rush::run(&bench)?);
     }
     findings.extend(run_waiting(&bench, idle, ready, total, progress)?);
-    let mut requests = Tally::default();
     if bench.wants("L-H1") {
         let load = run_load(&bench, total, progress)?;
-        requests = load.at_stake.clone();
         findings.push(load::judge(&bench, &load));
     }
     let target = TargetReport {
@@ -101,7 +99,7 @@ pub fn verify(
         launches: bench.launches.load(Ordering::Relaxed),
         facts: bench.facts.notes.clone(),
     };
-    Ok(report(&bench, target, findings, requests, &passes, idle))
+    Ok(report(&bench, target, findings, &passes, idle))
 }
 
 fn announce(bench: &Bench<'_>, total: u32, progress: &mut dyn FnMut(Progress), name: &'static str) {
@@ -275,14 +273,15 @@ fn report(
     bench: &Bench<'_>,
     target: TargetReport,
     mut checks: Vec<Finding>,
-    requests: Tally,
     passes: &[Drained],
     idle: IdleExit,
 ) -> Report {
     let order = catalogue::list();
     checks.sort_by_key(|finding| order.iter().position(|entry| entry.id == finding.id));
-    let lost = checks.iter().map(|finding| finding.requests.lost).sum();
-    let crossed = checks.iter().map(|finding| finding.requests.crossed).sum();
+    let mut requests = Tally::default();
+    checks
+        .iter()
+        .for_each(|finding| requests.merge(&finding.requests));
     let options = bench.options;
     Report {
         schema: "lameduck.verify/1",
@@ -292,8 +291,8 @@ fn report(
         target,
         method: method(bench),
         verdict: overall(&checks),
-        lost,
-        crossed,
+        lost: requests.lost,
+        crossed: requests.crossed,
         requests,
         checks,
         timeline: passes

@@ -212,7 +212,7 @@ pub struct Report {
     pub lost: u64,
     /// Of these: the two crossed on the wire within one round trip.
     pub crossed: u64,
-    /// The requests under load that the signal could have harmed, by outcome.
+    /// The requests that the signal could have harmed, by outcome: the sum over all checks.
     pub requests: Tally,
     /// One for each id that was asked for.
     pub checks: Vec<Finding>,
