@@ -126,6 +126,6 @@ impl Drain {
             let nanos = u128::from(hash) * request.spread.as_nanos() / u128::from(u64::MAX);
             Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
         };
-        Some(request.requested_at + share)
+        Some(request.requested_at.saturating_add(share))
     }
 }

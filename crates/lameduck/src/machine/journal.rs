@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{phases::Stage, roster::Roster};
+use super::{phases::Present, roster::Roster};
 use crate::vocab::{
     Event, Outcome, Phase, PhaseReport, Plan, Report, SignalNote, SignalRecord, SignalVerdict,
     Straggler,
@@ -88,7 +88,7 @@ impl Journal {
         now: Duration,
         plan: &Plan,
         roster: &Roster,
-        stage: &Stage,
+        present: &Present,
     ) -> Report {
         let ends = self.phases.iter().skip(1).map(|next| next.1).chain([now]);
         let phases = self
@@ -96,7 +96,7 @@ impl Journal {
             .iter()
             .zip(ends)
             .map(|(&(phase, at), end)| PhaseReport::new(phase, at, end.saturating_sub(at)));
-        let leaving = stage.leaving();
+        let leaving = present.leaving();
         let dropped = [
             ("signals", self.signals_dropped),
             ("stragglers", self.stragglers_dropped),
@@ -104,7 +104,7 @@ impl Journal {
         ];
         Report {
             // A report made before the end can only be one of a process that is being ended: the caller says otherwise.
-            outcome: stage.outcome().unwrap_or(Outcome::Forced {
+            outcome: present.outcome().unwrap_or(Outcome::Forced {
                 code: plan.forced_exit_code(),
             }),
             cause: leaving.map(|leaving| leaving.cause.clone()),

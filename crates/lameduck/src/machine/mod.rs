@@ -43,7 +43,7 @@ pub use io::{
     Answer, Effect, Enrolment, Hook, Input, Listens, ParticipantId, ShutdownRequest, Traffic,
 };
 use journal::Journal;
-use phases::Stage;
+use phases::Present;
 pub use roster::MOST_PARTICIPANTS;
 use roster::Roster;
 
@@ -53,7 +53,7 @@ use crate::vocab::{Cause, Phase, Plan, Report};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
     core: Core,
-    stage: Stage,
+    present: Present,
     now: Duration,
 }
 
@@ -113,7 +113,7 @@ impl Machine {
                 effects: VecDeque::new(),
                 journal: Journal::new(),
             },
-            stage: Stage::initializing(),
+            present: Present::initializing(),
             now: Duration::ZERO,
         }
     }
@@ -132,7 +132,7 @@ impl Machine {
         let before = self.phase();
         self.settle(now);
         if let Some(input) = self.take_common(now, input) {
-            self.step(|stage, core| stage.input(now, input, core));
+            self.step(|present, core| present.input(now, input, core));
         }
         self.settle(now);
         debug_assert!(self.phase() >= before, "INV-1: phases only advance");
@@ -146,13 +146,13 @@ impl Machine {
     /// When [`Input::Wake`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.stage.timeout(&self.core)
+        self.present.timeout(&self.core)
     }
 
     /// The phase.
     #[must_use]
     pub const fn phase(&self) -> Phase {
-        self.stage.phase()
+        self.present.phase()
     }
 
     /// The plan.
@@ -164,13 +164,13 @@ impl Machine {
     /// Whether the end is decided: after [`Effect::Exit`] nothing happens any more.
     #[must_use]
     pub const fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Gone(_))
+        matches!(self.present, Present::Gone(_))
     }
 
     /// What a person is told.
     #[must_use]
     pub fn status(&self) -> Status {
-        let leaving = self.stage.leaving();
+        let leaving = self.present.leaving();
         Status {
             phase: self.phase(),
             since: self.core.journal.since(),
@@ -187,7 +187,7 @@ impl Machine {
     pub fn report(&self) -> Report {
         self.core
             .journal
-            .report(self.now, &self.core.plan, &self.core.roster, &self.stage)
+            .report(self.now, &self.core.plan, &self.core.roster, &self.present)
     }
 
     /// Inputs that mean the same in every phase.
@@ -231,15 +231,19 @@ impl Machine {
         // Each wake moves a timer or changes the phase, so this ends; the bound is for the day on which it does not.
         for _ in 0..10_000 {
             match self.poll_timeout() {
-                Some(due) if due <= now => self.step(|stage, core| stage.wake(now, core)),
+                Some(due) if due <= now => self.step(|present, core| present.wake(now, core)),
                 _ => return,
             }
         }
-        debug_assert!(false, "a timer that is due does not move: {:?}", self.stage);
+        debug_assert!(
+            false,
+            "a timer that is due does not move: {:?}",
+            self.present
+        );
     }
 
-    fn step(&mut self, transition: impl FnOnce(Stage, &mut Core) -> Stage) {
-        let stage = core::mem::replace(&mut self.stage, Stage::initializing());
-        self.stage = transition(stage, &mut self.core);
+    fn step(&mut self, transition: impl FnOnce(Present, &mut Core) -> Present) {
+        let present = core::mem::replace(&mut self.present, Present::initializing());
+        self.present = transition(present, &mut self.core);
     }
 }

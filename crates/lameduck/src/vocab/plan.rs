@@ -110,7 +110,7 @@ pub enum Repeat {
 /// assert_eq!(plan.drain_end(), Duration::from_millis(21_250));
 ///
 /// let error = Plan::preset(Preset::Local).with_grace(Duration::from_millis(300)).unwrap_err();
-/// assert!(error.to_string().contains("300 ms"));
+/// assert!(error.to_string().contains("300ms"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
@@ -293,6 +293,13 @@ impl fmt::Display for Plan {
 
 fn margin_of(grace: Duration) -> Duration {
     (grace / 20).clamp(Duration::from_millis(500), Duration::from_secs(2))
+}
+
+/// Where the drain ends with this grace period.
+pub(super) fn drain_end_of(grace: Duration) -> Duration {
+    grace
+        .saturating_sub(margin_of(grace))
+        .saturating_sub(reserve_of(grace))
 }
 
 fn reserve_of(grace: Duration) -> Duration {

@@ -105,17 +105,22 @@ impl Preset {
         )
     }
 
-    /// The window scaled to a grace period: where it is smaller than the preset's, floor ≤ 20 % and ceiling ≤ 45 % of it.
+    /// The window scaled to a grace period: where that is smaller than the preset's, floor ≤ 20 % and ceiling ≤ 45 % of it, and
+    /// both end before the drain does.
     #[must_use]
     pub fn window_within(self, grace: Duration) -> Window {
         let window = self.window();
         if grace >= self.grace() {
             return window;
         }
+        let ceiling = window
+            .ceiling
+            .min(grace * 9 / 20)
+            .min(super::plan::drain_end_of(grace));
         Window {
-            floor: window.floor.min(grace / 5),
+            floor: window.floor.min(grace / 5).min(ceiling),
             quiet: window.quiet,
-            ceiling: window.ceiling.min(grace * 9 / 20),
+            ceiling,
         }
     }
 
@@ -179,5 +184,16 @@ mod tests {
             .expect("10 s is enough");
         assert_eq!(plan.window().floor, Duration::from_secs(2));
         assert_eq!(plan.window().ceiling, Duration::from_millis(4_500));
+    }
+
+    #[test]
+    fn every_grace_from_the_least_on_makes_a_plan() {
+        for preset in Preset::all().filter(|preset| *preset != Preset::Lambda) {
+            for millis in (1_600..200_000).step_by(97) {
+                let grace = Duration::from_millis(millis);
+                let plan = Plan::preset(preset).with_grace(grace);
+                assert!(plan.is_ok(), "{preset} with {grace:?}: {plan:?}");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use super::{Leaving, Stage, leaving::Turn, stopped::Stopped};
+use super::{Leaving, Present, leaving::Turn, stopped::Stopped};
 use crate::{
     machine::{Answer, Core, Effect, Input},
     vocab::{CutBy, Phase},
@@ -30,7 +30,7 @@ enum Drain {
 }
 
 impl Draining {
-    pub(super) fn begin(now: Duration, leaving: Leaving, core: &mut Core) -> Stage {
+    pub(super) fn begin(now: Duration, leaving: Leaving, core: &mut Core) -> Present {
         core.enter(now, Phase::Draining);
         core.effect(Effect::CloseConnectionsGate);
         Self {
@@ -42,7 +42,7 @@ impl Draining {
     }
 
     /// Tells who may close, closes the guards' gate when its time has come, and goes on when nothing is left.
-    fn proceed(mut self, now: Duration, core: &mut Core) -> Stage {
+    fn proceed(mut self, now: Duration, core: &mut Core) -> Present {
         for id in core.roster.close_free(now) {
             core.effect(Effect::Close(id));
         }
@@ -60,10 +60,10 @@ impl Draining {
         {
             return Stopped::begin(now, self.leaving, core);
         }
-        Stage::Draining(self)
+        Present::Draining(self)
     }
 
-    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Stage {
+    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Present {
         match input {
             Input::ConnectionsDrained => self.connections = Drain::Empty,
             Input::GuardsDrained if self.guards == Drain::Waiting => self.guards = Drain::Empty,
@@ -96,7 +96,7 @@ impl Draining {
         self.proceed(now, core)
     }
 
-    pub(super) fn wake(mut self, now: Duration, core: &mut Core) -> Stage {
+    pub(super) fn wake(mut self, now: Duration, core: &mut Core) -> Present {
         let drain_end = self.leaving.drain_end(&core.plan);
         if now >= drain_end && !self.leaving.forced {
             self.leaving.forced = true;
@@ -106,7 +106,7 @@ impl Draining {
                 core.effect(Effect::CloseGuardsGate);
             }
             core.effect(Effect::EndStragglers);
-            return Stage::Draining(self);
+            return Present::Draining(self);
         }
         for id in core.roster.ask_again(now, drain_end) {
             core.effect(Effect::AskAgain(id));

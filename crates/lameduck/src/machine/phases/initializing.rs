@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Leaving, Stage, running::Running, terminating::Terminating};
+use super::{Leaving, Present, running::Running, terminating::Terminating};
 use crate::{
     machine::{Answer, Core, Effect, Input},
     vocab::{Cause, CutBy, Outcome, Phase, Signal, SignalVerdict, Window},
@@ -19,7 +19,7 @@ impl Initializing {
         Self { started: false }
     }
 
-    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Stage {
+    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Present {
         match input {
             Input::Ready(id) => core.roster.ready(id),
             Input::Started => self.started = true,
@@ -35,7 +35,7 @@ impl Initializing {
             Input::StartFailed { why } => return leave(now, Cause::StartFailed { why }, core),
             Input::Terminate { why } => return leave(now, Cause::Api { why }, core),
             Input::Cut => {
-                return Stage::gone(Phase::Initializing, Outcome::Cut(CutBy::Api), None, core);
+                return Present::gone(Phase::Initializing, Outcome::Cut(CutBy::Api), None, core);
             }
             Input::Signal(record) => match record.signal {
                 Signal::Term | Signal::Int => {
@@ -60,12 +60,12 @@ impl Initializing {
         if self.started && core.roster.all_ready() {
             return Running::begin(now, core);
         }
-        Stage::Initializing(self)
+        Present::Initializing(self)
     }
 }
 
 /// Nothing was ever admitted, so there is no window; what had started still gets its stop hook.
-fn leave(now: Duration, cause: Cause, core: &mut Core) -> Stage {
+fn leave(now: Duration, cause: Cause, core: &mut Core) -> Present {
     let leaving = Leaving::begin(now, cause, Window::NONE, core);
     Terminating::begin(now, leaving, core)
 }

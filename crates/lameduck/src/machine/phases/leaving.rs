@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Stage;
+use super::Present;
 use crate::{
     machine::{
         Core, Effect, ShutdownRequest,
@@ -101,17 +101,17 @@ impl Leaving {
         turn
     }
 
-    pub(super) fn cut(self, phase: Phase, by: CutBy, core: &mut Core) -> Stage {
-        Stage::gone(phase, Outcome::Cut(by), Some(self), core)
+    pub(super) fn cut(self, phase: Phase, by: CutBy, core: &mut Core) -> Present {
+        Present::gone(phase, Outcome::Cut(by), Some(self), core)
     }
 
     /// INV-2: the deadline is the end, whatever else is going on.
-    pub(super) fn deadline_passed(self, now: Duration, phase: Phase, core: &mut Core) -> Stage {
+    pub(super) fn deadline_passed(self, now: Duration, phase: Phase, core: &mut Core) -> Present {
         core.roster.give_up_all(now);
         let outcome = Outcome::Forced {
             code: core.plan.forced_exit_code(),
         };
-        Stage::gone(phase, outcome, Some(self), core)
+        Present::gone(phase, outcome, Some(self), core)
     }
 
     /// How it ended, when everything has run its course.

@@ -20,7 +20,7 @@ use crate::vocab::{Outcome, Phase};
 
 /// The present phase, with its own data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Stage {
+pub(super) enum Present {
     Initializing(Initializing),
     Running(Running),
     Terminating(Terminating),
@@ -38,7 +38,7 @@ pub(super) struct Gone {
     leaving: Option<Leaving>,
 }
 
-impl Stage {
+impl Present {
     pub(super) const fn initializing() -> Self {
         Self::Initializing(Initializing::new())
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Leaving, Stage, terminating::Terminating};
+use super::{Leaving, Present, terminating::Terminating};
 use crate::{
     machine::{Answer, Core, Effect, Input},
     vocab::{Cause, CutBy, Outcome, Phase, Signal, SignalVerdict},
@@ -12,14 +12,14 @@ use crate::{
 pub(in crate::machine) struct Running;
 
 impl Running {
-    pub(super) fn begin(now: Duration, core: &mut Core) -> Stage {
+    pub(super) fn begin(now: Duration, core: &mut Core) -> Present {
         // The listeners open before anyone can see the phase: who waits for Running finds a socket that listens.
         core.effect(Effect::OpenAdmission);
         core.enter(now, Phase::Running);
-        Stage::Running(Self)
+        Present::Running(Self)
     }
 
-    pub(super) fn input(self, now: Duration, input: Input, core: &mut Core) -> Stage {
+    pub(super) fn input(self, now: Duration, input: Input, core: &mut Core) -> Present {
         match input {
             Input::Ready(id) => core.roster.ready(id),
             Input::Answer(id, answer) => {
@@ -43,7 +43,9 @@ impl Running {
                     core,
                 );
             }
-            Input::Cut => return Stage::gone(Phase::Running, Outcome::Cut(CutBy::Api), None, core),
+            Input::Cut => {
+                return Present::gone(Phase::Running, Outcome::Cut(CutBy::Api), None, core);
+            }
             Input::Signal(record) => match record.signal {
                 Signal::Term | Signal::Int => {
                     core.journal
@@ -66,11 +68,11 @@ impl Running {
             },
             _ => {}
         }
-        Stage::Running(self)
+        Present::Running(self)
     }
 }
 
-fn leave(now: Duration, cause: Cause, core: &mut Core) -> Stage {
+fn leave(now: Duration, cause: Cause, core: &mut Core) -> Present {
     let window = core.plan.window();
     let leaving = Leaving::begin(now, cause, window, core);
     Terminating::begin(now, leaving, core)

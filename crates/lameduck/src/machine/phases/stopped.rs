@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Leaving, Stage, leaving::Turn};
+use super::{Leaving, Present, leaving::Turn};
 use crate::{
     machine::{Core, Effect, Input},
     vocab::{CutBy, Phase},
@@ -17,7 +17,7 @@ pub(in crate::machine) struct Stopped {
 }
 
 impl Stopped {
-    pub(super) fn begin(now: Duration, leaving: Leaving, core: &mut Core) -> Stage {
+    pub(super) fn begin(now: Duration, leaving: Leaving, core: &mut Core) -> Present {
         core.enter(now, Phase::Stopped);
         Self { leaving }.proceed(now, core)
     }
@@ -27,19 +27,19 @@ impl Stopped {
     }
 
     /// INV-10: starts each hook whose turn has come, once; ends when none is left.
-    fn proceed(self, now: Duration, core: &mut Core) -> Stage {
+    fn proceed(self, now: Duration, core: &mut Core) -> Present {
         let end = self.hooks_end(core);
         for id in core.roster.start_hooks(now, end) {
             core.effect(Effect::RunHook(id));
         }
         if core.roster.hooks_open() {
-            return Stage::Stopped(self);
+            return Present::Stopped(self);
         }
         let outcome = self.leaving.outcome(core);
-        Stage::gone(Phase::Stopped, outcome, Some(self.leaving), core)
+        Present::gone(Phase::Stopped, outcome, Some(self.leaving), core)
     }
 
-    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Stage {
+    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Present {
         match input {
             Input::HookEnded(id, result) => {
                 core.roster.hook_ended(now, id, result);
@@ -60,7 +60,7 @@ impl Stopped {
         self.proceed(now, core)
     }
 
-    pub(super) fn wake(mut self, now: Duration, core: &mut Core) -> Stage {
+    pub(super) fn wake(mut self, now: Duration, core: &mut Core) -> Present {
         if core.roster.overrun_hooks(now) {
             self.leaving.given_up = true;
         }

@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use super::{Leaving, Stage, draining::Draining, leaving::Turn};
+use super::{Leaving, Present, draining::Draining, leaving::Turn};
 use crate::{
     machine::{Answer, Core, Effect, Input, Traffic},
     vocab::{CutBy, Phase},
@@ -43,7 +43,7 @@ struct Watch {
 }
 
 impl Terminating {
-    pub(super) fn begin(now: Duration, mut leaving: Leaving, core: &mut Core) -> Stage {
+    pub(super) fn begin(now: Duration, mut leaving: Leaving, core: &mut Core) -> Present {
         if leaving.window.is_none() {
             return Self::sweep(now, leaving, core);
         }
@@ -56,13 +56,13 @@ impl Terminating {
             quiet,
             next_sample: now.saturating_add(sample_every(quiet)),
         };
-        Stage::Terminating(Self {
+        Present::Terminating(Self {
             leaving,
             step: Step::Window(watch),
         })
     }
 
-    fn sweep(now: Duration, mut leaving: Leaving, core: &mut Core) -> Stage {
+    fn sweep(now: Duration, mut leaving: Leaving, core: &mut Core) -> Present {
         leaving.in_window = false;
         core.effect(Effect::CloseAdmission);
         let until = now
@@ -76,13 +76,13 @@ impl Terminating {
     }
 
     /// On to `Draining` if every listener has closed, or was given its time.
-    fn swept(self, now: Duration, core: &mut Core) -> Stage {
+    fn swept(self, now: Duration, core: &mut Core) -> Present {
         let Step::Sweep { until } = self.step else {
-            return Stage::Terminating(self);
+            return Present::Terminating(self);
         };
         let open = core.roster.admitting().join(", ");
         if !open.is_empty() && now < until {
-            return Stage::Terminating(self);
+            return Present::Terminating(self);
         }
         if !open.is_empty() {
             core.journal.note(
@@ -93,7 +93,7 @@ impl Terminating {
         Draining::begin(now, self.leaving, core)
     }
 
-    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Stage {
+    pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Present {
         match input {
             Input::Traffic(traffic) => return self.traffic(now, traffic, core),
             Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
@@ -121,9 +121,9 @@ impl Terminating {
         self.swept(now, core)
     }
 
-    fn traffic(mut self, now: Duration, traffic: Traffic, core: &mut Core) -> Stage {
+    fn traffic(mut self, now: Duration, traffic: Traffic, core: &mut Core) -> Present {
         let Step::Window(watch) = &mut self.step else {
-            return Stage::Terminating(self);
+            return Present::Terminating(self);
         };
         match watch.requests {
             None => {
@@ -143,10 +143,10 @@ impl Terminating {
             );
             return Self::sweep(now, self.leaving, core);
         }
-        Stage::Terminating(self)
+        Present::Terminating(self)
     }
 
-    pub(super) fn wake(mut self, now: Duration, core: &mut Core) -> Stage {
+    pub(super) fn wake(mut self, now: Duration, core: &mut Core) -> Present {
         if now >= self.leaving.drain_end(&core.plan) {
             self.leaving.in_window = false;
             if matches!(self.step, Step::Window(_)) {
@@ -162,7 +162,7 @@ impl Terminating {
                 // The end is decided when the answer comes, from figures that are not older than the decision.
                 core.effect(Effect::ReadTraffic);
                 watch.next_sample = now.saturating_add(sample_every(watch.quiet));
-                Stage::Terminating(self)
+                Present::Terminating(self)
             }
             Step::Sweep { .. } => self.swept(now, core),
         }
