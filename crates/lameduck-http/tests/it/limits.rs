@@ -87,6 +87,8 @@ async fn h1_10_a_connection_is_done_when_the_peer_has_everything() {
     );
     assert_eq!(client.served().await.body.len(), 400_000);
     assert_eq!(client.end().await, &Ended::Fin);
+    // Its own end tells what the send queue tells, where the platform does not say.
+    drop(client);
     assert_eq!(rig.outcome().await, Outcome::Drained);
     assert_eq!(rig.count(Count::LingerExpired), 0);
 }
