@@ -34,6 +34,9 @@ const AFTER_ERROR: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When the address cannot be bound, or there is no tokio runtime.
+///
+/// # Cancel safety
+/// It never waits: once polled it has started, before that dropping it changes nothing.
 pub async fn probes(life: &Lifecycle, addr: impl ToListenAddr) -> Result<SideServer, ServeError> {
     start(life, bind(&addr)?, Role::Probes)
 }
@@ -42,6 +45,9 @@ pub async fn probes(life: &Lifecycle, addr: impl ToListenAddr) -> Result<SideSer
 ///
 /// # Errors
 /// When the address can be reached from other machines, cannot be bound, or there is no tokio runtime.
+///
+/// # Cancel safety
+/// It never waits: once polled it has started, before that dropping it changes nothing.
 pub async fn admin(life: &Lifecycle, addr: impl ToListenAddr) -> Result<SideServer, ServeError> {
     let bound = bind(&addr)?;
     if bound

@@ -6,3 +6,4 @@ mod limits;
 mod load;
 mod probes;
 mod support;
+mod transfer;
