@@ -12,7 +12,9 @@ pub(crate) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
         .filter(|(path, _)| path.ends_with(".md"))
     {
         for (line, number) in prose(text) {
-            for target in targets(line) {
+            // The manual is documentation of a crate: rustdoc checks its links to items, and CI makes a broken one an error.
+            let items = path.contains("/src/manual/");
+            for target in targets(line).filter(|target| !(items && target.contains("::"))) {
                 let resolved = resolve(path, target);
                 if resolved
                     .as_ref()
