@@ -192,7 +192,7 @@ fn a5_fails_when_connections_are_taken_and_dropped() {
 #[test]
 fn h1_01_fails_when_requests_in_flight_are_cut() {
     let report = breaks("H1-01", "H1-01", Verdict::Fail);
-    assert_eq!(only(&report).requests.count(Outcome::Eof), 6);
+    assert!(only(&report).requests.count(Outcome::Eof) > 0);
 }
 
 #[test]

@@ -82,7 +82,12 @@ impl Conn {
             if let Some(close) = self.break_promise(is_idle) {
                 return Some(close);
             }
-            if self.wait(fd, is_idle) {
+            let has_bytes = self.wait(fd, is_idle);
+            // Again: the signal may have come while it waited, and bytes with it.
+            if let Some(close) = self.break_promise(is_idle) {
+                return Some(close);
+            }
+            if has_bytes {
                 if self.duck.is_broken("H1-05") {
                     // Slow to read; and what was not read at the signal never is.
                     std::thread::sleep(Duration::from_millis(20));
