@@ -94,7 +94,7 @@ async fn converse<S: Stream, A: App>(
                     }
                 }
             };
-            // hyper's state is taken apart: what it read beyond the last request comes to light.
+            // INV-12: hyper's state is taken apart, so that what it read beyond the last request is not thrown away.
             let mut parts = http.take().expect("it spoke until now").into_parts();
             if matches!(end, End::Quiet(_)) && !parts.read_buf.is_empty() {
                 parts.io.keep(parts.read_buf);

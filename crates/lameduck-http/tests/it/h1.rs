@@ -149,7 +149,7 @@ async fn h1_04_a_connection_accepted_just_before_the_end_gets_the_rest_of_its_ti
 }
 
 #[tokio::test]
-async fn h1_05_a_request_in_the_buffer_of_a_fresh_connection_is_served() {
+async fn inv_12_h1_05_a_request_in_the_buffer_of_a_fresh_connection_is_served() {
     let rig = Rig::limited(plan(Window::NONE), unsettled()).await;
     let mut client = rig.connect().await;
     rig.counted(Count::Accepted, 1).await;
@@ -188,7 +188,7 @@ async fn h1_06_half_a_head_on_a_reused_connection_is_completed_and_served() {
 }
 
 #[tokio::test]
-async fn h1_06_half_a_head_that_hyper_has_read_already_survives_the_last_look() {
+async fn inv_12_h1_06_half_a_head_that_hyper_has_read_already_survives_the_last_look() {
     let rig = Rig::limited(plan(Window::NONE), unsettled()).await;
     let mut client = rig.connect().await;
     // One segment: a whole request and the beginning of the next, which stays in hyper's buffer.

@@ -180,11 +180,13 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> Status {
-        let machine = self
+        let mut machine = self
             .status
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        // The driver publishes the phase before it has time for the rest.
+        machine.phase = machine.phase.max(self.phase());
         Status {
             machine,
             now: self.now(),

@@ -24,8 +24,8 @@ counts! {
     Swept => "swept",
     /// Errors of accept(2), survived.
     AcceptError => "accept_errors",
-    /// Connections closed at once because there were too many.
-    OverLimit => "over_limit",
+    /// How often a listener paused because there were as many connections as allowed.
+    OverLimit => "limit_pauses",
     /// Connections that ended because a request head took too long.
     HeadExpired => "head_expired",
     /// Keep-alive connections that ended because they were idle for too long.
