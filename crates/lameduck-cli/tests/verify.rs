@@ -1,0 +1,177 @@
+//! `lameduck verify`, as a user and as a program have it: schema, verdict, exit codes, what to do next.
+
+mod support;
+
+use serde_json::Value;
+use support::{
+    alone,
+    service::{Ended, Service},
+};
+
+const LAMEDUCK: &str = env!("CARGO_BIN_EXE_lameduck");
+
+fn verify(arguments: &[&str]) -> Ended {
+    let mut all = vec!["verify"];
+    all.extend(arguments);
+    Service::start(LAMEDUCK, &all, &[]).end()
+}
+
+fn ids(report: &Value) -> Vec<&str> {
+    let checks = report["checks"].as_array().expect("a list");
+    checks
+        .iter()
+        .filter_map(|check| check["id"].as_str())
+        .collect()
+}
+
+/// The first-light set of the contract.
+const FIRST_LIGHT: [&str; 16] = [
+    "P1", "P2", "P3", "P4", "P9", "A1", "A2", "A3", "A5", "H1-01", "H1-02", "H1-03", "H1-04",
+    "H1-05", "H1-06", "L-H1",
+];
+
+#[test]
+fn l_h1_the_embedded_demo_loses_nothing_and_the_json_is_the_schema() {
+    let _alone = alone();
+    let ended = verify(&["--rounds", "2", "--format", "json"]);
+    let report: Value =
+        serde_json::from_str(&ended.stdout).expect("JSON and nothing else on stdout");
+    assert_eq!(report["schema"], "lameduck.verify/1");
+    let checks = report["checks"].as_array().expect("a list").iter();
+    let failed: Vec<_> = checks.filter(|check| check["verdict"] == "fail").collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(report["lost"], 0);
+    assert!(
+        ["pass", "inconclusive"].contains(&report["verdict"].as_str().expect("a word")),
+        "{report:#}"
+    );
+    assert_eq!(
+        ended.how(),
+        if report["verdict"] == "pass" {
+            "exit 0"
+        } else {
+            "exit 3"
+        }
+    );
+
+    assert_eq!(report["target"]["label"], "embedded demo");
+    assert!(
+        report["requests"]["sent"].as_u64() > Some(0),
+        "{}",
+        report["requests"]
+    );
+    assert_eq!(report["requests"]["lost"], 0);
+    assert_eq!(report["exit"]["code"], 0);
+    assert!(report["exit"]["after_ms"].as_f64() > Some(0.0));
+    assert!(!report["timeline"].as_array().expect("a list").is_empty());
+    let ids = ids(&report);
+    for id in FIRST_LIGHT {
+        assert!(ids.contains(&id), "{id} is missing in {ids:?}");
+    }
+    for check in report["checks"].as_array().expect("a list") {
+        assert!(
+            ["loss", "manners"].contains(&check["class"].as_str().expect("a word")),
+            "{check:#}"
+        );
+        assert!(
+            check["requests"].is_object() && check["figures"].is_object(),
+            "{check:#}"
+        );
+        assert!(
+            check["detail"].is_string() && check["verdict"].is_string(),
+            "{check:#}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_just_dies_fails_with_a_loss_and_a_next_command() {
+    let _alone = alone();
+    let target = [
+        "--",
+        "python3",
+        "-m",
+        "http.server",
+        "{port}",
+        "--bind",
+        "127.0.0.1",
+    ];
+    let mut arguments = vec!["--rounds", "2", "--grace", "5s"];
+    arguments.extend(target);
+    let ended = verify(&arguments);
+    assert_eq!(ended.how(), "exit 1", "{}\n{}", ended.stdout, ended.stderr);
+    let loss = ended
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("LOST "));
+    let lost = loss
+        .and_then(|loss| loss.split(" of ").next())
+        .expect("the loss sentence");
+    assert_ne!(lost, "0", "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("next    lameduck verify --only "),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.trim_end().ends_with("exit 1"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn only_and_skip_choose() {
+    let _alone = alone();
+    let ended = verify(&["--only", "P1,H1-01", "--skip", "H1-01", "--format", "json"]);
+    let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(ids(&report), ["P1"]);
+    assert_eq!(ended.how(), "exit 0", "{report:#}");
+}
+
+#[test]
+fn list_shows_each_check_its_class_and_its_cost() {
+    let _alone = alone();
+    let ended = verify(&["--list"]);
+    assert_eq!(ended.how(), "exit 0");
+    for id in FIRST_LIGHT {
+        let mut lines = ended.stdout.lines();
+        assert!(
+            lines.any(|line| line.split(' ').next() == Some(id)),
+            "{id} in\n{}",
+            ended.stdout
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_tested_is_2_and_says_what_to_do() {
+    let _alone = alone();
+    let rows: [(&[&str], &str); 7] = [
+        (&["--only", "H9-99"], "no check is named `H9-99`"),
+        (&["--skip", "H9-99"], "no check is named `H9-99`"),
+        (
+            &["--only", "P1", "--skip", "P1"],
+            "`--only` and `--skip` leave no check to run",
+        ),
+        (&["--", "/nonexistent/service"], "/nonexistent/service"),
+        (
+            &["--only", "P1", "--", "false"],
+            "the target exited with 1 before it was ready",
+        ),
+        (&["--rounds", "0"], "--rounds"),
+        (&["--signal", "NOTHING"], "--signal"),
+    ];
+    for (arguments, part) in rows {
+        let ended = verify(arguments);
+        assert_eq!(ended.how(), "exit 2", "{arguments:?}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains(part),
+            "{arguments:?}: {part:?} in\n{}",
+            ended.stderr
+        );
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+    }
+    let ended = verify(&["--", "/nonexistent/service"]);
+    assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
+}
