@@ -1,0 +1,140 @@
+//! The services that a child can be: each has one trait, and says on its standard output how far it came.
+
+use std::error::Error;
+use std::future::pending;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use lameduck::{Lifecycle, Plan};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// The variable that names a body.
+pub(crate) const BODY: &str = "PROCESS_TEST_BODY";
+
+/// Longer than any test waits.
+const FOR_EVER: Duration = Duration::from_secs(600);
+
+type Started = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Runs before the test binary's `main`, in a child only.
+pub(crate) extern "C" fn run_if_child() {
+    let Ok(body) = std::env::var(BODY) else {
+        return;
+    };
+    no_core_files();
+    let outcome = lameduck::run(Plan::detect(), move |life| be(body, life));
+    // SAFETY: has no precondition. A test binary's own `main` must not run in a child.
+    unsafe { libc::_exit(i32::from(outcome.exit_code())) }
+}
+
+async fn be(body: String, life: Lifecycle) -> Started {
+    let running = life.running();
+    tokio::spawn(async move {
+        if running.await {
+            println!("running");
+        }
+    });
+    match body.as_str() {
+        "idle" => {}
+        "guard" => hold_a_guard(&life)?,
+        "wedge" => wedge(&life)?,
+        "never-ready" => never_ready(&life).await?,
+        "refuses" => {
+            start_db(&life).await?;
+            return Err("no database".into());
+        }
+        "panics" => panic!("the body has a bug"),
+        "bad-hook" => life
+            .worker("db", async |stop| stop.closing().await)?
+            .on_stop(async || Err("disk full")),
+        "slow-hook" => life
+            .worker("db", async |stop| stop.closing().await)?
+            .on_stop(pending::<Result<(), &str>>),
+        "fails" => fail_when_running(life.clone())?,
+        "reloads" => {
+            let mut configurations = [Ok(()), Err("not JSON")].into_iter().cycle();
+            life.on_reload("greeting", move || configurations.next().expect("endless"));
+        }
+        other => return Err(format!("no such body: {other}").into()),
+    }
+    Ok(())
+}
+
+/// Work in flight that never ends.
+fn hold_a_guard(life: &Lifecycle) -> Started {
+    std::mem::forget(life.enter()?);
+    Ok(())
+}
+
+/// Every worker of the runtime is blocked, work is in flight, and a participant says nothing.
+fn wedge(life: &Lifecycle) -> Started {
+    hold_a_guard(life)?;
+    let silent = life.participate("silent").register()?;
+    silent.ready();
+    std::mem::forget(silent);
+    let running = life.clone();
+    let runtime = Handle::current();
+    // A plain thread, because it must go on when the workers no longer do.
+    std::thread::spawn(move || {
+        runtime.block_on(running.running());
+        let workers = runtime.metrics().num_workers();
+        let all = Arc::new(Barrier::new(workers + 1));
+        for _ in 0..workers {
+            let all = Arc::clone(&all);
+            runtime.spawn(async move {
+                all.wait();
+                std::thread::sleep(FOR_EVER);
+            });
+        }
+        all.wait();
+        println!("wedged");
+    });
+    Ok(())
+}
+
+/// A participant that is up and has a stop hook, certainly: the lifecycle has read all that it said.
+async fn start_db(life: &Lifecycle) -> Started {
+    let (up, is_up) = oneshot::channel();
+    let db = life.worker("db", async move |stop| {
+        let _ = up.send(());
+        stop.closing().await;
+    })?;
+    db.on_stop(async || {
+        println!("db closed");
+        Ok::<(), String>(())
+    });
+    is_up.await?;
+    // Enrolled last, so that everything before it is known once it is.
+    std::mem::forget(life.participate("canary").register()?);
+    while !life.status().to_json().contains("canary") {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+async fn never_ready(life: &Lifecycle) -> Started {
+    start_db(life).await?;
+    println!("starting");
+    pending().await
+}
+
+fn fail_when_running(life: Lifecycle) -> Started {
+    let lease = life.participate("lease").register()?;
+    lease.ready();
+    tokio::spawn(async move {
+        life.running().await;
+        lease.failed("lost the lease");
+    });
+    Ok(())
+}
+
+fn no_core_files() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a live value that the call only reads.
+    let refused = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    assert_eq!(refused, 0, "a core file would be left behind");
+}
