@@ -274,7 +274,8 @@ fn an_impossible_plan_names_its_numbers_and_is_78() {
     assert_eq!(ended.how(), "exit 78", "{}", ended.stderr);
     let said = ended.stderr.lines().next().unwrap_or_default();
     assert!(
-        said.starts_with("lameduck: ") && said.contains("1 s"),
+        said.starts_with("lameduck: ")
+            && said.contains("of 1s leaves no time to drain: 500ms margin and 1s reserve"),
         "{said}"
     );
     let ended = start("guard", &[("LAMEDUCK_WINDOW", "5,1,2")]).end();
