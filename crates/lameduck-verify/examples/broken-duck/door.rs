@@ -151,7 +151,7 @@ pub(crate) fn poll_in(fd: i32, millis: i32) -> bool {
     unsafe { libc::poll(&raw mut entry, 1, millis) > 0 }
 }
 
-/// `/lbz` is true until the signal (broken: until the door has been shut for a while), `/livez` always.
+/// `/lbz` is true until the signal (broken: until the process is gone), `/livez` always.
 pub(crate) fn probes(duck: &Arc<Duck>, port: u16) {
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     let duck = Arc::clone(duck);
@@ -161,16 +161,7 @@ pub(crate) fn probes(duck: &Arc<Duck>, port: u16) {
             let mut head = [0; 1024];
             let count = stream.read(&mut head).unwrap_or(0);
             let asks_lbz = head[..count].starts_with(b"GET /lbz");
-            let told = || {
-                duck.stopped_at
-                    .get()
-                    .is_some_and(|t| t.elapsed() > Duration::from_secs(1))
-            };
-            let leaving = if duck.is_broken("A1") {
-                told()
-            } else {
-                duck.phase() >= WINDOW
-            };
+            let leaving = !duck.is_broken("A1") && duck.phase() >= WINDOW;
             let status = if asks_lbz && leaving {
                 "503 Service Unavailable"
             } else {

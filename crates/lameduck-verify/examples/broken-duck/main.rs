@@ -10,8 +10,8 @@ mod door;
 mod signals;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub(crate) const RUNNING: u8 = 1;
@@ -36,7 +36,6 @@ pub(crate) struct Duck {
     pub(crate) begun: Instant,
     /// Milliseconds since `begun` of the last request.
     pub(crate) last_request: AtomicU64,
-    pub(crate) stopped_at: OnceLock<Instant>,
     /// Rings at the signal.
     pub(crate) window_bell: bell::Bell,
     /// Rings when the door is shut.
@@ -83,7 +82,6 @@ fn main() -> ExitCode {
         connections: AtomicU64::new(0),
         begun: Instant::now(),
         last_request: AtomicU64::new(0),
-        stopped_at: OnceLock::new(),
         window_bell: bell::Bell::new(),
         drain_bell: bell::Bell::new(),
     });
@@ -103,7 +101,6 @@ fn main() -> ExitCode {
 
 fn leave(duck: &Arc<Duck>, door: door::Door) -> ExitCode {
     let t = Instant::now();
-    let _ = duck.stopped_at.set(t);
     duck.phase.store(WINDOW, Ordering::SeqCst);
     duck.window_bell.ring();
     let (mut counted_at, mut requests_to_stop) = (t, 1);
