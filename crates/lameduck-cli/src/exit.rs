@@ -24,7 +24,11 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with this message.
     pub(crate) fn new(what: impl Display) -> Self {
-        Self { what: what.to_string(), hint: None, code: SET_UP }
+        Self {
+            what: what.to_string(),
+            hint: None,
+            code: SET_UP,
+        }
     }
 
     /// A failure with an error's message and those of its causes.

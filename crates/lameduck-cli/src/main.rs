@@ -19,7 +19,10 @@ use crate::{
 
 fn main() -> ExitCode {
     // Before any thread: a signal that comes during start-up waits instead of being lost, also as PID 1.
-    if std::env::args_os().nth(1).is_some_and(|first| first == "demo") {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == "demo")
+    {
         lameduck::early();
     }
     let result = match Arguments::parse().subcommand {

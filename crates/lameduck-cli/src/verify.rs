@@ -8,7 +8,9 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lameduck_verify::{Colour, FailOn, Options, Progress, Report, Style, TargetSpec, Verdict};
+use lameduck_verify::{
+    Colour, FailOn, Options, Progress, Report, Style, TargetSpec, Verdict, VerifyError,
+};
 
 use crate::{
     args::{FailOnArgument, Format, VerifyArguments},
@@ -37,8 +39,14 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
     };
     match output {
         Some(path) => {
-            fs::write(&path, text).map_err(|error| Failure::new(format_args!("cannot write {}: {error}", path.display())))?;
-            say(&format!("{} written to {}\n", verdict(&report), path.display()));
+            fs::write(&path, text).map_err(|error| {
+                Failure::new(format_args!("cannot write {}: {error}", path.display()))
+            })?;
+            say(&format!(
+                "{} written to {}\n",
+                verdict(&report),
+                path.display()
+            ));
         }
         None => say(&text),
     }
@@ -60,12 +68,19 @@ const fn verdict(report: &Report) -> &'static str {
 
 fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
     let embedded = arguments.command.is_empty();
-    let target = if embedded { demo()? } else { TargetSpec::command(arguments.command) };
+    let target = if embedded {
+        demo()?
+    } else {
+        TargetSpec::command(arguments.command)
+    };
     let mut options = Options::new(target);
     if embedded {
         options.grace = DEMO_GRACE;
         if arguments.url.is_some() {
-            return Err(Failure::new("--url needs a command to start the service with").hint("lameduck verify --url http://127.0.0.1:{port}/path -- CMD"));
+            return Err(
+                Failure::new("--url needs a command to start the service with")
+                    .hint("lameduck verify --url http://127.0.0.1:{port}/path -- CMD"),
+            );
         }
     }
     let target = &mut options.target;
@@ -94,9 +109,15 @@ fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
 
 /// This very program, as a child.
 fn demo() -> Result<TargetSpec, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::new(format_args!("cannot find this program: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(format_args!("cannot find this program: {error}")))?;
     let program = program.into_os_string().into_string();
-    program.map(TargetSpec::embedded_demo).map_err(|path| Failure::new(format_args!("the path of this program is not UTF-8: {}", path.display())))
+    program.map(TargetSpec::embedded_demo).map_err(|path| {
+        Failure::new(format_args!(
+            "the path of this program is not UTF-8: {}",
+            path.display()
+        ))
+    })
 }
 
 fn measure(options: &Options) -> Result<Report, Failure> {
@@ -126,7 +147,14 @@ fn measure(options: &Options) -> Result<Report, Failure> {
         _ => {}
     });
     bar.finish_and_clear();
-    report.map_err(|error| Failure::of(&error))
+    report.map_err(|error| {
+        let failure = Failure::of(&error);
+        let advised = error.to_string().contains("hint:");
+        if advised || !matches!(error, VerifyError::Launch(_)) {
+            return failure;
+        }
+        failure.hint("run the command by hand; its port is in the variable PORT and replaces {port}, --url and --ready-path say where it answers")
+    })
 }
 
 fn style(fail_on: FailOn, to_file: bool) -> Style {
@@ -149,10 +177,16 @@ fn console_size() -> Option<(u16, u16)> {
 }
 
 fn list() -> Result<ExitCode, Failure> {
-    let mut text = format!("{:<7} {:<8} {:<44} {}\n", "id", "class", "what a client is owed", "cost");
+    let mut text = format!(
+        "{:<7} {:<8} {:<44} {}\n",
+        "id", "class", "what a client is owed", "cost"
+    );
     for check in lameduck_verify::list() {
         let class = format!("{:?}", check.class).to_lowercase();
-        text.push_str(&format!("{:<7} {class:<8} {:<44} {}\n", check.id, check.short, check.cost));
+        text.push_str(&format!(
+            "{:<7} {class:<8} {:<44} {}\n",
+            check.id, check.short, check.cost
+        ));
     }
     say(&text);
     Ok(ExitCode::SUCCESS)

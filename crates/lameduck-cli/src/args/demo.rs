@@ -44,7 +44,7 @@ pub(crate) struct DemoArguments {
     #[arg(long)]
     pub(crate) no_sigint: bool,
     /// How many connections at once; more wait in the kernel's queue [default: 100000, or what RLIMIT_NOFILE leaves]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) max_connections: Option<usize>,
 }
 
@@ -62,4 +62,11 @@ pub(crate) enum RepeatArgument {
     Record,
     /// The second ends the window, the third cuts
     Escalate,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|most| *most > 0)
+        .ok_or_else(|| "not a number from 1 on".to_owned())
 }

@@ -36,7 +36,8 @@ pub(crate) enum Subcommand {
 
 /// A duration as people write it, for clap.
 fn duration(text: &str) -> Result<std::time::Duration, String> {
-    lameduck::parse_duration(text).ok_or_else(|| "not a duration such as 4s, 1500ms, 2m or 0.5".to_owned())
+    lameduck::parse_duration(text)
+        .ok_or_else(|| "not a duration such as 4s, 1500ms, 2m or 0.5".to_owned())
 }
 
 #[cfg(test)]

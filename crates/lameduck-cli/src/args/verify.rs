@@ -9,13 +9,15 @@ use clap::{Args, ValueEnum};
 /// Starts the service, talks to it over raw sockets, sends it the stop signal, and says what became of every request.
 /// Without a command it tests the embedded demo.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 nothing failed, 1 something failed, 2 usage or set-up, 3 nothing failed but something was inconclusive.
+#[command(
+    after_help = "Exit codes: 0 nothing failed, 1 something failed, 2 usage or set-up, 3 nothing failed but something was inconclusive.
 
 Examples:
   lameduck verify
   lameduck verify -- python3 -m http.server {port}
   lameduck verify --ready-path /healthz --slow-path '/slow?ms={ms}' -- node server.js
-  lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'")]
+  lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'"
+)]
 pub(crate) struct VerifyArguments {
     /// Program and arguments; {port} becomes a free port, which is in the variable PORT too
     #[arg(last = true, value_name = "CMD")]
@@ -85,5 +87,7 @@ pub(crate) enum FailOnArgument {
 
 fn seed(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
-    u64::from_str_radix(digits, 16).map_err(|_| "not a seed: up to 16 hexadecimal digits, as printed by an earlier run".to_owned())
+    u64::from_str_radix(digits, 16).map_err(|_| {
+        "not a seed: up to 16 hexadecimal digits, as printed by an earlier run".to_owned()
+    })
 }

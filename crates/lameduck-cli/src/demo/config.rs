@@ -1,6 +1,10 @@
 //! What a reload changes: the greeting and the limits.
 
-use std::{fmt, fs, io, path::Path, path::PathBuf};
+use std::{
+    fmt, fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -39,14 +43,23 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file. Only a regular one: a pipe would hold the start, and a device need not end.
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |source| ConfigError { path: path.to_owned(), source };
-        let length = fs::metadata(path).map_err(failed)?.len();
-        if length > MOST_BYTES {
-            return Err(failed(io::Error::other(format!("{length} bytes are more than {MOST_BYTES}"))));
+        let failed = |source| ConfigError {
+            path: path.to_owned(),
+            source,
+        };
+        if !fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(failed(io::Error::other("not a regular file")));
         }
-        let text = fs::read_to_string(path).map_err(failed)?;
+        let mut text = String::new();
+        let file = fs::File::open(path).map_err(failed)?;
+        let read = file.take(MOST_BYTES + 1).read_to_string(&mut text);
+        if read.map_err(failed)? as u64 > MOST_BYTES {
+            return Err(failed(io::Error::other(format!(
+                "more than {MOST_BYTES} bytes"
+            ))));
+        }
         serde_json::from_str(&text).map_err(|error| failed(io::Error::other(error)))
     }
 }

@@ -31,7 +31,10 @@ pub(crate) fn run(arguments: DemoArguments) -> Result<ExitCode, Failure> {
         None => Config::default(),
     };
     let config = Arc::new(ArcSwap::from_pointee(config));
-    Ok(lameduck::run(start, async move |life| serve(life, arguments, plan, config).await).report())
+    Ok(lameduck::run(start, async move |life| {
+        serve(life, arguments, plan, config).await
+    })
+    .report())
 }
 
 /// The plan: what was detected, then the flags.
@@ -94,15 +97,22 @@ async fn serve(
     }
     if let Some(path) = arguments.config.clone() {
         let config = Arc::clone(&config);
-        life.on_reload(path.display().to_string(), move || Config::read(&path).map(|fresh| config.store(Arc::new(fresh))));
+        life.on_reload(path.display().to_string(), move || {
+            Config::read(&path).map(|fresh| config.store(Arc::new(fresh)))
+        });
     }
     let mut limits = lameduck_http::Limits::default();
     if let Some(most) = arguments.max_connections {
         limits.connections = most;
     }
     let app = routes::router(config);
-    let server = lameduck_http::serve(&life, arguments.listen.as_str(), app).limits(limits).await?;
-    let line = format!("lameduck demo listening on {}{ready}  plan {plan}\n", server.local_addr());
+    let server = lameduck_http::serve(&life, arguments.listen.as_str(), app)
+        .limits(limits)
+        .await?;
+    let line = format!(
+        "lameduck demo listening on {}{ready}  plan {plan}\n",
+        server.local_addr()
+    );
     tokio::spawn(async move {
         if life.running().await {
             // Whoever started us without reading our stdout does not need the line.

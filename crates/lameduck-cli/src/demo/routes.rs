@@ -53,7 +53,10 @@ const fn default_ms() -> u64 {
     1_000
 }
 
-async fn slow(State(config): Shared, Query(Slow { ms }): Query<Slow>) -> Result<&'static str, Response> {
+async fn slow(
+    State(config): Shared,
+    Query(Slow { ms }): Query<Slow>,
+) -> Result<&'static str, Refused> {
     let ms = capped("ms", ms, config.load().max_ms)?;
     tokio::time::sleep(Duration::from_millis(ms)).await;
     Ok("done\n")
@@ -75,11 +78,19 @@ const fn default_pause() -> u64 {
     100
 }
 
-async fn stream(State(config): Shared, Query(Stream { chunks, ms }): Query<Stream>) -> Result<Response, Response> {
+async fn stream(
+    State(config): Shared,
+    Query(Stream { chunks, ms }): Query<Stream>,
+) -> Result<Response, Refused> {
     let config = config.load();
     let chunks = capped("chunks", u64::from(chunks), u64::from(config.max_chunks))?;
     let pause = Duration::from_millis(capped("ms", ms, config.max_ms)?);
-    let body = Chunks { sent: 0, total: chunks, pause, timer: Box::pin(tokio::time::sleep(Duration::ZERO)) };
+    let body = Chunks {
+        sent: 0,
+        total: chunks,
+        pause,
+        timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+    };
     Ok(([(header::CONTENT_TYPE, "text/plain")], Body::new(body)).into_response())
 }
 
@@ -95,13 +106,18 @@ impl HttpBody for Chunks {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.sent == self.total {
             return Poll::Ready(None);
         }
         ready!(self.timer.as_mut().poll(cx));
         let pause = self.pause;
-        self.timer.as_mut().reset(tokio::time::Instant::now() + pause);
+        self.timer
+            .as_mut()
+            .reset(tokio::time::Instant::now() + pause);
         self.sent += 1;
         let line = format!("chunk {} of {}\n", self.sent, self.total);
         Poll::Ready(Some(Ok(Frame::data(Bytes::from(line)))))
@@ -118,9 +134,16 @@ const fn default_bytes() -> u64 {
     1 << 20
 }
 
-async fn large(State(config): Shared, Query(Large { bytes }): Query<Large>) -> Result<Response, Response> {
+async fn large(
+    State(config): Shared,
+    Query(Large { bytes }): Query<Large>,
+) -> Result<Response, Refused> {
     let left = capped("bytes", bytes, config.load().max_large_bytes)?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], Body::new(Filler { left })).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "application/octet-stream")],
+        Body::new(Filler { left }),
+    )
+        .into_response())
 }
 
 /// `left` bytes of the alphabet, in pieces that share one buffer.
@@ -144,12 +167,17 @@ impl HttpBody for Filler {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
         static BUFFER: [u8; PIECE.len()] = PIECE;
-        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(BUFFER.len());
+        let length = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(BUFFER.len());
         self.left -= length as u64;
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&BUFFER[..length])))))
     }
@@ -163,37 +191,67 @@ impl HttpBody for Filler {
     }
 }
 
-async fn echo(State(config): Shared, request: Request) -> Result<Bytes, Response> {
+async fn echo(State(config): Shared, request: Request) -> Result<Bytes, Refused> {
     let most = config.load().max_echo_bytes;
     match Limited::new(request.into_body(), most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(most as u64)),
-        Err(error) => Err((StatusCode::BAD_REQUEST, format!("the body did not arrive: {error}\n")).into_response()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Refused::TooLarge { most: most as u64 })
+        }
+        Err(error) => Err(Refused::Broken(error.to_string())),
     }
 }
 
-async fn upload(State(config): Shared, request: Request) -> Result<String, Response> {
+async fn upload(State(config): Shared, request: Request) -> Result<String, Refused> {
     let most = config.load().max_upload_bytes;
     let mut body = request.into_body();
     let mut read = 0_u64;
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body did not arrive: {error}\n")).into_response())?;
+        let frame = frame.map_err(|error| Refused::Broken(error.to_string()))?;
         read += frame.data_ref().map_or(0, |data| data.len() as u64);
         if read > most {
-            return Err(too_large(most));
+            return Err(Refused::TooLarge { most });
         }
     }
     Ok(format!("{read}\n"))
 }
 
-fn capped(name: &str, value: u64, most: u64) -> Result<u64, Response> {
+fn capped(name: &'static str, value: u64, most: u64) -> Result<u64, Refused> {
     if value <= most {
         return Ok(value);
     }
-    Err((StatusCode::BAD_REQUEST, format!("{name}={value} is more than {most}\n")).into_response())
+    Err(Refused::TooMuch { name, value, most })
 }
 
-fn too_large(most: u64) -> Response {
-    (StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes\n")).into_response()
+/// Why a request is not answered as asked.
+enum Refused {
+    TooMuch {
+        name: &'static str,
+        value: u64,
+        most: u64,
+    },
+    TooLarge {
+        most: u64,
+    },
+    Broken(String),
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, text) = match self {
+            Self::TooMuch { name, value, most } => (
+                StatusCode::BAD_REQUEST,
+                format!("{name}={value} is more than {most}\n"),
+            ),
+            Self::TooLarge { most } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body has more than {most} bytes\n"),
+            ),
+            Self::Broken(error) => (
+                StatusCode::BAD_REQUEST,
+                format!("the body did not arrive: {error}\n"),
+            ),
+        };
+        (status, text).into_response()
+    }
 }

@@ -6,7 +6,12 @@ use super::story::seconds;
 
 pub(super) fn give(report: &Shutdown) -> Vec<String> {
     let mut advice = Vec::new();
-    let oldest = report.stragglers.iter().filter(|one| one.kind == "request").map(|one| one.age_ms).fold(0.0, f64::max);
+    let oldest = report
+        .stragglers
+        .iter()
+        .filter(|one| one.kind == "request")
+        .map(|one| one.age_ms)
+        .fold(0.0, f64::max);
     if oldest > 0.0 {
         advice.push(format!(
             "the oldest request had run for {}, the drain gave it {} after the signal: raise the grace period (LAMEDUCK_GRACE, and the platform's own), or end such requests when `Drain::closing` resolves",
@@ -22,20 +27,40 @@ pub(super) fn give(report: &Shutdown) -> Vec<String> {
     }
     for participant in &report.participants {
         match (participant.state.as_str(), participant.answered) {
-            ("overdue", Some(false)) => advice.push(format!("{} never answered: it does not look at its stop handle, or it is blocked", participant.name)),
-            ("overdue", _) => advice.push(format!("{} was not done in time: give it a larger budget, or less to do at the end", participant.name)),
+            ("overdue", Some(false)) => advice.push(format!(
+                "{} never answered: it does not look at its stop handle, or it is blocked",
+                participant.name
+            )),
+            ("overdue", _) => advice.push(format!(
+                "{} was not done in time: give it a larger budget, or less to do at the end",
+                participant.name
+            )),
             _ => {}
         }
         match participant.hook.as_ref().map(|hook| hook.state.as_str()) {
-            Some("overran") => advice.push(format!("the stop hook of {} overran its share of the reserve: bound what it waits for", participant.name)),
-            Some("not-run") if participant.state != "not-started" => advice.push(format!("the stop hook of {} did not get its turn", participant.name)),
+            Some("overran") => advice.push(format!(
+                "the stop hook of {} overran its share of the reserve: bound what it waits for",
+                participant.name
+            )),
+            Some("not-run") if participant.state != "not-started" => advice.push(format!(
+                "the stop hook of {} did not get its turn",
+                participant.name
+            )),
             _ => {}
         }
     }
-    if report.listeners.iter().any(|listener| listener.gate == "refused") {
+    if report
+        .listeners
+        .iter()
+        .any(|listener| listener.gate == "refused")
+    {
         advice.push("the kernel or a sandbox refused the SYN gate: connections begun while the listener closed may have been reset; allow setsockopt(SO_ATTACH_FILTER)".to_owned());
     }
-    if report.listeners.iter().any(|listener| listener.kind == "foreign") {
+    if report
+        .listeners
+        .iter()
+        .any(|listener| listener.kind == "foreign")
+    {
         advice.push("the program's own server closed its listener: what was in its accept queue was reset; lameduck_http::serve sweeps it".to_owned());
     }
     if report.exit.signal.is_some() && report.outcome == "cut" {

@@ -35,7 +35,10 @@ fn headline(out: &mut String, report: &Shutdown) {
         None => format!("exit {}", report.exit.code),
     };
     let _ = writeln!(out, "{}, {how}", report.said);
-    let cause = report.cause.as_ref().map_or("nothing asked it to stop", |cause| &cause.said);
+    let cause = report
+        .cause
+        .as_ref()
+        .map_or("nothing asked it to stop", |cause| &cause.said);
     let _ = writeln!(out, "asked by   {cause}");
     let plan = &report.plan;
     let _ = writeln!(
@@ -65,14 +68,25 @@ fn timeline(out: &mut String, report: &Shutdown) {
         match phase.phase.as_str() {
             "Initializing" => tell(at, "the process starts".to_owned()),
             "Running" => tell(at, "ready: Running".to_owned()),
-            "Terminating" => tell(at, "T: Terminating, still accepting; clients are sent elsewhere".to_owned()),
+            "Terminating" => tell(
+                at,
+                "T: Terminating, still accepting; clients are sent elsewhere".to_owned(),
+            ),
             "Draining" => tell(at, "admission is closed: Draining".to_owned()),
             "Stopped" => tell(at, "Stopped: stop hooks run".to_owned()),
             other => tell(at, other.to_owned()),
         }
     }
     for signal in report.signals.iter().take(TOLD) {
-        tell(signal.at_ms, format!("{} from {}: {}", signal.signal, signal.sender.said, verdict(&signal.verdict)));
+        tell(
+            signal.at_ms,
+            format!(
+                "{} from {}: {}",
+                signal.signal,
+                signal.sender.said,
+                verdict(&signal.verdict)
+            ),
+        );
     }
     for participant in &report.participants {
         if let Some(at) = participant.ended_ms {
@@ -110,8 +124,13 @@ fn verdict(word: &str) -> &str {
 fn ended(participant: &Participant) -> String {
     match (participant.state.as_str(), participant.answered) {
         ("done", _) => "is done".to_owned(),
-        ("failed", _) => format!("failed: {}", participant.why.as_deref().unwrap_or("no reason given")),
-        ("overdue", Some(true)) => "was given up: it had answered, but was not done in time".to_owned(),
+        ("failed", _) => format!(
+            "failed: {}",
+            participant.why.as_deref().unwrap_or("no reason given")
+        ),
+        ("overdue", Some(true)) => {
+            "was given up: it had answered, but was not done in time".to_owned()
+        }
         ("overdue", _) => "was given up: it never answered".to_owned(),
         ("not-started", _) => "had not started and was not waited for".to_owned(),
         (other, _) => format!("was {other}"),
@@ -119,35 +138,65 @@ fn ended(participant: &Participant) -> String {
 }
 
 fn bars(out: &mut String, report: &Shutdown) {
-    let leaving: Vec<_> = report.phases.iter().filter(|phase| phase.at_ms >= 0.0).collect();
-    let longest = leaving.iter().map(|phase| phase.took_ms).fold(0.0, f64::max);
+    let leaving: Vec<_> = report
+        .phases
+        .iter()
+        .filter(|phase| phase.at_ms >= 0.0)
+        .collect();
+    let longest = leaving
+        .iter()
+        .map(|phase| phase.took_ms)
+        .fold(0.0, f64::max);
     if longest <= 0.0 {
         return;
     }
     out.push('\n');
     for phase in leaving {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the width of a bar")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 1 and the width of a bar"
+        )]
         let width = (phase.took_ms / longest * BAR).ceil().clamp(1.0, BAR) as usize;
-        let _ = writeln!(out, "  {:<12} {:<40} {}", phase.phase, "█".repeat(width), seconds(phase.took_ms));
+        let _ = writeln!(
+            out,
+            "  {:<12} {:<40} {}",
+            phase.phase,
+            "█".repeat(width),
+            seconds(phase.took_ms)
+        );
     }
 }
 
 fn participants(out: &mut String, report: &Shutdown) {
     if !report.participants.is_empty() {
-        let _ = writeln!(out, "\n  {:<32} {:<12} {:>10}  stop hook", "participant", "state", "ended");
+        let _ = writeln!(
+            out,
+            "\n  {:<32} {:<12} {:>10}  stop hook",
+            "participant", "state", "ended"
+        );
     }
     for participant in &report.participants {
         let hook = participant.hook.as_ref().map_or_else(String::new, |hook| {
-            let why = hook.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            let why = hook
+                .why
+                .as_deref()
+                .map(|why| format!(": {why}"))
+                .unwrap_or_default();
             format!("{} after {}{why}", hook.state, seconds(hook.took_ms))
         });
-        let ended = participant.ended_ms.map_or_else(String::new, |at| format!("{:+.3} s", at / 1e3));
+        let ended = participant
+            .ended_ms
+            .map_or_else(String::new, |at| format!("{:+.3} s", at / 1e3));
         let after = if participant.after.is_empty() {
             String::new()
         } else {
             format!("  (before {})", participant.after.join(", "))
         };
-        let line = format!("  {:<32} {:<12} {ended:>10}  {hook}{after}", participant.name, participant.state);
+        let line = format!(
+            "  {:<32} {:<12} {ended:>10}  {hook}{after}",
+            participant.name, participant.state
+        );
         let _ = writeln!(out, "{}", line.trim_end());
     }
     for listener in &report.listeners {
@@ -162,9 +211,15 @@ fn closed(listener: &Listener) -> String {
         _ => "without a SYN gate".to_owned(),
     };
     match listener.kind.as_str() {
-        "foreign" => "closed by the program's own server, its accept queue was not swept".to_owned(),
+        "foreign" => {
+            "closed by the program's own server, its accept queue was not swept".to_owned()
+        }
         "shared" => "shared with other processes: let go, not swept".to_owned(),
-        _ => format!("closed {} after the window {gate}, {} swept", seconds(listener.took_ms), listener.swept),
+        _ => format!(
+            "closed {} after the window {gate}, {} swept",
+            seconds(listener.took_ms),
+            listener.swept
+        ),
     }
 }
 
@@ -172,7 +227,10 @@ fn cut(out: &mut String, report: &Shutdown) {
     if report.stragglers.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\nstill in flight when the drain ended, and ended with it:");
+    let _ = writeln!(
+        out,
+        "\nstill in flight when the drain ended, and ended with it:"
+    );
     for straggler in report.stragglers.iter().take(TOLD) {
         let _ = writeln!(out, "  {}", straggler.said);
     }
@@ -200,7 +258,11 @@ fn counts(out: &mut String, report: &Shutdown) {
 
 /// Milliseconds as people read them.
 pub(super) fn seconds(ms: f64) -> String {
-    if ms < 1_000.0 { format!("{ms:.0} ms") } else { format!("{:.2} s", ms / 1e3) }
+    if ms < 1_000.0 {
+        format!("{ms:.0} ms")
+    } else {
+        format!("{:.2} s", ms / 1e3)
+    }
 }
 
 #[cfg(test)]

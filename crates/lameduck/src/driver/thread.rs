@@ -121,14 +121,12 @@ impl Driver {
         }
     }
 
-    /// Hands the machine all that has happened, most urgent first, and does what it asks for.
+    /// Hands the machine all that has happened, and does what it asks for.
     fn turn(&mut self) {
+        // Signals are collected first and handled last: what was said before a signal came is heard before it.
         let mut records: Vec<SignalRecord> = Vec::new();
         if let Some(signals) = &mut self.signals {
             signals.drain(&mut records);
-        }
-        for record in records {
-            self.input(Input::Signal(record));
         }
         for command in self.shared.commands().take() {
             match command {
@@ -143,6 +141,9 @@ impl Driver {
                 Command::Rescan => {}
                 Command::Arm => self.armed = true,
             }
+        }
+        for record in records {
+            self.input(Input::Signal(record));
         }
         let now = self.shared.now();
         if self.machine.phase() == Phase::Running && self.samples.next_at() <= now {

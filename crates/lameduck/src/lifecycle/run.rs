@@ -1,9 +1,12 @@
 //! `run`: signals first, then a runtime, then the program; the process ends with an outcome.
 
-use std::{error::Error, fmt, future::Future};
+use std::{error::Error, fmt, future::Future, time::Duration};
 
 use super::{Lifecycle, Start, StartError};
 use crate::vocab::Outcome;
+
+/// How long a refusal waits for a reader of stderr.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs a service from start to exit on a multi-threaded tokio runtime, and returns how it ended.
 ///
@@ -82,8 +85,17 @@ where
     outcome
 }
 
+/// Says why there is no lifecycle. On a thread of its own: nobody may be reading stderr.
 fn refuse(error: &StartError) -> Outcome {
-    eprintln!("lameduck: {}", Chain(error));
+    let line = format!("lameduck: {}", Chain(error));
+    let (said, heard) = std::sync::mpsc::channel();
+    let spawned = std::thread::Builder::new().spawn(move || {
+        eprintln!("{line}");
+        let _ = said.send(());
+    });
+    if spawned.is_ok() {
+        let _ = heard.recv_timeout(PATIENCE);
+    }
     error.outcome()
 }
 

@@ -163,7 +163,8 @@ impl Lifecycle {
 }
 
 /// Why a lifecycle did not begin.
-#[derive(Debug)]
+///
+/// Its `Debug` is the sentence of its `Display` with the causes, because that is what a `main` that returns `Result` prints.
 #[non_exhaustive]
 pub enum StartError {
     /// The plan cannot be kept.
@@ -190,6 +191,18 @@ impl StartError {
             Self::Plan(_) | Self::Report { .. } => Outcome::Impossible,
             Self::Signals(_) | Self::Driver(_) | Self::Runtime(_) => Outcome::StartFailed,
         }
+    }
+}
+
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
     }
 }
 
