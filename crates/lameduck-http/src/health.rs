@@ -1,18 +1,7 @@
 //! Which requests are health checks: they neither prolong the lame-duck window nor count as load.
 
-use http::Request;
 use http::header::USER_AGENT;
-
-/// Paths that only health checks ask for.
-const PATHS: [&str; 5] = ["/livez", "/readyz", "/startupz", "/lbz", "/healthz"];
-
-/// How the checkers of Kubernetes, AWS, Google Cloud and Envoy begin their `User-Agent`.
-const AGENTS: [&[u8]; 4] = [
-    b"kube-probe/",
-    b"ELB-HealthChecker/",
-    b"GoogleHC/",
-    b"Envoy/HC",
-];
+use http::{HeaderValue, Request};
 
 /// Whether a request is a health check, by its path (`/livez`, `/readyz`, `/startupz`, `/lbz`, `/healthz`) or its `User-Agent` (`kube-probe`,
 /// `ELB-HealthChecker`, `GoogleHC`, `Envoy/HC`).
@@ -27,12 +16,8 @@ const AGENTS: [&[u8]; 4] = [
 /// ```
 #[must_use]
 pub fn is_health_check<B>(request: &Request<B>) -> bool {
-    PATHS.contains(&request.uri().path())
-        || request.headers().get(USER_AGENT).is_some_and(|agent| {
-            AGENTS
-                .iter()
-                .any(|checker| agent.as_bytes().starts_with(checker))
-        })
+    let agent = request.headers().get(USER_AGENT);
+    lameduck::is_health_check(request.uri().path(), agent.map(HeaderValue::as_bytes))
 }
 
 #[cfg(test)]

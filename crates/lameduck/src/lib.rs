@@ -22,7 +22,7 @@ pub use driver::{Count, Inflight, Status, Tally, sim};
 #[cfg(feature = "signals")]
 pub use edge::{
     platform::{Detected, VARIABLES, parse_duration, parse_window},
-    probe::{PROBE_PATHS, ProbeAnswer},
+    probe::{PROBE_PATHS, ProbeAnswer, is_health_check},
     signal::{SignalError, SignalSet, early},
 };
 #[cfg(feature = "signals")]

@@ -5,30 +5,37 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use crate::{machine::Input, sys};
+use crate::{
+    machine::{Answer, Input},
+    sys,
+};
 
-/// What a handle asks of the driver.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Hand this to the machine.
-    Input(Input),
-    /// Hand the machine what a closed gate's scan says.
-    Rescan,
-    /// From now on the driver may end the process.
-    Arm,
+/// Room for what may be dropped: notes, and answers that are not the last. The rest is bounded by the participants and by
+/// the requests of people.
+const MOST: usize = 4_096;
+
+/// Whether the machine decides the same without it.
+const fn may_be_dropped(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Note(_) | Input::Answer(_, Answer::Ack | Answer::Working { .. })
+    )
 }
 
-/// Room for what may be dropped; what the machine must hear has no limit of its own but is bounded by the participants.
-const MOST_NOTES: usize = 4_096;
+#[derive(Debug, Default)]
+struct Queue {
+    inputs: VecDeque<Input>,
+    closed: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Commands {
-    queue: Mutex<VecDeque<Command>>,
+    queue: Mutex<Queue>,
     bell: OwnedFd,
     dropped: AtomicU64,
 }
@@ -47,25 +54,39 @@ impl Commands {
         ))
     }
 
-    pub(super) fn send(&self, command: Command) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(command, Command::Input(Input::Note(_))) && queue.len() >= MOST_NOTES {
+    pub(super) fn send(&self, input: Input) {
+        let mut queue = self.lock();
+        if queue.closed {
+            return;
+        }
+        if queue.inputs.len() >= MOST && may_be_dropped(&input) {
             // Relaxed: a count for people, read once at the end.
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        queue.push_back(command);
+        queue.inputs.push_back(input);
         drop(queue);
         self.ring();
     }
 
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A full pipe means that the driver has a reason to wake anyway.
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         let _ = sys::write_once(self.bell.as_fd(), &[1]);
     }
 
-    pub(super) fn take(&self) -> VecDeque<Command> {
-        core::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn take(&self) -> VecDeque<Input> {
+        core::mem::take(&mut self.lock().inputs)
+    }
+
+    /// The driver has left: nothing is kept for it any longer.
+    pub(super) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.inputs = VecDeque::new();
     }
 
     pub(super) fn dropped(&self) -> u64 {

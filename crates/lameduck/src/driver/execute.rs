@@ -1,10 +1,13 @@
 //! Does what the machine asks for. Nothing here waits longer than `PATIENCE`.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use super::{Authority, Driver, Shared, reload::Reloads, seats::HookEnd, thread::PATIENCE};
 use crate::{
-    machine::{Answer, Effect, Input, ParticipantId},
+    machine::{Effect, Input, ParticipantId},
     vocab::{Known, Outcome, Phase, Report, Straggler},
 };
 
@@ -68,22 +71,21 @@ impl Driver {
     fn open_admission(&mut self) {
         let seats = self.shared.seats().len();
         for index in 0..u32::try_from(seats).unwrap_or(u32::MAX) {
-            self.open(ParticipantId::new(index));
+            let id = ParticipantId::new(index);
+            if let Err(why) = self.open(id) {
+                self.input(Input::NotOpened(id, why));
+            }
         }
     }
 
     /// Opens a participant's listener, if it has one that is not open.
-    pub(super) fn open(&mut self, id: ParticipantId) {
+    pub(super) fn open(&mut self, id: ParticipantId) -> Result<(), String> {
         let Some(open) = self.seat(id, |seat| seat.open.take()).flatten() else {
-            return;
+            return Ok(());
         };
-        if let Err(error) = open() {
-            self.input(Input::Answer(
-                id,
-                Answer::Failed {
-                    why: format!("cannot listen: {error}"),
-                },
-            ));
+        match catch_unwind(AssertUnwindSafe(open)) {
+            Ok(opened) => opened.map_err(|error| format!("cannot listen: {error}")),
+            Err(_) => Err("panicked while opening its listener".to_owned()),
         }
     }
 
@@ -144,7 +146,7 @@ impl Driver {
         report
             .dropped
             .extend(dropped.into_iter().filter(|(_, count)| *count > 0));
-        let ends = self.armed && self.ends_at_once(outcome);
+        let ends = self.ends_at_once(outcome);
         if let Authority::Process(words) = &mut self.authority {
             words.report(&report.to_json(), PATIENCE);
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.

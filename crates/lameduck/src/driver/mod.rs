@@ -1,7 +1,8 @@
 //! Drives the machine: one plain thread that owns it, waits, executes effects, publishes the phase.
 //!
 //! The driver knows neither signals' dispositions nor how a process ends; edges hand it a [`Signals`] and a
-//! [`LastWords`]. It is the only place that ends the process, and only when it was armed.
+//! [`LastWords`]. It is the only place that ends the process, and only where the
+//! lifecycle was given the process: never for an embedded one.
 //!
 //! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `sim.rs` is the same
 //! machine under virtual time.
@@ -18,7 +19,6 @@ mod tally;
 mod thread;
 mod traffic;
 
-pub(crate) use commands::Command;
 pub(crate) use last::{LastWords, Signals};
 pub(crate) use seats::{HookRun, Seat};
 pub(crate) use shared::Shared;

@@ -1,19 +1,37 @@
 //! Reloads: subscribers run one after the other on a thread of their own, so that a slow one delays nothing else.
+//!
+//! At most one such thread lives (INV-11). Signals that come while it works are one more round, however many they are.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
-use super::{Command, Shared};
+use super::Shared;
 use crate::machine::Input;
 
 type Subscriber = Box<dyn FnMut() -> Result<(), String> + Send>;
 
 #[derive(Default)]
+struct Inner {
+    subscribers: Vec<(String, Subscriber)>,
+    round: Round,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Round {
+    #[default]
+    None,
+    Running,
+    /// Another signal came meanwhile.
+    Again,
+}
+
+#[derive(Default)]
 pub(super) struct Reloads {
-    subscribers: Mutex<Vec<(String, Subscriber)>>,
+    inner: Mutex<Inner>,
 }
 
 impl fmt::Debug for Reloads {
@@ -23,42 +41,53 @@ impl fmt::Debug for Reloads {
 }
 
 impl Reloads {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn subscribe(&self, name: String, subscriber: Subscriber) {
-        self.subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((name, subscriber));
+        self.lock().subscribers.push((name, subscriber));
     }
 
     /// Runs every subscriber on a thread of its own; what each says becomes a line of the report.
     pub(super) fn run(shared: &Arc<Shared>) {
-        let shared = Arc::clone(shared);
+        {
+            let mut inner = shared.reloads().lock();
+            if inner.round != Round::None {
+                inner.round = Round::Again;
+                return;
+            }
+            inner.round = Round::Running;
+        }
+        let reloading = Arc::clone(shared);
         let spawned = thread::Builder::new()
             .name("lameduck-reload".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || {
-                    let mut subscribers = shared
-                        .reloads()
-                        .subscribers
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner);
-                    for (name, subscriber) in subscribers.iter_mut() {
-                        let what = match subscriber() {
-                            Ok(()) => format!("reloaded {name}"),
-                            Err(why) => {
-                                format!("reload of {name} refused, the old one stays: {why}")
-                            }
-                        };
-                        shared.say(&format!("lameduck: {what}"));
-                        shared.send(Command::Input(Input::Note(what)));
-                    }
-                }
-            });
+            .spawn(move || while reloading.reloads().round(&reloading) {});
         if let Err(error) = spawned {
-            shared.send(Command::Input(Input::Note(format!(
-                "reload refused: no thread for it: {error}"
-            ))));
+            shared.reloads().lock().round = Round::None;
+            let what = format!("reload refused: no thread for it: {error}");
+            shared.send(Input::Note(what));
         }
+    }
+
+    /// One round; says whether another is due. The lock is not held while foreign code runs.
+    fn round(&self, shared: &Shared) -> bool {
+        let mut subscribers = core::mem::take(&mut self.lock().subscribers);
+        for (name, subscriber) in &mut subscribers {
+            let what = match catch_unwind(AssertUnwindSafe(subscriber)) {
+                Ok(Ok(())) => format!("reloaded {name}"),
+                Ok(Err(why)) => format!("reload of {name} refused, the old one stays: {why}"),
+                Err(_) => format!("reload of {name} panicked"),
+            };
+            shared.send(Input::Note(what.clone()));
+            shared.say(&format!("lameduck: {what}"));
+        }
+        let mut inner = self.lock();
+        // Those that subscribed meanwhile stand behind the others.
+        subscribers.append(&mut inner.subscribers);
+        inner.subscribers = subscribers;
+        let again = inner.round == Round::Again;
+        inner.round = if again { Round::Running } else { Round::None };
+        again
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use super::{Command, Shared};
+use super::Shared;
 use crate::{
     inflight::Token,
     machine::{Input, ParticipantId},
@@ -50,7 +50,7 @@ impl HookEnd {
 
     fn tell(&mut self, result: Result<(), String>) {
         if let Some((shared, id)) = self.said.take() {
-            shared.send(Command::Input(Input::HookEnded(id, result)));
+            shared.send(Input::HookEnded(id, result));
         }
     }
 }

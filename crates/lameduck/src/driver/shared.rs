@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::Write as _,
     os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -10,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Command, Seat, commands::Commands, reload::Reloads, tally::Tally};
+use super::{Seat, commands::Commands, reload::Reloads, tally::Tally};
 use crate::{
     inflight::{Admission, Requests, Slots, Token},
-    machine::{self, ShutdownRequest},
+    machine::{self, Input, ShutdownRequest},
     vocab::{Outcome, Phase, Plan, Report, json::Json},
 };
 
@@ -104,15 +105,15 @@ impl Shared {
             let weak = Arc::downgrade(&shared);
             admission.notify_with(Arc::new(move || {
                 if let Some(shared) = weak.upgrade() {
-                    shared.send(Command::Rescan);
+                    shared.commands.ring();
                 }
             }));
         }
         Ok((shared, reader))
     }
 
-    pub(crate) fn send(&self, command: Command) {
-        self.commands.send(command);
+    pub(crate) fn send(&self, input: Input) {
+        self.commands.send(input);
     }
 
     pub(super) const fn commands(&self) -> &Commands {
@@ -131,10 +132,12 @@ impl Shared {
         self.reloads.subscribe(name, subscriber);
     }
 
-    /// A line for people; only where the lifecycle owns the process.
+    /// A line for people; only where the lifecycle owns the process, and never from the driver's thread: stderr may be a
+    /// full pipe.
     pub(super) fn say(&self, line: &str) {
         if self.speaks {
-            eprintln!("{line}");
+            // A closed stderr has nobody to hear it.
+            let _ = writeln!(std::io::stderr(), "{line}");
         }
     }
 

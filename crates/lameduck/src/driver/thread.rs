@@ -3,19 +3,20 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
     time::Duration,
 };
 
 use super::{
-    Command, LastWords, Shared, Signals,
+    LastWords, Shared, Signals,
     commands::hush,
     rehearse::rehearse,
     traffic::{EVERY, Samples},
 };
 use crate::{
-    machine::{Input, Machine},
+    machine::{Answer, Input, Machine},
     sys,
     vocab::{CutBy, Outcome, Phase, Plan, Signal, SignalRecord},
 };
@@ -27,7 +28,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) enum Authority {
     /// Nothing: the lifecycle is part of a larger program, or of a test.
     Embedded,
-    /// Say the last words, and end the process once armed.
+    /// Say the last words, and end the process: when it is cut, and at the deadline.
     Process(Box<dyn LastWords>),
 }
 
@@ -41,7 +42,6 @@ pub(crate) struct Driver {
     pub(super) watching: Watching,
     /// Signals about whose handler something was said.
     complained: Vec<Signal>,
-    pub(super) armed: bool,
     signals: Option<Box<dyn Signals>>,
     bell: OwnedFd,
 }
@@ -76,17 +76,39 @@ impl Driver {
             samples: Samples::default(),
             watching: Watching::default(),
             complained: Vec::new(),
-            armed: false,
             signals,
             bell,
         };
         thread::Builder::new()
             .name("lameduck".to_owned())
-            .spawn(move || driver.run())?;
+            .spawn(move || driver.run_to_the_end())?;
         Ok(shared)
     }
 
-    fn run(mut self) {
+    /// INV-2 holds for a driver that panics, too: nobody else would end the process.
+    fn run_to_the_end(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run()));
+        if ran.is_err() {
+            let outcome = Outcome::Forced {
+                code: shared.plan().forced_exit_code(),
+            };
+            let mut report = self.machine.report();
+            report.outcome = outcome;
+            if let Authority::Process(words) = &mut self.authority {
+                words.say(
+                    "lameduck: the driver's thread panicked, the process ends\n",
+                    PATIENCE,
+                );
+                words.report(&report.to_json(), PATIENCE);
+                words.end(outcome);
+            }
+            shared.finish(report);
+        }
+        shared.commands().close();
+    }
+
+    fn run(&mut self) {
         if let Some(signals) = &self.signals {
             signals.adopt();
         }
@@ -128,18 +150,18 @@ impl Driver {
         if let Some(signals) = &mut self.signals {
             signals.drain(&mut records);
         }
-        for command in self.shared.commands().take() {
-            match command {
-                Command::Input(Input::Ready(id)) => {
-                    self.input(Input::Ready(id));
-                    // Who enrols while running opens now; the others open together when `Running` is entered.
-                    if self.machine.phase() == Phase::Running {
-                        self.open(id);
-                    }
-                }
-                Command::Input(input) => self.input(input),
-                Command::Rescan => {}
-                Command::Arm => self.armed = true,
+        for input in self.shared.commands().take() {
+            let ready = match input {
+                Input::Ready(id) => Some(id),
+                _ => None,
+            };
+            self.input(input);
+            // Who enrols while running opens now; the others open together when `Running` is entered.
+            if let Some(id) = ready
+                && self.machine.phase() == Phase::Running
+                && let Err(why) = self.open(id)
+            {
+                self.input(Input::Answer(id, Answer::Failed { why }));
             }
         }
         for record in records {
@@ -173,7 +195,9 @@ impl Driver {
                 let what = format!(
                     "the handler of {signal} was replaced by another library: it no longer ends this service"
                 );
-                self.shared.say(&format!("lameduck: {what}"));
+                if let Authority::Process(words) = &mut self.authority {
+                    words.say(&format!("lameduck: {what}\n"), PATIENCE);
+                }
                 self.input(Input::Note(what));
             }
         }
@@ -207,13 +231,13 @@ impl Driver {
     }
 
     /// INV-2: the machine is over; the process has until the deadline to follow it.
-    fn stay(mut self) {
+    fn stay(&mut self) {
         let Some(outcome) = self.shared.outcome() else {
             return;
         };
         let deadline = self.machine.status().deadline.unwrap_or_default();
         loop {
-            let ends = self.armed && self.ends_at_once(outcome);
+            let ends = self.ends_at_once(outcome);
             let Authority::Process(words) = &mut self.authority else {
                 return;
             };
@@ -233,11 +257,9 @@ impl Driver {
 
     /// Signals and commands that come after the end: only those that end the process have a meaning.
     fn stay_awake(&mut self) {
-        for command in self.shared.commands().take() {
-            match command {
-                Command::Arm => self.armed = true,
-                Command::Input(Input::Cut) if self.armed => self.end(Outcome::Cut(CutBy::Api)),
-                Command::Input(_) | Command::Rescan => {}
+        for input in self.shared.commands().take() {
+            if input == Input::Cut {
+                self.end(Outcome::Cut(CutBy::Api));
             }
         }
         let mut records = Vec::new();

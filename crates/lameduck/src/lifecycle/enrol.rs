@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use super::{Member, Participant};
 use crate::{
-    driver::{Command, Seat, Shared},
+    driver::{Seat, Shared},
     inflight::Token,
     machine::{Enrolment, Hook, Input, Listens, MOST_PARTICIPANTS, ParticipantId},
     vocab::Phase,
@@ -92,14 +92,14 @@ impl Enrol {
             seats.push(seat);
             ParticipantId::new(number)
         };
-        self.shared.send(Command::Input(Input::Enrol(Enrolment {
+        self.shared.send(Input::Enrol(Enrolment {
             id,
             name: self.name,
             after: self.after,
             budget: self.budget,
             listens: self.listens,
             hook: Hook::None,
-        })));
+        }));
         Ok(Participant::new(self.shared, id, closing, asked_again))
     }
 }

@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Drain, Guard, Lifecycle};
-use crate::driver::Shared;
+use crate::{driver::Shared, edge::probe::is_health_check};
 
 impl Lifecycle {
     /// A tower layer for a server that you keep.
@@ -82,7 +82,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> DrainFuture<S::Future> {
         let inflight = self.shared.inflight();
-        inflight.requests.count_one();
+        let agent = request.headers().get(header::USER_AGENT);
+        if !is_health_check(request.uri().path(), agent.map(HeaderValue::as_bytes)) {
+            inflight.requests.count_one();
+        }
         // A refused guard means that the server still serves after its lifecycle has drained; the request is answered.
         let guard = inflight.guards.enter().ok().map(Guard::new);
         let version = request.version();

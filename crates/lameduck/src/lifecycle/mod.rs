@@ -29,7 +29,7 @@ pub use wait::{Draining, Over, Running};
 pub use worker::{Stop, Worker};
 
 use crate::{
-    driver::{Command, Inflight, Shared, Status},
+    driver::{Inflight, Shared, Status},
     inflight::Closed,
     machine::Input,
     vocab::{Cause, Outcome, Phase, Plan, Report},
@@ -71,6 +71,7 @@ impl Lifecycle {
         Self { shared }
     }
 
+    #[cfg(feature = "tower")]
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -195,9 +196,9 @@ impl Lifecycle {
     /// The future for the shutdown hook of a server that you keep, such as `axum::serve(…).with_graceful_shutdown(…)`.
     ///
     /// Calling it says that start-up is complete, and enrols your server as participant `server`, which
-    /// [`finish`](Self::finish) ends. From here on the driver ends the process at the deadline, should the server never
-    /// return. The future resolves when the lame-duck window is over: until then the server keeps
-    /// accepting and serving, which is what loses no requests.
+    /// [`finish`](Self::finish) ends. The future resolves when the lame-duck window is over: until then the server keeps
+    /// accepting and serving, which is what loses no requests. Should the server never return, the driver ends the
+    /// process at the deadline all the same.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping it changes nothing (INV-8).
@@ -215,16 +216,15 @@ impl Lifecycle {
         Over::new(&self.shared)
     }
 
-    /// Ends the participant that [`draining`](Self::draining) enrolled, waits for the end, and from here on lets the
-    /// driver end the process at the deadline. Return the outcome from `main`.
+    /// Ends the participant that [`draining`](Self::draining) enrolled, and waits for the end. Return the outcome from
+    /// `main`.
     ///
     /// # Phases
     /// If nothing asked for termination yet, the server ended by itself: that is a request of its own.
     ///
     /// # Cancel safety
-    /// Dropping it leaves the process armed: the deadline holds.
+    /// Dropping it does not bring the participant back; the shutdown goes on.
     pub fn finish(&self) -> impl Future<Output = Outcome> + Send + 'static {
-        self.shared.send(Command::Arm);
         wait::end_server(&self.shared);
         self.outcome()
     }
@@ -241,6 +241,6 @@ impl Lifecycle {
     }
 
     fn send(&self, input: Input) {
-        self.shared.send(Command::Input(input));
+        self.shared.send(input);
     }
 }

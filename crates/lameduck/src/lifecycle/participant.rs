@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    driver::{Command, HookRun, Shared},
+    driver::{HookRun, Shared},
     inflight::{Fired, Token},
     machine::{Answer, Input, ParticipantId},
     vocab::ListenerReport,
@@ -31,7 +31,7 @@ impl Place {
         if let Some(seat) = self.shared.seats().get_mut(self.id.0 as usize) {
             seat.hook = Some(run);
         }
-        self.shared.send(Command::Input(Input::Hooked(self.id)));
+        self.shared.send(Input::Hooked(self.id));
     }
 }
 
@@ -165,7 +165,7 @@ impl Participant {
     }
 
     fn send(&self, input: Input) {
-        self.place.shared.send(Command::Input(input));
+        self.place.shared.send(input);
     }
 }
 

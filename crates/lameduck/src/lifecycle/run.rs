@@ -1,6 +1,12 @@
 //! `run`: signals first, then a runtime, then the program; the process ends with an outcome.
 
-use std::{error::Error, fmt, future::Future, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use super::{Lifecycle, Start, StartError};
 use crate::vocab::Outcome;
@@ -49,7 +55,6 @@ where
         Ok(runtime) => runtime,
         Err(error) => return refuse(&StartError::Runtime(error)),
     };
-    life.arm();
     let handle = runtime.handle().clone();
     let body_life = life.clone();
     // A thread of its own, so that the body may be any future, and this thread is free to wait for the end.
@@ -60,7 +65,8 @@ where
             match handle.block_on(body(body_life)) {
                 Ok(()) => told.ready(),
                 Err(error) => {
-                    eprintln!("lameduck: start failed: {}", Chain(&*error));
+                    // A closed stderr has nobody to hear it.
+                    let _ = writeln!(io::stderr(), "lameduck: start failed: {}", Chain(&*error));
                     told.start_failed(Chain(&*error));
                 }
             }
@@ -90,7 +96,7 @@ fn refuse(error: &StartError) -> Outcome {
     let line = format!("lameduck: {}", Chain(error));
     let (said, heard) = std::sync::mpsc::channel();
     let spawned = std::thread::Builder::new().spawn(move || {
-        eprintln!("{line}");
+        let _ = writeln!(io::stderr(), "{line}");
         let _ = said.send(());
     });
     if spawned.is_ok() {

@@ -2,14 +2,17 @@
 
 use std::{
     fmt, fs, io,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::Lifecycle;
 use crate::{
-    driver::{Authority, Command, Driver, LastWords, Signals},
+    driver::{Authority, Driver, LastWords, Signals},
     edge::{
         platform::Detected,
         probe::{self, ProbeAnswer},
@@ -101,8 +104,9 @@ impl Start {
     /// [`StartError`] if the plan is impossible, or if the system refuses a handler, a thread or a file.
     pub fn begin(self) -> Result<Lifecycle, StartError> {
         let plan = self.plan.map_err(StartError::Plan)?;
-        let intake = Intake::install(self.signals).map_err(StartError::Signals)?;
+        // What can fail slowly comes before the signals are taken.
         let words = Words::new(self.report)?;
+        let intake = Intake::install(self.signals).map_err(StartError::Signals)?;
         let mut notes = self.notes;
         if let Some(shell) = shell_above_us() {
             notes.push(format!(
@@ -147,12 +151,6 @@ impl Lifecycle {
     /// No descriptor or no thread is left.
     pub fn embedded(plan: Plan) -> io::Result<Self> {
         Driver::start(plan, Vec::new(), None, Authority::Embedded).map(Self::new)
-    }
-
-    /// Lets the driver end the process at the deadline, or when cut.
-    #[cfg(feature = "tokio")]
-    pub(super) fn arm(&self) {
-        self.shared().send(Command::Arm);
     }
 
     /// Answers a probe: `/livez`, `/readyz`, `/startupz` or `/lbz`; `None` for any other path.
@@ -271,6 +269,8 @@ impl Signals for FromIntake {
 /// stderr, the termination log, the report's file, and death.
 struct Words {
     stderr: Option<BoundedWriter>,
+    /// The termination log's own thread.
+    log: Option<BoundedWriter>,
     file: Option<BoundedWriter>,
 }
 
@@ -282,13 +282,21 @@ impl Words {
                     path: path.clone(),
                     source,
                 };
-                let file = fs::File::create(&path).map_err(failed)?;
+                // O_NONBLOCK: opening a FIFO that nobody reads is an error, not a wait.
+                let mut options = fs::OpenOptions::new();
+                options
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .custom_flags(libc::O_NONBLOCK);
+                let file = options.open(&path).map_err(failed)?;
                 BoundedWriter::to(OwnedFd::from(file)).map_err(failed)
             })
             .transpose()?;
         // Without a stderr there is nobody to speak to.
         Ok(Self {
             stderr: BoundedWriter::stderr().ok(),
+            log: BoundedWriter::stderr().ok(),
             file,
         })
     }
@@ -303,13 +311,18 @@ impl LastWords for Words {
     }
 
     fn report(&mut self, json: &str, patience: Duration) {
-        let line = format!("{json}\n");
-        if let Some(file) = &self.file {
-            let _ = file.write(line.as_bytes().to_vec(), patience / 2);
-        }
-        if let Some(stderr) = &self.stderr {
-            let _ = stderr.write(line.into_bytes(), patience / 2);
-            let _ = stderr.termination_log(json.to_owned(), patience / 2);
+        // All begin before any is waited for: one that is stuck takes nothing from the others.
+        let deadline = Instant::now() + patience;
+        let line = format!("{json}\n").into_bytes();
+        let begun = [
+            self.file.as_ref().map(|file| file.begin(line.clone())),
+            self.log
+                .as_ref()
+                .map(|log| log.begin_termination_log(json.to_owned())),
+            self.stderr.as_ref().map(|stderr| stderr.begin(line)),
+        ];
+        for writing in begun.into_iter().flatten().flatten() {
+            let _ = writing.wait(deadline);
         }
     }
 

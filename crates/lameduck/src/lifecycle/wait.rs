@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    driver::{Command, Shared},
+    driver::Shared,
     inflight::Fired,
     machine::{Answer, Input, ParticipantId},
     vocab::{ListenerKind, ListenerReport, Outcome, SynGate},
@@ -78,9 +78,7 @@ impl Draining {
             // Ended by `finish`, by name.
             core::mem::forget(server);
         }
-        // A server that never returns must not outlive the deadline either (INV-2).
-        shared.send(Command::Arm);
-        shared.send(Command::Input(Input::Started));
+        shared.send(Input::Started);
         Self {
             closing,
             shared: Arc::clone(shared),
@@ -103,8 +101,7 @@ impl Future for Draining {
                 swept: 0,
                 took: std::time::Duration::ZERO,
             };
-            self.shared
-                .send(Command::Input(Input::AdmissionClosed(id, report)));
+            self.shared.send(Input::AdmissionClosed(id, report));
         }
         polled
     }
@@ -118,9 +115,9 @@ fn server(shared: &Shared) -> Option<ParticipantId> {
 /// The program's server has returned.
 pub(super) fn end_server(shared: &Shared) {
     let why = "the server ended by itself".to_owned();
-    shared.send(Command::Input(Input::Terminate { why }));
+    shared.send(Input::Terminate { why });
     if let Some(id) = server(shared) {
-        shared.send(Command::Input(Input::Answer(id, Answer::Done)));
+        shared.send(Input::Answer(id, Answer::Done));
     }
 }
 

@@ -109,6 +109,8 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// A listener did not open when `Running` was entered: start-up failed after all.
+    NotOpened(ParticipantId, String),
     /// A participant answered, finished or failed.
     Answer(ParticipantId, Answer),
     /// A participant got a stop hook.

@@ -17,6 +17,33 @@ pub struct ProbeAnswer {
 /// The paths that are probes.
 pub const PROBE_PATHS: [&str; 4] = ["/livez", "/readyz", "/startupz", "/lbz"];
 
+/// Paths that only health checks ask for.
+const CHECKED: [&str; 5] = ["/livez", "/readyz", "/startupz", "/lbz", "/healthz"];
+
+/// How the checkers of Kubernetes, AWS, Google Cloud and Envoy begin their `User-Agent`.
+const CHECKERS: [&[u8]; 4] = [
+    b"kube-probe/",
+    b"ELB-HealthChecker/",
+    b"GoogleHC/",
+    b"Envoy/HC",
+];
+
+/// Whether a request is a health check, by its path or its `User-Agent`: it neither prolongs the lame-duck window nor
+/// counts as load.
+///
+/// # Examples
+/// ```
+/// use lameduck::is_health_check;
+/// assert!(is_health_check("/livez", None));
+/// assert!(is_health_check("/", Some(b"kube-probe/1.33")));
+/// assert!(!is_health_check("/orders", Some(b"curl/8")));
+/// ```
+#[must_use]
+pub fn is_health_check(path: &str, user_agent: Option<&[u8]>) -> bool {
+    let by_checker = |agent: &[u8]| CHECKERS.iter().any(|checker| agent.starts_with(checker));
+    CHECKED.contains(&path) || user_agent.is_some_and(by_checker)
+}
+
 /// Answers a probe; `None` for any other path.
 ///
 /// | path | true in |

@@ -87,32 +87,55 @@ impl BoundedWriter {
     ///
     /// [`NotWritten`].
     pub(crate) fn write(&self, bytes: Vec<u8>, limit: Duration) -> Result<usize, NotWritten> {
-        self.run(What::Bytes(bytes), limit)
+        self.begin(bytes)?.wait(Instant::now() + limit)
     }
 
-    /// Writes the container's termination log, see [`termination_log`]; waits at most `limit`.
+    /// Begins to write these bytes; several writers can so be waited for together.
     ///
     /// # Errors
     ///
     /// [`NotWritten`].
-    pub(crate) fn termination_log(
-        &self,
-        text: String,
-        limit: Duration,
-    ) -> Result<usize, NotWritten> {
-        self.run(What::TerminationLog(text), limit)
+    pub(crate) fn begin(&self, bytes: Vec<u8>) -> Result<Writing, NotWritten> {
+        self.run(What::Bytes(bytes))
     }
 
-    fn run(&self, what: What, limit: Duration) -> Result<usize, NotWritten> {
+    /// Begins to write the container's termination log, see [`termination_log`].
+    ///
+    /// # Errors
+    ///
+    /// [`NotWritten`].
+    pub(crate) fn begin_termination_log(&self, text: String) -> Result<Writing, NotWritten> {
+        self.run(What::TerminationLog(text))
+    }
+
+    fn run(&self, what: What) -> Result<Writing, NotWritten> {
         let (done, result) = mpsc::sync_channel(1);
         match self.jobs.try_send(Job { what, done }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(NotWritten::Busy),
+            Ok(()) => Ok(Writing { result }),
+            Err(TrySendError::Full(_)) => Err(NotWritten::Busy),
             Err(TrySendError::Disconnected(_)) => {
-                return Err(NotWritten::Refused(io::ErrorKind::BrokenPipe.into()));
+                Err(NotWritten::Refused(io::ErrorKind::BrokenPipe.into()))
             }
         }
-        match result.recv_timeout(limit) {
+    }
+}
+
+/// Something that is being written.
+#[derive(Debug)]
+#[must_use = "what nobody waits for may be cut off by the exit"]
+pub(crate) struct Writing {
+    result: Receiver<io::Result<usize>>,
+}
+
+impl Writing {
+    /// Waits for its end, at most until `deadline`; says how many bytes were written.
+    ///
+    /// # Errors
+    ///
+    /// [`NotWritten`].
+    pub(crate) fn wait(self, deadline: Instant) -> Result<usize, NotWritten> {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        match self.result.recv_timeout(limit) {
             Ok(result) => result.map_err(NotWritten::Refused),
             Err(RecvTimeoutError::Timeout) => Err(NotWritten::Late),
             Err(RecvTimeoutError::Disconnected) => {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{Leaving, Present, terminating::Terminating};
 use crate::{
     machine::{Answer, Core, Effect, Input},
-    vocab::{Cause, CutBy, Outcome, Phase, Signal, SignalVerdict},
+    vocab::{Cause, CutBy, Outcome, Phase, Signal, SignalVerdict, Window},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,14 @@ impl Running {
                 }
             }
             Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
+            Input::NotOpened(id, why) => {
+                let why = format!("participant {}: {why}", core.roster.name(id));
+                core.roster
+                    .answer(now, id, &Answer::Failed { why: why.clone() });
+                // Nobody can have come in by a door that did not open; the others close without a window.
+                let leaving = Leaving::begin(now, Cause::StartFailed { why }, Window::NONE, core);
+                return Terminating::begin(now, leaving, core);
+            }
             Input::Terminate { why } => return leave(now, Cause::Api { why }, core),
             Input::StartFailed { why } => {
                 return leave(
