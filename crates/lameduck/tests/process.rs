@@ -134,6 +134,17 @@ fn inv_2_p2_blocked_workers_do_not_hold_the_deadline() {
 }
 
 #[test]
+fn inv_2_p4_a_start_that_hangs_does_not_hold_the_deadline_beside_a_server_of_ones_own() {
+    let _alone = alone();
+    let mut service = start("keeps-and-hangs", &[SHORT, NONE]);
+    service.line("hangs in Initializing");
+    service.signal(libc::SIGTERM);
+    let ended = service.end();
+    assert_eq!(ended.how(), "exit 0", "{}", ended.stderr);
+    assert_eq!(ended.report()["outcome"], "drained");
+}
+
+#[test]
 fn inv_2_p3_blocked_workers_do_not_hold_the_cut() {
     let _alone = alone();
     let mut service = start("wedge", &[LONG, WIDE, ESCALATE]);
@@ -390,6 +401,24 @@ fn p7_sighup_reloads_and_a_refused_one_is_noted() {
     assert_eq!(verdicts(&report), ["reload", "reload", "started"]);
     assert!(tells(&report, "reloaded greeting"), "{report:#}");
     assert!(tells(&report, "reload of greeting refused"), "{report:#}");
+}
+
+#[test]
+fn inv_11_reloads_that_come_during_one_are_one_more() {
+    let _alone = alone();
+    let wide = ("LAMEDUCK_WINDOW", "0.5,0.1,1");
+    let mut service = start("reloads-slowly", &[LONG, wide]);
+    service.line("running");
+    service.signal(libc::SIGHUP);
+    service.line("reload begins");
+    (0..20).for_each(|_| service.signal(libc::SIGHUP));
+    service.signal(libc::SIGTERM);
+    let report = service.end().assert_drained();
+    let events = report["events"].as_array().expect("a list");
+    let rounds = events
+        .iter()
+        .filter(|event| event["what"] == "reloaded slow");
+    assert!((1..=2).contains(&rounds.count()), "{report:#}");
 }
 
 #[test]

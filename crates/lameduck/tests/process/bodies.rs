@@ -23,9 +23,21 @@ pub(crate) extern "C" fn run_if_child() {
         return;
     };
     no_core_files();
+    if body == "keeps-and-hangs" {
+        hang_before_draining();
+    }
     let outcome = lameduck::run(Plan::detect(), move |life| be(body, life));
     // SAFETY: has no precondition. A test binary's own `main` must not run in a child.
     unsafe { libc::_exit(i32::from(outcome.exit_code())) }
+}
+
+/// A program with a server of its own whose start never gets as far as the server.
+fn hang_before_draining() -> ! {
+    let life = Lifecycle::from_env().expect("a plan");
+    println!("hangs in {}", life.phase());
+    loop {
+        std::thread::sleep(FOR_EVER);
+    }
 }
 
 async fn be(body: String, life: Lifecycle) -> Started {
@@ -52,6 +64,17 @@ async fn be(body: String, life: Lifecycle) -> Started {
             .worker("db", async |stop| stop.closing().await)?
             .on_stop(pending::<Result<(), &str>>),
         "fails" => fail_when_running(life.clone())?,
+        "reloads-slowly" => {
+            let watched = life.clone();
+            life.on_reload("slow", move || {
+                println!("reload begins");
+                // Until it is told to stop, which the test does when it has sent all its signals.
+                while !watched.phase().is_leaving() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok::<(), String>(())
+            });
+        }
         "reloads" => {
             let mut configurations = [Ok(()), Err("not JSON")].into_iter().cycle();
             life.on_reload("greeting", move || configurations.next().expect("endless"));
