@@ -4,14 +4,17 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-/// A small HTTP/1.1 service that leaves well.
-///
-/// GET / is fast; /slow?ms=N answers after N ms; /stream?chunks=N&ms=M sends N chunks, M ms apart; /large?bytes=N sends N bytes;
-/// POST /echo answers with its body; POST /upload counts the bytes it reads.
+/// A small HTTP/1.1 service that leaves well, to try things on
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The plan comes from the platform (LAMEDUCK_PRESET overrides what is detected), then LAMEDUCK_* variables, then these flags.\nAt exit one JSON line, lameduck.shutdown/1, goes to stderr: `lameduck explain FILE` tells its story."
-)]
+#[command(after_help = "It serves:
+  GET  /                        a greeting
+  GET  /slow?ms=N               an answer after N ms
+  GET  /stream?chunks=N&ms=M    N chunks, M ms apart
+  GET  /large?bytes=N           N bytes
+  POST /echo                    the body that it was sent
+  POST /upload                  the number of bytes that it read
+
+The plan comes from the platform (LAMEDUCK_PRESET overrides what is detected), then LAMEDUCK_* variables, then these flags.\nAt exit one JSON line, lameduck.shutdown/1, goes to stderr: `lameduck explain FILE` tells its story.")]
 pub(crate) struct DemoArguments {
     /// Where it serves; port 0 lets the system choose
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]

@@ -24,13 +24,11 @@ pub(crate) struct Arguments {
     pub(crate) subcommand: Subcommand,
 }
 
+/// What each does stands at its arguments, where clap takes it from.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Subcommand {
-    /// Does a service lose requests when it is told to stop?
     Verify(Box<VerifyArguments>),
-    /// A small HTTP service that leaves well, to try things on.
     Demo(DemoArguments),
-    /// Tell the story of a shutdown from its report.
     Explain(ExplainArguments),
 }
 
