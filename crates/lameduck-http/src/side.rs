@@ -1,11 +1,16 @@
 //! The probes and admin listeners: small servers beside the service, that answer until the last hook.
 //!
 //! Owns their accept loop and their two services. They are no participants: they neither count as in flight nor against quiet, and outlive
-//! the drain. One request a connection, ten seconds for it, at most 64 at the same time.
+//! the drain. One request a connection, a second for its head and two for all of it, at most 64 at the same time: peers that say nothing
+//! keep a prober waiting for a second at most for each 64 of them.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -26,11 +31,17 @@ use crate::server::linger::{self, Input};
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
 
 const AT_ONCE: usize = 64;
-const PER_CONNECTION: Duration = Duration::from_secs(10);
+/// From the connection to the end of its request's head.
+const HEAD: Duration = Duration::from_secs(1);
+/// From the connection to its end.
+const PER_CONNECTION: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_millis(500);
 const AFTER_ERROR: Duration = Duration::from_millis(50);
 
 /// Answers `/livez`, `/readyz`, `/startupz` and `/lbz` on `addr`, from now until the last stop hook.
+///
+/// One request a connection, at most 64 connections at the same time. A request head has one second, a connection two: past it the
+/// connection is dropped without an answer.
 ///
 /// # Errors
 /// When the address cannot be bound, or there is no tokio runtime.
@@ -42,6 +53,8 @@ pub async fn probes(life: &Lifecycle, addr: impl ToListenAddr) -> Result<SideSer
 }
 
 /// Answers `/status` (JSON) and the probes on `addr`, a loopback address or a Unix socket, from now until the last stop hook.
+///
+/// Bounded like [`probes`].
 ///
 /// # Errors
 /// When the address can be reached from other machines, cannot be bound, or there is no tokio runtime.
@@ -150,8 +163,17 @@ fn spawn<S: Stream>(life: &Lifecycle, role: Role, stream: S, permit: OwnedSemaph
     });
 }
 
+/// How far a connection came within the time for a head.
+enum Progress {
+    Asked,
+    Over,
+}
+
 async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request: Request<Incoming>| {
+        // Relaxed: set and read by this task alone.
+        asked.store(true, Ordering::Relaxed);
         let response = respond(&life, role, &request);
         async move { Ok::<_, Infallible>(response) }
     });
@@ -161,7 +183,17 @@ async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S) {
         .max_header_size(8 * 1024)
         .serve_connection(Unnoted(stream), service);
     // An error is the peer's: it went away or sent no HTTP, and has its answer.
-    let _ = (&mut http).await;
+    let head = poll_fn(|cx| match Pin::new(&mut http).poll(cx) {
+        Poll::Ready(_) => Poll::Ready(Progress::Over),
+        Poll::Pending if asked.load(Ordering::Relaxed) => Poll::Ready(Progress::Asked),
+        Poll::Pending => Poll::Pending,
+    });
+    match timeout(HEAD, head).await {
+        Ok(Progress::Over) => {}
+        Ok(Progress::Asked) => drop((&mut http).await),
+        // Others wait for its place.
+        Err(_) => return,
+    }
     let Unnoted(stream) = http.into_parts().io;
     linger::close(stream, Input::Complete, LINGER).await;
 }
@@ -193,4 +225,45 @@ pub(crate) fn text(status: StatusCode, body: String) -> Response<String> {
     );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use lameduck::{Plan, Preset};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn life() -> Lifecycle {
+        Lifecycle::embedded(Plan::preset(Preset::Local)).expect("a lifecycle")
+    }
+
+    /// What a connection takes by the runtime's clock, which jumps over every wait.
+    async fn taken(said: &[u8]) -> (Duration, Vec<u8>) {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        theirs.write_all(said).await.expect("room in the socket");
+        let began = Instant::now();
+        converse(life(), Role::Probes, ours).await;
+        let took = began.elapsed();
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.expect("orderly");
+        (took, heard)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_ask_gives_its_place_up_after_a_second() {
+        for said in [&b""[..], b"GET /livez HT"] {
+            let (took, heard) = taken(said).await;
+            assert!((HEAD..PER_CONNECTION).contains(&took), "{took:?}");
+            assert_eq!(heard, b"");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_asks_is_answered() {
+        let (_, heard) = taken(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(heard.starts_with(b"HTTP/1.1 200 "), "{heard:?}");
+    }
 }

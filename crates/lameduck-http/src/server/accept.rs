@@ -1,7 +1,7 @@
 //! The accept loop of one listener, from Running to its close.
 //!
 //! Owns when connections are accepted, how many, and which errors are survived how. What a connection does is [`super::conn`]'s business,
-//! how a TCP listener closes [`super::sweep`]'s.
+//! how a listener closes [`super::sweep`]'s.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lameduck::{Count, ListenerKind, ListenerReport, Participant, SynGate};
+use lameduck::{Count, ListenerKind, ListenerReport, Participant};
 use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -51,21 +51,14 @@ impl<A: App> Acceptor<A> {
             Some(socket) => match self.listener(socket) {
                 Ok(listener) => self.serve(listener).await,
                 Err(error) => {
+                    self.unlink();
                     self.participant.failed(format!("{}: {error}", self.local));
                     return;
                 }
             },
-            None => self.report(
-                Swept {
-                    gate: SynGate::Off,
-                    connections: 0,
-                },
-                Duration::ZERO,
-            ),
+            None => self.report(Swept::NOTHING, Duration::ZERO),
         };
-        if let Some(file) = self.file.take() {
-            file.remove();
-        }
+        self.unlink();
         self.participant.admission_closed(closed);
         self.shared.crowd.fewer_than(1).await;
         self.participant.done();
@@ -90,6 +83,13 @@ impl<A: App> Acceptor<A> {
         }
     }
 
+    /// Takes the way to a Unix socket away, unless others listen on it too.
+    fn unlink(&mut self) {
+        if let (Some(file), Ownership::Exclusive(_)) = (self.file.take(), self.ownership) {
+            file.remove();
+        }
+    }
+
     async fn serve(&mut self, listener: Listener) -> ListenerReport {
         let mut recent = RoundTrips::default();
         self.accept_until_closing(&listener, &mut recent).await;
@@ -102,24 +102,24 @@ impl<A: App> Acceptor<A> {
                 })
                 .await
             }
-            (Listener::Unix(listener), Ownership::Exclusive(_)) => self.empty_unix(listener),
-            (_, Ownership::Shared) => Swept {
-                gate: SynGate::Off,
-                connections: 0,
-            },
+            (Listener::Unix(listener), Ownership::Exclusive(_)) => {
+                // Before the queue is emptied: who connects between the last look and the close would be reset.
+                self.unlink();
+                sweep::sweep_unix(listener, |stream| self.admit(stream, None)).await
+            }
+            (_, Ownership::Shared) => Swept::NOTHING,
         };
-        self.shared
-            .life
-            .inflight()
-            .tally
-            .add(Count::Swept, u64::from(swept.connections));
+        let tally = &self.shared.life.inflight().tally;
+        tally.add(Count::Swept, u64::from(swept.connections));
+        tally.add(Count::AcceptError, u64::from(swept.errors));
         self.report(swept, self.shared.life.elapsed().saturating_sub(window_end))
     }
 
     async fn accept_until_closing(&mut self, listener: &Listener, recent: &mut RoundTrips) {
         let mut closing = pin!(self.shared.drain.closing());
         let mut backoff = Backoff::default();
-        let limit = self.shared.limits.connections;
+        // None at all would be a service that never answers and never says why.
+        let limit = self.shared.limits.connections.max(1);
         loop {
             if !self.shared.crowd.is_below(limit) {
                 self.shared.tally(Count::OverLimit);
@@ -163,10 +163,12 @@ impl<A: App> Acceptor<A> {
 
     fn admit<S: Stream>(&mut self, stream: S, peer: Option<SocketAddr>) {
         let inflight = self.shared.life.inflight();
+        self.shared.tally(Count::Accepted);
         let Ok(pass) = inflight.connections.enter() else {
+            // The deadline passed before the sweep was over.
+            self.shared.tally(Count::Ended);
             return;
         };
-        self.shared.tally(Count::Accepted);
         let place = conn::place_in_floor(&self.shared.drain);
         let watch = Watch::new(self.shared.clone(), inflight.slots.claim(peer), place);
         let counted = Counted::of(&self.shared);
@@ -176,25 +178,6 @@ impl<A: App> Acceptor<A> {
             conn::drive(stream, app, Arc::new(watch)).await;
             drop(pass);
         });
-    }
-
-    fn empty_unix(&mut self, listener: UnixListener) -> Swept {
-        let mut connections = 0;
-        if let Ok(listener) = listener.into_std() {
-            while let Ok((stream, _)) = listener.accept() {
-                let adopted = stream
-                    .set_nonblocking(true)
-                    .and_then(|()| UnixStream::from_std(stream));
-                if let Ok(stream) = adopted {
-                    connections += 1;
-                    self.admit(stream, None);
-                }
-            }
-        }
-        Swept {
-            gate: SynGate::Off,
-            connections,
-        }
     }
 
     fn report(&self, swept: Swept, took: Duration) -> ListenerReport {

@@ -38,7 +38,8 @@ pub struct Limits {
     /// Header fields of a request: 100; more are answered with 431.
     pub headers: usize,
     /// Connections at the same time. At the limit the listener stops accepting and the kernel's queue holds the rest. Default:
-    /// 100 000, or what `RLIMIT_NOFILE` leaves after 64 descriptors for the service itself, whichever is less.
+    /// 100 000, or what `RLIMIT_NOFILE` leaves after 64 descriptors for the service itself, whichever is less. 0 means 1: a
+    /// listener that accepts nobody would hold its clients for ever.
     pub connections: usize,
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `listen` | addresses, bind(2), listen(2) |
 //! | `accept` | the accept loop of one listener, its limit and its errors |
-//! | `sweep` | closing a TCP listener without resetting anybody |
+//! | `sweep` | closing a listener without resetting anybody |
 //! | `conn` | one connection: hyper, and how it ends |
 //! | `clock` | what is due on a connection, by its limits and the phases |
 //! | `exchange` | one request and its response |

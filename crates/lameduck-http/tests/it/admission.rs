@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use lameduck::{Count, Lifecycle, ListenerKind, ListenerReport, Outcome, Phase, SynGate, Window};
 use lameduck_http::Limits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
     Client, Control, Ended, GET, PATIENCE, Rig, SLOW, app, end_window_now, plan, soon, window,
@@ -290,6 +289,20 @@ async fn the_connection_limit_leaves_the_rest_in_the_queue() {
 }
 
 #[tokio::test]
+async fn a_limit_of_no_connections_means_one() {
+    let mut limits = Limits::default();
+    limits.connections = 0;
+    let rig = Rig::limited(plan(window(0, 5_000, 5_000)), limits).await;
+    let first = Client::reused(rig.addr).await;
+    let mut second = rig.connect().await;
+    second.send(GET).await;
+    rig.counted(Count::OverLimit, 1).await;
+    assert_eq!(rig.count(Count::Accepted), 1);
+    drop(first);
+    assert_eq!(second.served().await.text(), "ok");
+}
+
+#[tokio::test]
 async fn a3_the_sweep_serves_what_waited_behind_the_limit() {
     let mut limits = Limits::default();
     limits.connections = 1;
@@ -302,41 +315,6 @@ async fn a3_the_sweep_serves_what_waited_behind_the_limit() {
     assert!(second.served().await.close);
     assert_eq!(first.end().await, &Ended::Fin);
     assert_eq!(rig.outcome().await, Outcome::Drained);
-}
-
-#[tokio::test]
-async fn a_unix_socket_is_served_and_its_file_removed() {
-    let path = std::env::temp_dir().join(format!("lameduck-http-{}.sock", std::process::id()));
-    let life = Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
-    let control = Control::new();
-    let addr = format!("unix:{}", path.display());
-    lameduck_http::serve(&life, addr.as_str(), app(control))
-        .await
-        .expect("a server");
-    life.ready();
-    assert!(soon("Running", life.running()).await);
-    let mut stream = tokio::net::UnixStream::connect(&path)
-        .await
-        .expect("connect");
-    stream.write_all(GET).await.expect("write");
-    let mut buffer = [0; 1024];
-    let got = soon("an answer", stream.read(&mut buffer))
-        .await
-        .expect("read");
-    assert!(buffer[..got].starts_with(b"HTTP/1.1 200 "));
-    life.shutdown("done");
-    assert_eq!(
-        soon("FIN", stream.read(&mut buffer))
-            .await
-            .expect("orderly"),
-        0
-    );
-    assert_eq!(soon("the end", life.outcome()).await, Outcome::Drained);
-    assert!(!path.exists(), "the file is ours to remove");
-    assert_eq!(
-        life.report().expect("a report").listeners[0].kind,
-        ListenerKind::Unix
-    );
 }
 
 #[tokio::test]

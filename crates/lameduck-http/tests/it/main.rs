@@ -7,3 +7,4 @@ mod load;
 mod probes;
 mod support;
 mod transfer;
+mod unix;
