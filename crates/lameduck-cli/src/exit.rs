@@ -58,6 +58,16 @@ impl Failure {
         self
     }
 
+    /// The sentence.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Whether this is its exit code.
+    pub(crate) const fn exits_with(&self, code: u8) -> bool {
+        self.code == code
+    }
+
     /// Says it on stderr; returns the code.
     pub(crate) fn report(self) -> ExitCode {
         eprintln!("error: {}", self.what);

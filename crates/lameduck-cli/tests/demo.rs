@@ -378,6 +378,9 @@ fn what_cannot_be_done_is_said_with_numbers_and_a_code() {
     for (arguments, how, part) in rows {
         let ended = run(arguments);
         assert_eq!(ended.how(), how, "{arguments:?}: {}", ended.stderr);
+        // A wrong word is the caller's; everything else leaves a report, also where nothing began.
+        let reported = ended.stderr.contains("lameduck.shutdown/1");
+        assert_eq!(reported, how != "exit 2", "{arguments:?}: {}", ended.stderr);
         assert!(
             ended.stderr.contains(part),
             "{arguments:?}: {part:?} in\n{}",

@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use lameduck::{Late, Lifecycle, Plan, PlanError, Repeat, Start};
+use lameduck::{Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Start};
 
 use self::config::Config;
 use crate::{
@@ -25,16 +25,27 @@ const IMPOSSIBLE: u8 = 78;
 
 /// Runs until it was told to stop; the exit code is the outcome's.
 pub(crate) fn run(arguments: DemoArguments) -> Result<ExitCode, Failure> {
-    let (plan, start) = start(&arguments)?;
+    let prepared = prepare(&arguments).inspect_err(|failure| {
+        // A platform that collects reports finds one also where nothing began.
+        if failure.exits_with(IMPOSSIBLE) {
+            eprintln!("{}", Report::refusal(Outcome::Impossible, failure.what()));
+        }
+    });
+    let (plan, start, config) = prepared?;
+    let config = Arc::new(ArcSwap::from_pointee(config));
+    let outcome = lameduck::run(start, async move |life| {
+        serve(life, arguments, plan, config).await
+    });
+    Ok(outcome.report())
+}
+
+fn prepare(arguments: &DemoArguments) -> Result<(Plan, Start, Config), Failure> {
+    let (plan, start) = start(arguments)?;
     let config = match &arguments.config {
         Some(path) => Config::read(path).map_err(|error| Failure::new(error).code(IMPOSSIBLE))?,
         None => Config::default(),
     };
-    let config = Arc::new(ArcSwap::from_pointee(config));
-    Ok(lameduck::run(start, async move |life| {
-        serve(life, arguments, plan, config).await
-    })
-    .report())
+    Ok((plan, start, config))
 }
 
 /// The plan: what was detected, then the flags.

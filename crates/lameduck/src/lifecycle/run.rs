@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Lifecycle, Start, StartError};
-use crate::vocab::Outcome;
+use crate::vocab::{Outcome, Report};
 
 /// How long a refusal waits for a reader of stderr.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -93,7 +93,11 @@ where
 
 /// Says why there is no lifecycle. On a thread of its own: nobody may be reading stderr.
 fn refuse(error: &StartError) -> Outcome {
-    let line = format!("lameduck: {}", Chain(error));
+    let why = Chain(error).to_string();
+    let line = format!(
+        "lameduck: {why}\n{}",
+        Report::refusal(error.outcome(), &why)
+    );
     let (said, heard) = std::sync::mpsc::channel();
     let spawned = std::thread::Builder::new().spawn(move || {
         let _ = writeln!(io::stderr(), "{line}");

@@ -57,6 +57,29 @@ impl Report {
         })
     }
 
+    /// The line of a process that never had a lifecycle: a plan or a configuration that cannot be kept, or a system that
+    /// refused what it needs.
+    ///
+    /// # Examples
+    /// ```
+    /// use lameduck::{Outcome, Report};
+    /// let line = Report::refusal(Outcome::Impossible, "no such preset");
+    /// assert!(line.starts_with(r#"{"schema":"lameduck.shutdown/1","outcome":"impossible""#));
+    /// ```
+    #[must_use]
+    pub fn refusal(outcome: Outcome, why: &str) -> String {
+        Json::object(|json| {
+            json.text("schema", Self::SCHEMA);
+            json.text("outcome", outcome.as_str());
+            json.text("said", &outcome.to_string());
+            exit(json, outcome);
+            json.list("events", [why], |json, why| {
+                json.millis("at_ms", Duration::ZERO);
+                json.text("what", why);
+            });
+        })
+    }
+
     fn write_plan(&self, json: &mut Json) {
         let plan = &self.plan;
         json.text("preset", plan.origin().as_str());
