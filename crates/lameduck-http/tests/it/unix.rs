@@ -84,6 +84,29 @@ async fn a3_what_waits_on_a_unix_socket_is_served() {
     assert_eq!(report.listeners[0].swept, 100);
 }
 
+#[tokio::test]
+async fn a3_the_file_is_gone_before_the_queue_is_emptied() {
+    let path = socket_path("order");
+    let life = Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+    let looked_for = path.clone();
+    let app = axum::Router::new().route(
+        "/",
+        axum::routing::get(move || async move { format!("found: {}", looked_for.exists()) }),
+    );
+    let addr = format!("unix:{}", path.display());
+    lameduck_http::serve(&life, addr.as_str(), app)
+        .await
+        .expect("a server");
+    let rig = Rig::running(life, ([127, 0, 0, 1], 0).into(), Control::new()).await;
+    let mut waiting = UnixStream::connect(&path).expect("connect");
+    waiting.write_all(GET).expect("write");
+    end_window_now(&rig);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    let mut text = String::new();
+    waiting.read_to_string(&mut text).expect("no reset");
+    assert!(text.ends_with("found: false"), "{text:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a3_closing_a_unix_socket_under_load_resets_nobody() {
     let path = socket_path("load");
