@@ -42,14 +42,17 @@ verify *args:
 
 # Random stop instants under mixed load, release build; a seed repeats a plan
 chaos n="30" seed="":
+    cargo build --release -p lameduck-cli
     cargo run --release -p lameduck-benches --bin chaos -- --rounds {{n}} {{ if seed == "" { "" } else { "--seed " + seed } }}
 
-# Guard, request count, phase check and signal path beside peers
+# Guard, request count and phase check, then the signal path, beside peers
 bench-micro:
     cargo bench -p lameduck-benches
+    cargo run --release -p lameduck-benches --bin signal
 
 # Lost requests in four load modes beside peers
 bench-lost:
+    cargo build --release -p lameduck-cli -p lameduck-benches --bins
     cargo run --release -p lameduck-benches --bin lost
 
 # The README's commands in a clone without a target directory
