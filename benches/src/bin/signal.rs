@@ -1,13 +1,14 @@
-//! From a signal to the task that waits for it: lameduck's phase change beside `tokio::signal`, each sample in a fresh
-//! process, the two taking turns. Owns the measurement and its table; what is measured is the library as users have it.
+//! From a signal to who waits for it: lameduck's phase change beside `tokio::signal`. Each sample is a signal from this
+//! process to a fresh child, the two taking turns; both read the same clock (CLOCK_MONOTONIC is the system's). Owns the measurement and its table; what is measured is the library as users have it.
 //!
 //! `cargo run --release -p lameduck-benches --bin signal -- [SAMPLES]`
 
 use std::{
     env,
     error::Error,
-    process::Command,
-    time::{Duration, Instant},
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use lameduck::{Plan, Preset, Start};
@@ -32,7 +33,7 @@ fn main() -> Result<(), Failure> {
     match arguments.next().as_deref() {
         Some("--child") => {
             let way: usize = arguments.next().unwrap_or_default().parse()?;
-            println!("{}", sample(way)?.as_nanos());
+            println!("{}", sample(way)?);
             Ok(())
         }
         Some(samples) => compare(samples.parse()?),
@@ -40,8 +41,8 @@ fn main() -> Result<(), Failure> {
     }
 }
 
-/// One signal to this very process.
-fn sample(way: usize) -> Result<Duration, Failure> {
+/// Waits for one signal; says when it was heard of.
+fn sample(way: usize) -> Result<i64, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -66,18 +67,18 @@ fn sample(way: usize) -> Result<Duration, Failure> {
 }
 
 /// A waker that notes when it was called, on the thread that calls it.
-struct Stamp(std::sync::OnceLock<Instant>);
+struct Stamp(std::sync::OnceLock<i64>);
 
 impl std::task::Wake for Stamp {
     fn wake(self: std::sync::Arc<Self>) {
-        let _ = self.0.set(Instant::now());
+        let _ = self.0.set(now());
     }
 }
 
 async fn measure(
     way: usize,
     mut event: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-) -> Result<Duration, Failure> {
+) -> Result<i64, Failure> {
     let stamp = std::sync::Arc::new(Stamp(std::sync::OnceLock::new()));
     let waiting = if way < 2 {
         let waker = std::task::Waker::from(std::sync::Arc::clone(&stamp));
@@ -89,25 +90,55 @@ async fn measure(
     } else {
         Some(tokio::spawn(async move {
             event.await;
-            Instant::now()
+            now()
         }))
     };
-    // Everything has gone to sleep by now, as in a service that waits for its signal.
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    let sent = Instant::now();
-    // SAFETY: kill(2) with our own id and a valid signal number touches no memory.
-    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
-    let received = match waiting {
-        Some(task) => tokio::time::timeout(PATIENCE, task).await??,
+    println!("ready");
+    match waiting {
+        Some(task) => Ok(tokio::time::timeout(PATIENCE, task).await??),
         None => {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            *stamp
-                .0
-                .get()
-                .ok_or("the waker was not called within 50 ms")?
+            for _ in 0..500 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                if let Some(at) = stamp.0.get() {
+                    return Ok(*at);
+                }
+            }
+            Err("the waker was not called".into())
         }
+    }
+}
+
+/// Nanoseconds on the clock that all processes share.
+fn now() -> i64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
     };
-    Ok(received.duration_since(sent))
+    // SAFETY: the pointer is to a timespec of ours, and the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// One child, one signal; nanoseconds from the one to the other.
+fn child(program: &std::path::Path, way: usize) -> Result<i64, Failure> {
+    let mut child = Command::new(program)
+        .args(["--child", &way.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("no pipe")?).lines();
+    lines.next().ok_or("the child said nothing")??;
+    // Everything has gone to sleep by then, as in a service that waits for its signal.
+    std::thread::sleep(Duration::from_millis(20));
+    let sent = now();
+    let id = libc::pid_t::try_from(child.id())?;
+    // SAFETY: kill(2) with the id of a child that was not waited for and a valid signal number touches no memory.
+    unsafe { libc::kill(id, libc::SIGTERM) };
+    let heard: i64 = lines.next().ok_or("the child did not say when")??.parse()?;
+    // It ends by itself, or by its deadline; the sample is taken.
+    child.kill()?;
+    child.wait()?;
+    Ok(heard - sent)
 }
 
 fn compare(samples: usize) -> Result<(), Failure> {
@@ -115,10 +146,8 @@ fn compare(samples: usize) -> Result<(), Failure> {
     let program = env::current_exe()?;
     for _ in 0..samples {
         for (way, times) in times.iter_mut().enumerate() {
-            let output = Command::new(&program)
-                .args(["--child", &way.to_string()])
-                .output()?;
-            let nanos: f64 = String::from_utf8(output.stdout)?.trim().parse()?;
+            #[expect(clippy::cast_precision_loss, reason = "microseconds to one digit")]
+            let nanos = child(&program, way)? as f64;
             times.push(nanos / 1e3);
         }
     }
