@@ -25,8 +25,7 @@ fn h1_01_a2_in_flight_is_answered_and_the_window_serves() {
     let mut busy = Wire::connect(address).expect("served");
     busy.begin_post("/echo", 10);
 
-    // The window belongs to a service that has reached Running.
-    service.settle();
+    // It has answered, so it is Running, also for a signal that comes right behind.
     service.signal(libc::SIGTERM);
     // Only a service that is leaving says close, and this is a new connection: the window serves it.
     let steered: Response = until("a response with close", || {

@@ -45,8 +45,7 @@ async fn h2_02_a_stream_hears_of_the_end_and_ends_with_trailers() {
         .expect("a status");
     assert_eq!(first.status(), ServingStatus::Serving);
 
-    // The window belongs to a service that has reached Running.
-    service.settle();
+    // It has answered, so it is Running, also for a signal that comes right behind.
     service.signal(libc::SIGTERM);
     let told = soon("the news", watch.message())
         .await

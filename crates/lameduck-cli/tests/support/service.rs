@@ -3,14 +3,13 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 
 use serde_json::Value;
 
-use super::{BOUND, until};
+use super::BOUND;
 
 /// The most that is read of each of its outputs.
 const MOST_BYTES: u64 = 4 << 20;
@@ -114,19 +113,6 @@ impl Service {
         let pid = i32::try_from(self.pid()).expect("a pid");
         // SAFETY: takes no pointer. The child has not been waited for, so that the pid is still its own.
         assert_eq!(unsafe { libc::kill(pid, signo) }, 0, "kill {pid}");
-    }
-
-    /// Waits until the lifecycle's thread sleeps in poll(2): it has heard all that the program told it so far.
-    pub fn settle(&self) {
-        let tasks = format!("/proc/{}/task", self.pid());
-        until("sleep of the thread `lameduck`", || {
-            let asleep = |task: &Path| {
-                let read = |name| std::fs::read_to_string(task.join(name)).unwrap_or_default();
-                read("comm") == "lameduck\n" && read("stat").contains("(lameduck) S ")
-            };
-            let mut tasks = std::fs::read_dir(&tasks).ok()?.map_while(Result::ok);
-            tasks.any(|task| asleep(&task.path())).then_some(())
-        });
     }
 
     /// Whether it has ended.
