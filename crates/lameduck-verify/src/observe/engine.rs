@@ -2,12 +2,32 @@
 //! Not: what clients do (see `flow`), or the target process.
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use super::flow::{Flow, Waits, World};
 
 /// The longest sleep: stop conditions that are not sockets (an exit) are looked at this often.
 const MAX_SLEEP: Duration = Duration::from_millis(5);
+
+/// A client whose sockets the loop watches; it never blocks, and says what it waits for.
+pub(crate) trait Client {
+    fn is_finished(&self) -> bool;
+    /// Goes as far as it can without waiting.
+    fn advance(&mut self, world: &World) -> Waits;
+    /// Reads all that is there; called when the descriptor is readable.
+    fn read(&mut self, world: &World);
+    /// Bytes wait that the descriptor does not show.
+    fn has_unread(&mut self) -> bool;
+    /// The descriptor to poll for bytes and ends, unless the end was seen.
+    fn fd(&self) -> Option<RawFd>;
+    /// The signal is about to be sent: it writes down whether it is where its scenario wanted it.
+    fn note_eve(&mut self);
+    /// It waits for an answer since before `instant`.
+    fn waits_since(&self, instant: Instant) -> bool;
+    /// Stops waiting.
+    fn give_up(&mut self, now: Instant);
+}
 
 /// All clients of one scenario.
 #[derive(Debug)]
@@ -41,15 +61,23 @@ impl Engine {
 
     /// Notes that the signal is about to be sent: which clients are ready is written down, `Eve` pauses end.
     pub(crate) fn note_eve(&mut self) {
-        for flow in &mut self.flows {
-            flow.was_poised = flow.is_poised();
-        }
+        self.clients().for_each(Client::note_eve);
         self.world.is_eve = true;
     }
 
     /// Notes T: steps that wait for the signal begin to count.
     pub(crate) fn note_stop(&mut self, t: Instant) {
         self.world.stopped_at.get_or_insert(t);
+    }
+
+    /// Every client, of whatever protocol: each list in turn.
+    fn clients(&mut self) -> impl Iterator<Item = &mut dyn Client> {
+        self.flows.iter_mut().map(|flow| flow as &mut dyn Client)
+    }
+
+    /// Nobody has anything left to do.
+    pub(crate) fn all_finished(&self) -> bool {
+        self.flows.iter().all(Flow::is_finished)
     }
 
     pub(crate) fn group(&self, group: &'static str) -> impl Iterator<Item = &Flow> {
@@ -59,31 +87,34 @@ impl Engine {
     /// Lets all flows work until `done` says so, or the deadline has come.
     pub(crate) fn run(&mut self, deadline: Instant, mut done: impl FnMut(&Self) -> bool) {
         let mut polled: Vec<libc::pollfd> = Vec::new();
-        let mut owners: Vec<usize> = Vec::new();
+        let mut owners: Vec<(usize, bool)> = Vec::new();
         loop {
             let mut wake = Instant::now() + MAX_SLEEP;
             polled.clear();
             owners.clear();
             let world = self.world;
-            for (index, flow) in self.flows.iter_mut().enumerate() {
-                if flow.is_finished() {
+            for (index, client) in self.clients().enumerate() {
+                if client.is_finished() {
                     continue;
                 }
-                let waits = flow.advance(&world);
+                let waits = client.advance(&world);
                 let mut events = libc::POLLIN;
                 match waits {
                     Waits::Until(due) => wake = wake.min(due),
                     Waits::Writable => events |= libc::POLLOUT,
                     Waits::Nothing | Waits::Bytes => {}
                 }
-                if let Some(fd) = flow.fd() {
-                    polled.push(libc::pollfd {
-                        fd,
-                        events,
-                        revents: 0,
-                    });
-                    owners.push(index);
+                let Some(fd) = client.fd() else { continue };
+                let unread = client.has_unread();
+                if unread {
+                    wake = Instant::now();
                 }
+                polled.push(libc::pollfd {
+                    fd,
+                    events,
+                    revents: 0,
+                });
+                owners.push((index, unread));
             }
             let now = Instant::now();
             if now >= deadline || done(self) {
@@ -93,9 +124,14 @@ impl Engine {
                 &mut polled,
                 wake.min(deadline).saturating_duration_since(now),
             );
-            for (entry, owner) in polled.iter().zip(&owners) {
-                if entry.revents & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0 {
-                    self.flows[*owner].read(&world);
+            let mut ready = polled.iter().zip(&owners).filter(|(entry, (_, unread))| {
+                *unread || entry.revents & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0
+            });
+            let mut next = ready.next();
+            for (index, client) in self.clients().enumerate() {
+                if next.is_some_and(|(_, (owner, _))| *owner == index) {
+                    client.read(&world);
+                    next = ready.next();
                 }
             }
         }
@@ -109,23 +145,17 @@ impl Engine {
     /// Ends the flows that wait for an answer since before `instant`: their requests are `hung`.
     pub(crate) fn give_up_on_those_since(&mut self, instant: Instant) {
         let now = Instant::now();
-        for flow in self
-            .flows
-            .iter_mut()
-            .filter(|flow| flow.waits_since(instant))
-        {
-            flow.give_up(now);
-        }
+        self.clients()
+            .filter(|client| !client.is_finished() && client.waits_since(instant))
+            .for_each(|client| client.give_up(now));
     }
 
     /// Ends all flows: what is still unanswered is `hung`.
     pub(crate) fn give_up(&mut self) {
         let now = Instant::now();
-        for flow in &mut self.flows {
-            if !flow.is_finished() {
-                flow.give_up(now);
-            }
-        }
+        self.clients()
+            .filter(|client| !client.is_finished())
+            .for_each(|client| client.give_up(now));
     }
 }
 

@@ -4,9 +4,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::engine::Client;
+use super::link::{Door, Link, Shake};
 use super::outcome::{End, Exchange, Outcome, Usual, classify};
 use super::response::ResponseReader;
-use super::wire::{Dial, Look, Wire};
+use super::tls::Reach;
+use super::wire::{Dial, Look};
 
 /// When a pause is over.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +33,12 @@ pub(crate) enum Part {
 /// One thing that a client does.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
+    /// TCP and, where the door has it, the whole TLS handshake.
     Connect,
+    /// TCP only.
+    Dial,
+    /// The TLS handshake of a dialled connection, as far as that.
+    Shake(Reach),
     Send {
         bytes: Vec<u8>,
         part: Part,
@@ -72,7 +80,7 @@ impl Steps {
 impl Script for Steps {
     fn next(&mut self, seen: Seen) -> Option<Step> {
         let step = self.0.next()?;
-        (seen.usable || matches!(step, Step::Connect | Step::Pause(_))).then_some(step)
+        (seen.usable || matches!(step, Step::Connect | Step::Dial | Step::Pause(_))).then_some(step)
     }
 }
 
@@ -80,10 +88,14 @@ impl Script for Steps {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     Connected,
+    /// The TLS handshake is over.
+    Secured,
     Refused,
     ConnectFailed,
     Wrote(Part),
     Answered(u16, Outcome),
+    /// close_notify, under TLS; `Fin` follows it at once.
+    Notified,
     Fin,
     Reset,
     Closed,
@@ -115,8 +127,13 @@ pub(crate) struct Flow {
     pub(crate) gave_up_dialling: bool,
     /// Connects that failed for a reason other than refusal, with the errno.
     pub(crate) failed_connects: Vec<(Instant, i32)>,
+    /// TLS handshakes that the peer ended, or that were under way when we stopped waiting: when dialled, when over.
+    pub(crate) failed_handshakes: Vec<(Instant, Instant)>,
     /// When the connect now under way was begun, if one is.
     pub(crate) dialling_since: Option<Instant>,
+    door: Door,
+    /// The handshake that belongs to a `Connect` is under way.
+    shaking: bool,
     script: Box<dyn Script>,
     step: Option<Step>,
     reached_at: Instant,
@@ -126,7 +143,7 @@ pub(crate) struct Flow {
 }
 
 struct Conn {
-    wire: Wire,
+    link: Link,
     /// When it was established.
     opened_at: Option<Instant>,
     ended: Option<End>,
@@ -173,7 +190,10 @@ impl Flow {
             refused_connects: Vec::new(),
             gave_up_dialling: false,
             failed_connects: Vec::new(),
+            failed_handshakes: Vec::new(),
             dialling_since: None,
+            door: Door::Usual,
+            shaking: false,
             script: Box::new(script),
             step: None,
             reached_at: Instant::now(),
@@ -185,6 +205,11 @@ impl Flow {
 
     pub(crate) fn at_offset(mut self, offset: Duration) -> Self {
         self.offset = Some(offset);
+        self
+    }
+
+    pub(crate) fn through(mut self, door: Door) -> Self {
+        self.door = door;
         self
     }
 
@@ -202,6 +227,11 @@ impl Flow {
         self.finished
     }
 
+    /// The connection's end was announced by a close_notify.
+    pub(crate) fn was_notified(&self) -> bool {
+        self.marks.iter().any(|(_, mark)| *mark == Mark::Notified)
+    }
+
     /// It reached a step that waits for the stop signal, with its connection still of use.
     pub(crate) fn is_poised(&self) -> bool {
         matches!(self.step, Some(Step::Pause(When::AfterStop(_) | When::Eve)))
@@ -213,24 +243,6 @@ impl Flow {
         self.exchanges
             .last()
             .is_some_and(|exchange| exchange.ended_at.is_none())
-    }
-
-    /// It waits for an answer since before `instant`.
-    pub(crate) fn waits_since(&self, instant: Instant) -> bool {
-        self.is_in_flight()
-            && self
-                .exchanges
-                .last()
-                .and_then(|exchange| exchange.written_at)
-                .is_some_and(|at| at < instant)
-    }
-
-    /// The descriptor to poll for bytes and ends, unless the end was seen.
-    pub(crate) fn fd(&self) -> Option<std::os::fd::RawFd> {
-        self.conn
-            .as_ref()
-            .filter(|conn| conn.ended.is_none())
-            .map(|conn| conn.wire.fd())
     }
 
     /// How the connection ended, if it did, and when.
@@ -269,7 +281,7 @@ impl Flow {
     }
 
     /// Goes as far as it can without waiting.
-    pub(crate) fn advance(&mut self, world: &World) -> Waits {
+    fn go_on(&mut self, world: &World) -> Waits {
         // One step may end at once and lead to the next; the bound keeps one flow from starving the rest.
         for _ in 0..8 {
             if self.finished {
@@ -305,7 +317,18 @@ impl Flow {
     /// Works on the present step; `None` when it is over.
     fn work(&mut self, world: &World, now: Instant) -> Option<Waits> {
         match self.step.as_ref()? {
-            Step::Connect => self.connect(world, now),
+            Step::Connect if self.shaking => self.shake(Reach::Done, world),
+            Step::Connect => {
+                let waits = self.connect(world, now);
+                self.shaking = waits.is_none() && self.door.is_tls() && self.conn.is_some();
+                if self.shaking {
+                    self.shake(Reach::Done, world)
+                } else {
+                    waits
+                }
+            }
+            Step::Dial => self.connect(world, now),
+            Step::Shake(reach) => self.shake(*reach, world),
             Step::Send { .. } => self.send(world, now),
             Step::Pause(When::For(pause)) => {
                 let due = self.reached_at + *pause;
@@ -335,7 +358,7 @@ impl Flow {
                 let conn = self.conn.as_ref();
                 (
                     begun,
-                    conn.map_or(Dial::Failed(0), |conn| conn.wire.dialled()),
+                    conn.map_or(Dial::Failed(0), |conn| conn.link.dialled()),
                 )
             }
             None => (now, self.dial(world, now)),
@@ -369,13 +392,37 @@ impl Flow {
 
     fn dial(&mut self, world: &World, now: Instant) -> Dial {
         self.hang_up(now);
-        match Wire::dial(world.addr) {
-            Ok((wire, dial)) => {
-                self.conn = Some(Conn::new(wire));
+        match Link::dial(&self.door, world.addr) {
+            Ok((link, dial)) => {
+                self.conn = Some(Conn::new(link));
                 self.dialling_since = Some(now);
                 dial
             }
             Err(error) => Dial::Failed(error.raw_os_error().unwrap_or(0)),
+        }
+    }
+
+    fn shake(&mut self, reach: Reach, world: &World) -> Option<Waits> {
+        let waits = self.shake_on(reach, world);
+        self.shaking &= waits.is_some();
+        waits
+    }
+
+    fn shake_on(&mut self, reach: Reach, world: &World) -> Option<Waits> {
+        let conn = self.conn.as_mut().filter(|conn| conn.ended.is_none())?;
+        match conn.link.shake(reach) {
+            Shake::There => {
+                if reach == Reach::Done {
+                    self.mark(Instant::now(), Mark::Secured);
+                }
+                None
+            }
+            Shake::AwaitsBytes => Some(Waits::Bytes),
+            Shake::AwaitsRoom => Some(Waits::Writable),
+            Shake::Broken => {
+                self.ended(End::Reset, Instant::now(), world);
+                None
+            }
         }
     }
 
@@ -408,10 +455,10 @@ impl Flow {
         };
         let looked_at = Instant::now();
         // The look: what a careful pool does right before it writes.
-        match conn.wire.look() {
+        match conn.link.look() {
             Look::Open => {}
             Look::Bytes | Look::Fin | Look::Reset => {
-                self.read(world);
+                self.read_all(world);
                 if self
                     .conn
                     .as_ref()
@@ -424,7 +471,7 @@ impl Flow {
         let Some(conn) = &mut self.conn else {
             return None;
         };
-        match conn.wire.send(&bytes[conn.sent_of_step..]) {
+        match conn.link.send(&bytes[conn.sent_of_step..]) {
             Ok(count) => conn.sent_of_step += count,
             Err(error) if is_wait(&error) => return Some(Waits::Writable),
             Err(_) => {
@@ -432,7 +479,7 @@ impl Flow {
                 return None;
             }
         }
-        if conn.sent_of_step < bytes.len() {
+        if conn.sent_of_step < bytes.len() || conn.link.has_backlog() {
             return Some(Waits::Writable);
         }
         conn.sent_of_step = 0;
@@ -473,7 +520,7 @@ impl Flow {
     }
 
     /// Reads all that is there; called when the descriptor is readable.
-    pub(crate) fn read(&mut self, world: &World) {
+    fn read_all(&mut self, world: &World) {
         let mut buffer = [0; READ_SIZE];
         // Bounded: a peer that sends without end gets its turn again in the next round.
         for _ in 0..16 {
@@ -481,7 +528,7 @@ impl Flow {
             if conn.opened_at.is_none() || conn.ended.is_some() {
                 return;
             }
-            match conn.wire.receive(&mut buffer) {
+            match conn.link.receive(&mut buffer) {
                 Ok(0) => return self.ended(End::Fin, Instant::now(), world),
                 Ok(count) => self.take(&buffer[..count], Instant::now()),
                 Err(error) if is_wait(&error) => return,
@@ -503,10 +550,15 @@ impl Flow {
     fn ended(&mut self, end: End, now: Instant, world: &World) {
         if let Some(conn) = &mut self.conn {
             conn.ended = Some(end);
-            if end == End::Fin {
+            // Under TLS, a FIN without close_notify may be anybody's: nothing is complete by it.
+            if end == End::Fin && conn.link.was_notified() {
                 conn.reader.end_of_stream();
+                if self.door.is_tls() {
+                    self.mark(now, Mark::Notified);
+                }
             }
         }
+        self.note_failed_handshake(now);
         self.settle(Some(end), now);
         if let Some(exchange) = self.exchanges.last_mut()
             && end == End::Fin
@@ -523,6 +575,15 @@ impl Flow {
                 Mark::Reset
             },
         );
+    }
+
+    fn note_failed_handshake(&mut self, now: Instant) {
+        if let Some(conn) = &self.conn
+            && conn.link.is_handshaking()
+            && let Some(opened) = conn.opened_at
+        {
+            self.failed_handshakes.push((opened, now));
+        }
     }
 
     /// Gives the open exchange its outcome, if it has one by now.
@@ -552,13 +613,6 @@ impl Flow {
         }
     }
 
-    /// Stops waiting: what is unanswered now is `hung`.
-    pub(crate) fn give_up(&mut self, now: Instant) {
-        self.gave_up_dialling = self.dialling_since.is_some();
-        self.settle(Some(End::GaveUp), now);
-        self.finish(now);
-    }
-
     fn finish(&mut self, now: Instant) {
         self.hang_up(now);
         self.finished = true;
@@ -574,10 +628,60 @@ impl Flow {
     }
 }
 
+impl Client for Flow {
+    fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn advance(&mut self, world: &World) -> Waits {
+        self.go_on(world)
+    }
+
+    fn read(&mut self, world: &World) {
+        self.read_all(world);
+    }
+
+    fn has_unread(&mut self) -> bool {
+        self.conn
+            .as_mut()
+            .is_some_and(|conn| conn.ended.is_none() && conn.link.has_unread())
+    }
+
+    fn fd(&self) -> Option<std::os::fd::RawFd> {
+        self.conn
+            .as_ref()
+            .filter(|conn| conn.ended.is_none())
+            .map(|conn| conn.link.fd())
+    }
+
+    fn note_eve(&mut self) {
+        self.was_poised = self.is_poised();
+    }
+
+    fn waits_since(&self, instant: Instant) -> bool {
+        self.is_in_flight()
+            && self
+                .exchanges
+                .last()
+                .and_then(|exchange| exchange.written_at)
+                .is_some_and(|at| at < instant)
+    }
+
+    /// What is unanswered now is `hung`.
+    fn give_up(&mut self, now: Instant) {
+        self.gave_up_dialling = self.dialling_since.is_some();
+        if self.conn.as_ref().is_some_and(|conn| conn.ended.is_none()) {
+            self.note_failed_handshake(now);
+        }
+        self.settle(Some(End::GaveUp), now);
+        self.finish(now);
+    }
+}
+
 impl Conn {
-    fn new(wire: Wire) -> Self {
+    fn new(link: Link) -> Self {
         Self {
-            wire,
+            link,
             opened_at: None,
             ended: None,
             said_close: false,
@@ -590,7 +694,7 @@ impl Conn {
     }
 }
 
-fn is_wait(error: &std::io::Error) -> bool {
+pub(crate) fn is_wait(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted

@@ -3,9 +3,11 @@
 
 pub(crate) mod engine;
 pub(crate) mod flow;
+pub(crate) mod link;
 pub(crate) mod outcome;
 pub(crate) mod response;
 pub(crate) mod rng;
+pub(crate) mod tls;
 pub(crate) mod urgency;
 pub(crate) mod wire;
 

@@ -22,6 +22,9 @@ pub enum Outcome {
     ServedClose,
     /// The connect was refused: nothing was sent, any client may try elsewhere.
     RefusedConnect,
+    /// HTTP/2: REFUSED_STREAM, or above the final GOAWAY id: not processed, safe to send again.
+    #[serde(rename = "refused-h2")]
+    RefusedH2,
     /// 503 with `Retry-After` and `Connection: close`.
     #[serde(rename = "refused-503")]
     Refused503,
@@ -37,14 +40,17 @@ pub enum Outcome {
     Truncated,
     /// No answer and no end until the grace period was over.
     Hung,
+    /// The connect was accepted, the TLS handshake never became whole: nothing was sent.
+    HandshakeFailed,
 }
 
 impl Outcome {
     /// All outcomes, in the order in which reports show them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Served,
         Self::ServedClose,
         Self::RefusedConnect,
+        Self::RefusedH2,
         Self::Refused503,
         Self::UnprocessedSafe,
         Self::Error,
@@ -52,6 +58,7 @@ impl Outcome {
         Self::Reset,
         Self::Truncated,
         Self::Hung,
+        Self::HandshakeFailed,
     ];
 
     /// The word of the contract.
@@ -61,6 +68,7 @@ impl Outcome {
             Self::Served => "served",
             Self::ServedClose => "served+close",
             Self::RefusedConnect => "refused-connect",
+            Self::RefusedH2 => "refused-h2",
             Self::Refused503 => "refused-503",
             Self::UnprocessedSafe => "unprocessed-safe",
             Self::Error => "error",
@@ -68,6 +76,7 @@ impl Outcome {
             Self::Reset => "reset",
             Self::Truncated => "truncated",
             Self::Hung => "hung",
+            Self::HandshakeFailed => "handshake-failed",
         }
     }
 
@@ -211,12 +220,14 @@ impl Tally {
         self.counts[outcome as usize]
     }
 
-    /// Requests that reached the wire or were refused by a 503; not refused connects.
+    /// Requests that reached the wire, refused ones too; not refused connects and failed handshakes.
     #[must_use]
     pub fn sent(&self) -> u64 {
         Outcome::ALL
             .iter()
-            .filter(|outcome| **outcome != Outcome::RefusedConnect)
+            .filter(|outcome| {
+                !matches!(outcome, Outcome::RefusedConnect | Outcome::HandshakeFailed)
+            })
             .map(|o| self.count(*o))
             .sum()
     }

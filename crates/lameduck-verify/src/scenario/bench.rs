@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::facts::Facts;
 use crate::catalogue;
 use crate::observe::engine::Engine;
-use crate::observe::flow::Flow;
 use crate::observe::outcome::Tally;
 use crate::observe::rng::Rng;
 use crate::options::{Options, StopSignal};
@@ -186,9 +185,7 @@ pub(crate) fn await_departure(
         let _ = running.await_exit_until(Instant::now() + Duration::from_secs(5));
     }
     // Clients meet the end of the process: FINs and RSTs are on their way, new connects are refused.
-    engine.run(Instant::now() + AFTER_EXIT, |engine| {
-        engine.flows.iter().all(Flow::is_finished)
-    });
+    engine.run(Instant::now() + AFTER_EXIT, Engine::all_finished);
     engine.give_up();
     Departure { t, exit }
 }

@@ -111,6 +111,7 @@ pub(crate) fn in_words(outcome: Outcome) -> &'static str {
         Outcome::Served => "was answered",
         Outcome::ServedClose => "was answered, with `Connection: close`",
         Outcome::RefusedConnect => "could not connect",
+        Outcome::RefusedH2 => "was refused unprocessed (GOAWAY or REFUSED_STREAM)",
         Outcome::Refused503 => "was refused with 503 and Retry-After",
         Outcome::UnprocessedSafe => "was left unprocessed behind a `close`",
         Outcome::Error => "got a server error (5xx)",
@@ -118,6 +119,7 @@ pub(crate) fn in_words(outcome: Outcome) -> &'static str {
         Outcome::Reset => "got no answer: the connection was reset",
         Outcome::Truncated => "got a part of its answer, then the connection ended",
         Outcome::Hung => "got no answer and no end until the grace period was over",
+        Outcome::HandshakeFailed => "was accepted, but its TLS handshake never became whole",
     }
 }
 

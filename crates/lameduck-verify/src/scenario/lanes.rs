@@ -114,6 +114,8 @@ fn flow_events(flow: &Flow, lane: &'static str, pass: &Drained) -> Vec<LaneEvent
             Mark::Fin => ("closed", String::new()),
             Mark::Reset => ("reset", String::new()),
             Mark::Closed => ("hung-up", String::new()),
+            // The lanes show requests, and ends; these are neither.
+            Mark::Secured | Mark::Notified => continue,
         };
         events.push(LaneEvent {
             at_ms: relative(*at, t),
