@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use super::flow::{Flow, Waits, World};
+use super::h2;
 
 /// The longest sleep: stop conditions that are not sockets (an exit) are looked at this often.
 const MAX_SLEEP: Duration = Duration::from_millis(5);
@@ -33,6 +34,7 @@ pub(crate) trait Client {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) flows: Vec<Flow>,
+    pub(crate) h2: Vec<h2::flow::Flow>,
     world: World,
 }
 
@@ -40,6 +42,7 @@ impl Engine {
     pub(crate) fn new(addr: SocketAddr, round_trip: Duration) -> Self {
         Self {
             flows: Vec::new(),
+            h2: Vec::new(),
             world: World {
                 addr,
                 stopped_at: None,
@@ -72,12 +75,14 @@ impl Engine {
 
     /// Every client, of whatever protocol: each list in turn.
     fn clients(&mut self) -> impl Iterator<Item = &mut dyn Client> {
-        self.flows.iter_mut().map(|flow| flow as &mut dyn Client)
+        let h2 = self.h2.iter_mut().map(|flow| flow as &mut dyn Client);
+        let flows = self.flows.iter_mut().map(|flow| flow as &mut dyn Client);
+        flows.chain(h2)
     }
 
     /// Nobody has anything left to do.
     pub(crate) fn all_finished(&self) -> bool {
-        self.flows.iter().all(Flow::is_finished)
+        self.flows.iter().all(Flow::is_finished) && self.h2.iter().all(Client::is_finished)
     }
 
     pub(crate) fn group(&self, group: &'static str) -> impl Iterator<Item = &Flow> {

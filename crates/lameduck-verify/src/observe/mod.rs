@@ -3,6 +3,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod flow;
+pub(crate) mod h2;
 pub(crate) mod link;
 pub(crate) mod outcome;
 pub(crate) mod response;

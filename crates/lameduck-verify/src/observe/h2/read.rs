@@ -1,0 +1,183 @@
+//! Owns the reading half of a client: what each frame of the server does to its calls and to the log.
+//! Not: the words in which streams end (see `call`).
+
+use std::time::{Duration, Instant};
+
+use super::call::{Call, GoAway};
+use super::flow::{Conn, Flow};
+use super::frame::{self, Frame, MAX_31};
+use super::hpack;
+use super::script::{Credit, Pings};
+use crate::observe::flow::{World, is_wait};
+use crate::observe::outcome::End;
+
+/// GOAWAYs and PINGs that are kept for one connection; later ones are acted on, not kept.
+const MAX_LOGGED: usize = 32;
+/// Most bytes read from one connection in one go.
+const READ_SIZE: usize = 16 * 1024;
+
+impl Flow {
+    pub(super) fn read_all(&mut self, world: &World) {
+        let mut buffer = [0; READ_SIZE];
+        // Bounded: a peer that sends without end gets its turn again in the next round.
+        for _ in 0..16 {
+            let open = |conn: &&mut Conn| conn.is_open && !conn.is_over;
+            let Some(conn) = self.conn.as_mut().filter(open) else {
+                return;
+            };
+            match conn.link.receive(&mut buffer) {
+                Ok(0) => return self.ended(End::Fin, Instant::now(), world),
+                Ok(count) => {
+                    conn.reader.push(&buffer[..count]);
+                    self.take_frames(world);
+                }
+                Err(error) if is_wait(&error) => break,
+                Err(_) => return self.ended(End::Reset, Instant::now(), world),
+            }
+        }
+    }
+
+    fn take_frames(&mut self, world: &World) {
+        let now = Instant::now();
+        loop {
+            let Some(conn) = &mut self.conn else { return };
+            let taken = match conn.reader.next() {
+                Ok(None) => return,
+                Ok(Some(frame)) => self.take(frame, now),
+                Err(bad) => Err(bad.to_string()),
+            };
+            if let Err(why) = taken {
+                if let Some(log) = self.conns.last_mut() {
+                    log.malformed.get_or_insert(why);
+                }
+                return self.ended(End::Reset, now, world);
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame, now: Instant) -> Result<(), String> {
+        let (Some(conn), Some(log)) = (&mut self.conn, self.conns.last_mut()) else {
+            return Ok(());
+        };
+        let told = !log.goaways.is_empty();
+        let first = conn.first_call.min(self.calls.len());
+        let present = &mut self.calls[first..];
+        match frame {
+            Frame::Headers { stream, block, end } => {
+                let fields = hpack::decode(&block).map_err(|bad| bad.to_string())?;
+                if let Some(call) = of(present, stream) {
+                    call.take_head(&fields, now);
+                    call.whole |= end;
+                    call.settle_whole(told, self.usual, now);
+                }
+            }
+            Frame::Data {
+                stream,
+                bytes,
+                counted,
+                end,
+            } => {
+                if self.manners.credit == Credit::AtOnce && counted > 0 {
+                    conn.out.extend(frame::window_update(0, counted));
+                    if !end {
+                        conn.out.extend(frame::window_update(stream, counted));
+                    }
+                }
+                if let Some(call) = of(present, stream) {
+                    call.take_body(&bytes, now);
+                    call.whole |= end;
+                    call.settle_whole(told, self.usual, now);
+                }
+            }
+            Frame::Reset { stream, code } => {
+                if let Some(call) = of(present, stream) {
+                    call.settle_reset(code, now);
+                }
+            }
+            Frame::Settings(pairs) => {
+                log.greeted = true;
+                for (id, value) in pairs {
+                    match id {
+                        frame::MAX_CONCURRENT_STREAMS => log.max_streams = value,
+                        frame::INITIAL_WINDOW_SIZE => {
+                            let change = i64::from(value) - conn.first_window;
+                            conn.first_window = i64::from(value);
+                            present.iter_mut().for_each(|call| call.window += change);
+                        }
+                        _ => {}
+                    }
+                }
+                conn.out.extend(frame::settings_ack());
+            }
+            Frame::Ping(payload) => {
+                if log.pings.len() < MAX_LOGGED {
+                    log.pings.push(now);
+                }
+                match self.manners.pings {
+                    Pings::AtOnce => conn.out.extend(frame::pong(payload)),
+                    Pings::Held if conn.held_pings.len() < MAX_LOGGED => {
+                        conn.held_pings.push(payload);
+                    }
+                    Pings::Held | Pings::Never => {}
+                }
+            }
+            Frame::GoAway { last, code } => {
+                let goaway = GoAway {
+                    at: now,
+                    last,
+                    code,
+                };
+                if log.goaways.len() == MAX_LOGGED {
+                    // The newest one names the last stream.
+                    log.goaways.pop();
+                }
+                log.goaways.push(goaway);
+                for call in present {
+                    call.settle_above(log, now);
+                }
+            }
+            Frame::WindowUpdate { stream: 0, more } => conn.window += i64::from(more),
+            Frame::WindowUpdate { stream, more } => {
+                if let Some(call) = of(present, stream) {
+                    call.window = (call.window + i64::from(more)).min(i64::from(MAX_31));
+                }
+            }
+            Frame::SettingsAck | Frame::Pong | Frame::Other => {}
+        }
+        Ok(())
+    }
+
+    /// The connection ended, or is of no more use.
+    pub(super) fn ended(&mut self, end: End, now: Instant, world: &World) {
+        let Some(conn) = self.conn.as_mut().filter(|conn| !conn.is_over) else {
+            return;
+        };
+        conn.is_over = true;
+        if let Some(log) = self.conns.last_mut() {
+            log.end = Some((now, end));
+            log.notified = end == End::Fin && conn.link.was_notified();
+            if conn.link.is_handshaking() {
+                self.failed_handshakes.push((log.opened_at, now));
+            }
+        }
+        self.settle_all(end, world.round_trip, now);
+    }
+
+    /// Every stream of the present connection ends by now.
+    pub(super) fn settle_all(&mut self, end: End, round_trip: Duration, now: Instant) {
+        let (Some(conn), Some(log)) = (&self.conn, self.conns.last()) else {
+            return;
+        };
+        for call in self.calls.iter_mut().skip(conn.first_call) {
+            call.settle_end(log, end, round_trip, now);
+        }
+    }
+}
+
+/// Our streams have odd ids, counted up.
+fn of(present: &mut [Call], stream: u32) -> Option<&mut Call> {
+    let index = stream.checked_sub(1)? / 2;
+    present
+        .get_mut(index as usize)
+        .filter(|call| call.id == stream)
+}
