@@ -9,7 +9,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lameduck_verify::{
-    Colour, FailOn, Options, Progress, Report, Style, TargetSpec, Verdict, VerifyError,
+    Colour, FailOn, GrpcCall, Options, Progress, Report, Style, TargetSpec, Verdict, VerifyError,
 };
 
 use crate::{
@@ -86,6 +86,7 @@ fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
     let target = &mut options.target;
     let overrides = [
         (&mut target.url, arguments.url),
+        (&mut target.tls_url, arguments.tls_url),
         (&mut target.ready_path, arguments.ready_path),
         (&mut target.slow_path, arguments.slow_path),
         (&mut target.large_path, arguments.large_path),
@@ -96,12 +97,22 @@ fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
             *field = value;
         }
     }
+    if let Some(path) = arguments.grpc_path {
+        target.grpc = Some(GrpcCall {
+            path,
+            message: arguments
+                .grpc_message
+                .map_or_else(Vec::new, |message| message.0),
+            slow_message: arguments.grpc_slow_message.map(|message| message.0),
+        });
+    }
     if let Some(grace) = arguments.grace {
         options.grace = grace;
     }
     options.signal = arguments.signal;
     options.only = arguments.only;
     options.skip = arguments.skip;
+    options.protocols = arguments.protocol;
     options.seed = arguments.seed;
     options.rounds = arguments.rounds;
     Ok(options)

@@ -20,6 +20,7 @@
 mod catalogue;
 mod observe;
 mod options;
+mod protocol;
 mod render;
 mod scenario;
 mod target;
@@ -30,6 +31,7 @@ pub use observe::outcome::{Outcome, Tally};
 pub use options::{
     DrainSignal, Front, Options, Progress, RepeatPolicy, StopSignal, TargetSpec, UnknownSignal,
 };
+pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
 pub use render::{Colour, Style};
 pub use scenario::verify;
 pub use target::{LaunchError, VerifyError};

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::protocol::{GrpcCall, Protocol};
+
 /// What to test and how; see the fields.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -17,6 +19,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// Ids to leave out.
     pub skip: Vec<String>,
+    /// Protocols to check; empty means all that the target speaks. Checks of the process and its door always run.
+    pub protocols: Vec<Protocol>,
     /// Replays the random decisions of an earlier run; `None` draws a fresh seed.
     pub seed: Option<u64>,
     /// Fresh processes for `L-H1`; each gets one signal at a random instant.
@@ -35,6 +39,7 @@ impl Options {
             signal: StopSignal::Term,
             only: Vec::new(),
             skip: Vec::new(),
+            protocols: Vec::new(),
             seed: None,
             rounds: 20,
             front: Front::None,
@@ -150,7 +155,8 @@ impl std::error::Error for UnknownSignal {}
 
 /// How to start the target, where to reach it, and what it declares about itself.
 ///
-/// In `argv`, `env` and the paths, `{port}` becomes a free port (also in `PORT`), `{probes_port}` a second one.
+/// In `argv`, `env` and the paths, `{port}` becomes a free port (also in `PORT`), `{probes_port}` a second one and
+/// `{tls_port}` a third.
 #[derive(Debug, Clone, Default)]
 pub struct TargetSpec {
     /// How reports name it: "embedded demo", or the command.
@@ -159,6 +165,11 @@ pub struct TargetSpec {
     pub argv: Vec<String>,
     /// Where it answers, e.g. `http://127.0.0.1:8080/health`; default `http://127.0.0.1:{port}/`.
     pub url: Option<String>,
+    /// Where it answers TLS, e.g. `https://localhost:{tls_port}/`, which is the default where `argv` or `env` name
+    /// `{tls_port}`. Certificates are not judged.
+    pub tls_url: Option<String>,
+    /// A gRPC call that it answers, over HTTP/2.
+    pub grpc: Option<GrpcCall>,
     /// A path that answers 2xx when it is ready; default: ready when it accepts a connection.
     pub ready_path: Option<String>,
     /// A path that answers after `{ms}` milliseconds, e.g. `/slow?ms={ms}`.
@@ -205,6 +216,7 @@ impl TargetSpec {
             slow_path: Some("/slow?ms={ms}".to_owned()),
             large_path: Some("/large?bytes={bytes}".to_owned()),
             post_path: Some("/echo".to_owned()),
+            grpc: Some(GrpcCall::demo()),
             drain_signal: Some(DrainSignal {
                 url: "http://127.0.0.1:{probes_port}/lbz".to_owned(),
                 liveness_url: Some("http://127.0.0.1:{probes_port}/livez".to_owned()),

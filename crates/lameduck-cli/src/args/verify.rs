@@ -16,6 +16,7 @@ Examples:
   lameduck verify
   lameduck verify -- python3 -m http.server {port}
   lameduck verify --ready-path /healthz --slow-path '/slow?ms={ms}' -- node server.js
+  lameduck verify --protocol h2,tls -- ./server --port {port} --tls-port {tls_port}
   lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'"
 )]
 pub(crate) struct VerifyArguments {
@@ -25,6 +26,18 @@ pub(crate) struct VerifyArguments {
     /// Where the service answers [default: http://127.0.0.1:{port}/]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
+    /// Where it answers TLS [default: https://127.0.0.1:{tls_port}/ if CMD names {tls_port}]; any certificate will do
+    #[arg(long, value_name = "URL")]
+    pub(crate) tls_url: Option<String>,
+    /// A unary gRPC method that it answers, such as /package.Service/Method
+    #[arg(long, value_name = "PATH")]
+    pub(crate) grpc_path: Option<String>,
+    /// The message of that call, as protobuf bytes in hexadecimal [default: an empty one]
+    #[arg(long, value_name = "HEX", value_parser = hex, requires = "grpc_path")]
+    pub(crate) grpc_message: Option<Message>,
+    /// A message that keeps that call busy for half a second or more
+    #[arg(long, value_name = "HEX", value_parser = hex, requires = "grpc_path")]
+    pub(crate) grpc_slow_message: Option<Message>,
     /// A path that answers 2xx when the service is ready [default: when it accepts connections]
     #[arg(long, value_name = "PATH")]
     pub(crate) ready_path: Option<String>,
@@ -49,6 +62,9 @@ pub(crate) struct VerifyArguments {
     /// Leave these checks out
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub(crate) skip: Vec<String>,
+    /// Check these protocols: h1, h2, ws, tls, grpc [default: all that the service speaks]
+    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
+    pub(crate) protocol: Vec<lameduck_verify::Protocol>,
     /// Text for people or JSON for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -83,6 +99,21 @@ pub(crate) enum FailOnArgument {
     Loss,
     /// Manners too
     Any,
+}
+
+/// The bytes of a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Message(pub(crate) Vec<u8>);
+
+fn hex(text: &str) -> Result<Message, String> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| {
+        let digits = std::str::from_utf8(pair).ok().filter(|_| pair.len() == 2)?;
+        u8::from_str_radix(digits, 16).ok()
+    });
+    pairs
+        .collect::<Option<Vec<u8>>>()
+        .map(Message)
+        .ok_or_else(|| "not bytes in hexadecimal, two digits each".to_owned())
 }
 
 fn seed(text: &str) -> Result<u64, String> {

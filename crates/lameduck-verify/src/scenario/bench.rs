@@ -11,6 +11,7 @@ use crate::observe::engine::Engine;
 use crate::observe::outcome::Tally;
 use crate::observe::rng::Rng;
 use crate::options::{Options, StopSignal};
+use crate::protocol::Protocol;
 use crate::target::{Exit, Running, VerifyError, launch};
 use crate::verdict::{Figure, Finding, Verdict};
 
@@ -64,7 +65,13 @@ impl Bench<'_> {
 
 pub(crate) fn wants(options: &Options, id: &str) -> bool {
     let named = |list: &[String]| list.iter().any(|entry| entry.eq_ignore_ascii_case(id));
-    (options.only.is_empty() || named(&options.only)) && !named(&options.skip)
+    let spoken = Protocol::of(id).is_none_or(|protocol| {
+        options.protocols.is_empty()
+            || options.protocols.contains(&protocol)
+            // gRPC is spoken over HTTP/2, and its check stands among those.
+            || protocol == Protocol::Grpc && options.protocols.contains(&Protocol::H2)
+    });
+    (options.only.is_empty() || named(&options.only)) && !named(&options.skip) && spoken
 }
 
 pub(crate) fn finding(
@@ -124,6 +131,7 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
     }
     let paths = [
         ("--url", &target.url),
+        ("--tls-url", &target.tls_url),
         ("--ready-path", &target.ready_path),
         ("--slow-path", &target.slow_path),
         ("--large-path", &target.large_path),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use super::error::{LaunchError, VerifyError};
 use crate::options::TargetSpec;
 
-/// An `http://` URL, split.
+/// An `http://` or `https://` URL, split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) addr: SocketAddr,
@@ -19,11 +19,26 @@ impl Url {
     pub(crate) fn parse(text: &str) -> Result<Self, VerifyError> {
         let bad = |why| VerifyError::Url(text.to_owned(), why);
         if text.starts_with("https://") {
-            return Err(bad("TLS is not tested yet; use the plain-text port"));
+            return Err(bad(
+                "it must begin with http://; --tls-url takes the one that begins with https://",
+            ));
         }
         let rest = text
             .strip_prefix("http://")
             .ok_or_else(|| bad("it must begin with http://"))?;
+        Self::split(text, rest, 80)
+    }
+
+    /// An `https://` URL.
+    fn parse_tls(text: &str) -> Result<Self, VerifyError> {
+        let rest = text
+            .strip_prefix("https://")
+            .ok_or_else(|| VerifyError::Url(text.to_owned(), "it must begin with https://"))?;
+        Self::split(text, rest, 443)
+    }
+
+    fn split(text: &str, rest: &str, port: u16) -> Result<Self, VerifyError> {
+        let bad = |why| VerifyError::Url(text.to_owned(), why);
         let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
         let with_port = if authority
             .rsplit(']')
@@ -32,7 +47,7 @@ impl Url {
         {
             authority.to_owned()
         } else {
-            format!("{authority}:80")
+            format!("{authority}:{port}")
         };
         let mut found = with_port
             .to_socket_addrs()
@@ -57,17 +72,31 @@ impl Url {
 pub(crate) struct Place {
     port: u16,
     probes_port: u16,
+    tls_port: u16,
     pub(crate) url: Url,
+    /// Where it answers TLS, if it is said to.
+    pub(crate) tls: Option<Url>,
 }
 
 impl Place {
     /// Chooses fresh ports, unless the URL fixes one.
     pub(crate) fn choose(spec: &TargetSpec) -> Result<Self, VerifyError> {
-        let (port, probes_port) = (free_port()?, free_port()?);
-        let fill = |text: &str| fill(text, port, probes_port);
+        let (port, probes_port, tls_port) = (free_port()?, free_port()?, free_port()?);
+        let fill = |text: &str| fill(text, port, probes_port, tls_port);
         let url = Url::parse(&fill(
             spec.url.as_deref().unwrap_or("http://127.0.0.1:{port}/"),
         ))?;
+        let names_it = spec
+            .argv
+            .iter()
+            .chain(spec.env.iter().map(|(_, value)| value))
+            .any(|text| text.contains("{tls_port}"));
+        let tls = spec
+            .tls_url
+            .as_deref()
+            .or(names_it.then_some("https://127.0.0.1:{tls_port}/"))
+            .map(|text| Url::parse_tls(&fill(text)))
+            .transpose()?;
         Ok(Self {
             port: if Self::is_fixed(spec) {
                 url.addr.port()
@@ -75,7 +104,9 @@ impl Place {
                 port
             },
             probes_port,
+            tls_port,
             url,
+            tls,
         })
     }
 
@@ -85,7 +116,7 @@ impl Place {
     }
 
     pub(crate) fn fill(&self, text: &str) -> String {
-        fill(text, self.port, self.probes_port)
+        fill(text, self.port, self.probes_port, self.tls_port)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -93,9 +124,10 @@ impl Place {
     }
 }
 
-fn fill(text: &str, port: u16, probes_port: u16) -> String {
+fn fill(text: &str, port: u16, probes_port: u16, tls_port: u16) -> String {
     text.replace("{port}", &port.to_string())
         .replace("{probes_port}", &probes_port.to_string())
+        .replace("{tls_port}", &tls_port.to_string())
 }
 
 /// Below Linux' default range for outgoing connections (32768…), so that our own clients do not sit on it.
@@ -145,5 +177,20 @@ mod tests {
             ..TargetSpec::default()
         };
         assert_eq!(Place::choose(&spec).unwrap().port(), 8123);
+    }
+
+    #[test]
+    fn a_tls_door_is_where_it_is_said_to_be() {
+        assert!(Place::choose(&TargetSpec::default()).unwrap().tls.is_none());
+        let argv = ["serve", "--tls", "{tls_port}"].map(str::to_owned).to_vec();
+        let place = Place::choose(&TargetSpec::command(argv)).unwrap();
+        let tls = place.tls.clone().unwrap();
+        assert_eq!(place.fill("{tls_port}"), tls.addr.port().to_string());
+        let spec = TargetSpec {
+            tls_url: Some("https://localhost/x".to_owned()),
+            ..TargetSpec::default()
+        };
+        let tls = Place::choose(&spec).unwrap().tls.unwrap();
+        assert_eq!((tls.addr.port(), tls.path.as_str()), (443, "/x"));
     }
 }
