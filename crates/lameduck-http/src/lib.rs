@@ -35,6 +35,7 @@ pub use layer::{ExposeDrain, ExposeDrainService};
 pub use probes::{ProbeRoutes, probe_routes};
 pub use scope::drain;
 pub use serve::{Serve, ServeError, Server, serve, serve_listener};
+pub use server::Protocols;
 pub use server::exchange::{App, BoxError};
 pub use server::limits::Limits;
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};

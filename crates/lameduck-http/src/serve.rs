@@ -13,12 +13,12 @@ use lameduck::{EnrolError, Lifecycle, Member, Place};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::server::Shared;
 use crate::server::accept::{Acceptor, Ownership};
 use crate::server::exchange::App;
 use crate::server::limits::Limits;
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
 use crate::server::sweep::Gate;
+use crate::server::{Protocols, Shared};
 
 /// Serves `app` on `addr` as a participant of `life`: bound at once, listening from Running on, drained when asked to leave.
 ///
@@ -57,6 +57,7 @@ pub struct Serve<'a, A> {
     name: Option<String>,
     after: Vec<Place>,
     limits: Limits,
+    protocols: Protocols,
     ownership: Ownership,
 }
 
@@ -69,6 +70,7 @@ impl<'a, A: App> Serve<'a, A> {
             name: None,
             after: Vec::new(),
             limits: Limits::default(),
+            protocols: Protocols::default(),
             ownership: Ownership::Exclusive(Gate::Try),
         }
     }
@@ -93,6 +95,12 @@ impl<'a, A: App> Serve<'a, A> {
     /// Replaces the limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Chooses the versions of HTTP; both by default.
+    pub fn protocols(mut self, protocols: Protocols) -> Self {
+        self.protocols = protocols;
         self
     }
 
@@ -132,7 +140,7 @@ impl<'a, A: App> Serve<'a, A> {
         participant.ready();
         let place = participant.place().clone();
         let acceptor = Acceptor {
-            shared: Arc::new(Shared::new(self.life, self.limits)),
+            shared: Arc::new(Shared::new(self.life, self.limits, self.protocols)),
             app: self.app,
             participant,
             local: local.clone(),

@@ -170,7 +170,7 @@ impl<A: App> Acceptor<A> {
             return;
         };
         let place = conn::place_in_floor(&self.shared.drain);
-        let watch = Watch::new(self.shared.clone(), inflight.slots.claim(peer), place);
+        let watch = Watch::new(self.shared.clone(), peer, place);
         let counted = Counted::of(&self.shared);
         let app = self.app.clone();
         tokio::spawn(async move {

@@ -20,8 +20,10 @@ pub(crate) const UNARMED: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Why a connection ends.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// HTTP said so: `close`, the peer's end, an error.
-    Http(Result<(), hyper::Error>),
+    /// HTTP/1.1 said so: `close`, the peer's end, an error.
+    Http1(Result<(), hyper::Error>),
+    /// HTTP/2 said so: GOAWAY and no stream left, the peer's end, an error.
+    Http2(Result<(), ::h2::Error>),
     /// Nothing was being said for long enough; hyper may still hold the beginning of a head.
     Quiet(Situation),
     /// A limit passed in the middle of something.

@@ -1,8 +1,7 @@
-//! One connection: hyper driven by our limits and the phases.
+//! One connection, from accept to its end.
 //!
-//! Owns when a connection ends. hyper is always polled first, so what was received is never thrown away by a decision made without
-//! looking. Its own graceful shutdown is never used: it closes an idle connection without a look, and drops the half head of a second request.
-//! What is due when is [`super::clock`]'s business.
+//! Owns the order of its life: the protocol is found out, spoken until there is a reason to end, and the socket is ended in the way that the
+//! reason asks for. How each protocol is spoken is the business of [`super::h1`] and [`super::h2`].
 
 use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -10,27 +9,26 @@ use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use lameduck::inflight::Fired;
+use bytes::Bytes;
 use lameduck::{Count, Drain};
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
 
-use super::clock::{Check, Clock, End, UNARMED};
-use super::exchange::{App, Exchange};
+use super::Protocols;
+use super::clock::End;
+use super::exchange::App;
+use super::h1::{self, Spoken};
+use super::h2;
 use super::io::{Io, Stream};
 use super::linger::{self, Input, Lingered};
+use super::pulse::Pulse;
 use super::watch::{Situation, Watch};
-use crate::scope;
 
 /// The answer to a head that did not complete in time.
 const TIMED_OUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-type Http<S, A> = http1::Connection<Io<S>, Exchange<A>>;
 
 /// Where in the floor a connection accepted now is steered: spread evenly when it is open at T, at the floor's end when accepted after it.
 pub(crate) fn place_in_floor(drain: &Drain) -> u64 {
@@ -51,104 +49,51 @@ pub(crate) fn place_in_floor(drain: &Drain) -> u64 {
 /// # Cancel safety
 /// Dropping the future drops the connection: whatever was in flight is lost.
 pub(crate) async fn drive<S: Stream, A: App>(stream: S, app: A, watch: Arc<Watch>) {
-    let mut ending = pin!(watch.shared.drain.ending());
-    let (stream, end) = converse(stream, app, &watch, ending.as_mut()).await;
+    let mut pulse = pin!(Pulse::new(&watch, stream.as_fd().as_raw_fd()));
+    let (stream, end) = converse(stream, app, &watch, pulse.as_mut()).await;
     watch.slot.idle();
-    // In a box of its own, so that a connection does not carry the room for its end all its life.
-    Box::pin(finish(stream, end, &watch, ending)).await;
+    if let Some(stream) = stream {
+        // In a box of its own, so that a connection does not carry the room for its end all its life.
+        Box::pin(finish(stream, end, &watch, pulse)).await;
+    }
 }
 
-/// Speaks HTTP until there is a reason to end.
+/// Speaks whatever protocol the client speaks; gives the stream back, unless it broke with the conversation.
 async fn converse<S: Stream, A: App>(
     stream: S,
     app: A,
     watch: &Arc<Watch>,
-    mut ending: Pin<&mut Fired>,
-) -> (S, End) {
-    let drain = &watch.shared.drain;
-    let mut closing = Closing {
-        fired: drain.closing(),
-        waker: None,
+    mut pulse: Pin<&mut Pulse<'_>>,
+) -> (Option<S>, End) {
+    let protocols = watch.shared.protocols;
+    let (stream, said, app) = if protocols == Protocols::Http2 {
+        (stream, Bytes::new(), app)
+    } else {
+        let io = Io::new(stream, watch.clone());
+        let io = if protocols == Protocols::Http1 {
+            io
+        } else {
+            io.detecting()
+        };
+        match h1::converse(io, app, watch, pulse.as_mut()).await {
+            Spoken::Ended(stream, end) => return (Some(stream), end),
+            Spoken::Http2 { stream, said, app } => (stream, said, app),
+        }
     };
-    let mut alarm = pin!(sleep(UNARMED));
-    let mut clock = Clock::new(watch, stream.as_fd().as_raw_fd());
-    let exchange = Exchange::new(app, watch.clone());
-    let mut http = Some(connect(watch, Io::new(stream, watch.clone()), exchange));
-    poll_fn(|cx| {
-        loop {
-            let speaking = http.as_mut().expect("taken apart only at the end");
-            let end = match scope::with(drain, || Pin::new(speaking).poll(cx)) {
-                Poll::Ready(result) => End::Http(result),
-                Poll::Pending => {
-                    if !clock.is_closing() && closing.came(drain, cx) {
-                        clock.begin_closing();
-                    }
-                    if clock.is_closing() && ending.as_mut().poll(cx).is_ready() {
-                        End::Cut
-                    } else {
-                        match clock.check(alarm.as_mut(), cx) {
-                            Check::Wait => return Poll::Pending,
-                            Check::Again => continue,
-                            Check::End(end) => end,
-                        }
-                    }
-                }
-            };
-            // INV-12: hyper's state is taken apart, so that what it read beyond the last request is not thrown away.
-            let mut parts = http.take().expect("it spoke until now").into_parts();
-            if matches!(end, End::Quiet(_)) && !parts.read_buf.is_empty() {
-                parts.io.keep(parts.read_buf);
-                watch.note_head();
-                http = Some(connect(watch, parts.io, parts.service));
-                continue;
-            }
-            return Poll::Ready((parts.io.into_stream(), end));
-        }
-    })
-    .await
-}
-
-/// The window's end, heard without a lock per request: a task keeps its waker, so registering it once is enough.
-struct Closing {
-    fired: Fired,
-    waker: Option<Waker>,
-}
-
-impl Closing {
-    fn came(&mut self, drain: &Drain, cx: &mut Context<'_>) -> bool {
-        if self
-            .waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            return drain.is_closing();
-        }
-        self.waker = Some(cx.waker().clone());
-        Pin::new(&mut self.fired).poll(cx).is_ready()
-    }
-}
-
-fn connect<S: Stream, A: App>(watch: &Watch, io: Io<S>, exchange: Exchange<A>) -> Http<S, A> {
-    let limits = &watch.shared.limits;
-    let mut builder = http1::Builder::new();
-    builder
-        .header_read_timeout(None)
-        .keep_alive(true)
-        .max_header_size(limits.head_bytes);
-    if limits.headers != 100 {
-        // hyper's own default of 100 lives on the stack; any other number costs an allocation per request.
-        builder.max_headers(limits.headers);
-    }
-    builder.serve_connection(io, exchange)
+    // In a box of its own: an HTTP/1.1 connection does not carry the room for the other protocol.
+    Box::pin(h2::converse(stream, said, app, watch, pulse)).await
 }
 
 /// Ends the socket in the way that the reason asks for, and counts it.
-async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut ending: Pin<&mut Fired>) {
+async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pin<&mut Pulse<'_>>) {
     let shared = &watch.shared;
     match &end {
-        End::Http(Ok(())) => {}
-        End::Http(Err(error)) if error.is_parse() => shared.tally(Count::Malformed),
-        End::Http(Err(_)) => {}
+        End::Http1(Ok(())) | End::Http2(Ok(())) => {}
+        End::Http1(Err(error)) if error.is_parse() => shared.tally(Count::Malformed),
+        End::Http2(Err(error)) if error.is_go_away() && error.is_library() => {
+            shared.tally(Count::Malformed);
+        }
+        End::Http1(Err(_)) | End::Http2(Err(_)) => {}
         End::Quiet(situation) => shared.tally(quiet_count(*situation, shared.drain.is_closing())),
         End::Expired(Situation::Head) => shared.tally(Count::HeadExpired),
         End::Expired(_) => shared.tally(Count::StallExpired),
@@ -157,7 +102,7 @@ async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut ending: P
     match end {
         // The peer does not read or does not send: waiting for it is what just failed.
         End::Cut | End::Expired(Situation::Transfer) => return cut(&stream, watch),
-        End::Expired(Situation::Head) => {
+        End::Expired(Situation::Head) if !watch.is_http2() => {
             // Best effort: the answer is a courtesy, the send queue is empty.
             let _ =
                 tokio::time::timeout(Duration::from_millis(100), stream.write_all(TIMED_OUT)).await;
@@ -174,7 +119,7 @@ async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut ending: P
     let mut lingering = pin!(linger::close(stream, input, limit));
     let lingered = poll_fn(|cx| match lingering.as_mut().poll(cx) {
         Poll::Ready(lingered) => Poll::Ready(Some(lingered)),
-        Poll::Pending => ending.as_mut().poll(cx).map(|()| None),
+        Poll::Pending => pulse.as_mut().poll_ending(cx).map(|()| None),
     });
     match lingered.await {
         Some(Lingered::Done) => {}

@@ -1,4 +1,4 @@
-//! One request and its response: the service under hyper.
+//! One request and its response, in any protocol.
 //!
 //! Owns what happens around the application's service: counting, naming, `close`, late refusal, and the promise that a request that was
 //! read gets an answer also when the application fails. Owns the response body wrapper that knows when the response was handed over.
@@ -60,7 +60,7 @@ where
     type Answer = S::Future;
 }
 
-/// The service that hyper sees: the application of one connection.
+/// The service that hyper sees: the application of one HTTP/1.1 connection.
 #[derive(Debug)]
 pub(crate) struct Exchange<A> {
     app: A,
@@ -73,6 +73,12 @@ impl<A> Exchange<A> {
     }
 }
 
+impl<A> Exchange<A> {
+    pub(crate) fn into_app(self) -> A {
+        self.app
+    }
+}
+
 impl<A: App> hyper::service::Service<Request<Incoming>> for Exchange<A> {
     type Response = Response<Outgoing<A::ResponseBody>>;
     type Error = Infallible;
@@ -80,38 +86,44 @@ impl<A: App> hyper::service::Service<Request<Incoming>> for Exchange<A> {
 
     fn call(&self, request: Request<Incoming>) -> Responding<A> {
         let watch = &self.watch;
-        let shared = &watch.shared;
-        watch.begin();
-        watch.slot.begin(
-            request.method().as_str(),
-            request.uri().path(),
-            shared.life.elapsed(),
-        );
-        if !is_health_check(&request) {
-            shared.life.inflight().requests.count_one();
-        }
         if request.version() == Version::HTTP_10 {
             watch.note_close_delimited();
         }
-        let open = Open {
-            watch: watch.clone(),
-        };
-        if shared.life.phase() >= Phase::Terminating && watch.is_late() {
-            shared.tally(Count::LateRefused);
-            return Responding {
-                step: Step::Refused,
-                open: Some(open),
-            };
-        }
-        let request = request.map(|incoming| Body::watched(incoming, watch));
-        let step = Step::Waiting {
-            app: self.app.clone(),
+        let request = request.map(|incoming| Body::http1(incoming, watch));
+        respond(&self.app, watch, request)
+    }
+}
+
+/// Hands a request to the application, counted and named. `watch` is the request's own for as long as it lasts.
+pub(crate) fn respond<A: App>(
+    app: &A,
+    watch: &Arc<Watch>,
+    request: Request<Body>,
+) -> Responding<A> {
+    let shared = &watch.shared;
+    watch.begin();
+    watch.slot.begin(
+        request.method().as_str(),
+        request.uri().path(),
+        shared.life.elapsed(),
+    );
+    if !is_health_check(&request) {
+        shared.life.inflight().requests.count_one();
+    }
+    let step = if shared.life.phase() >= Phase::Terminating && watch.is_late() {
+        shared.tally(Count::LateRefused);
+        Step::Refused
+    } else {
+        Step::Waiting {
+            app: app.clone(),
             request: Some(request),
-        };
-        Responding {
-            step,
-            open: Some(open),
         }
+    };
+    Responding {
+        step,
+        open: Some(Open {
+            watch: watch.clone(),
+        }),
     }
 }
 
@@ -195,8 +207,11 @@ impl Failed {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if !watch.is_http2() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
@@ -232,19 +247,27 @@ impl<A: App> Step<A, A::Answer> {
     }
 }
 
-/// Adds `Connection: close` when it is this connection's time to go. Before T: one atomic load.
+/// Adds `Connection: close` when it is this HTTP/1.1 connection's time to go. Before T and without an age limit: one atomic load.
 fn say_close<B>(response: &mut Response<B>, watch: &Watch) {
     let shared = &watch.shared;
-    if shared.life.phase() < Phase::Terminating
+    let is_asked = shared.life.phase() >= Phase::Terminating;
+    if watch.is_http2()
         || response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || !(is_asked || shared.limits.age.is_some())
     {
         return;
     }
-    if shared.drain.is_closing() || shared.is_steered(watch.spread) {
+    let is_steered = is_asked && (shared.drain.is_closing() || shared.is_steered(watch.spread));
+    let is_aged = || {
+        watch
+            .aged_at()
+            .is_some_and(|at| shared.life.elapsed() >= at)
+    };
+    if is_steered || is_aged() {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
-        if watch.note_steered() {
+        if is_steered && watch.note_steered() {
             shared.tally(Count::Steered);
         }
     }

@@ -9,13 +9,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::detect::{self, Verdict};
 use super::watch::Watch;
 
-/// A byte stream over a socket: TCP, Unix, and one day TLS over them.
+/// A byte stream over a socket: TCP, Unix, TLS over them.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {}
 impl<S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Stream for S {}
 
@@ -25,6 +26,8 @@ pub(crate) struct Io<S> {
     stream: S,
     /// Bytes of a head that hyper had read before the connection was looked at.
     kept: Bytes,
+    /// What may become the preface of HTTP/2; hyper has not seen it. None when that is settled.
+    undecided: Option<BytesMut>,
     watch: Arc<Watch>,
 }
 
@@ -33,7 +36,16 @@ impl<S: Stream> Io<S> {
         Self {
             stream,
             kept: Bytes::new(),
+            undecided: None,
             watch,
+        }
+    }
+
+    /// Looks out for HTTP/2 in the first bytes. An HTTP/1.1 request costs it one comparison.
+    pub(crate) fn detecting(self) -> Self {
+        Self {
+            undecided: Some(BytesMut::new()),
+            ..self
         }
     }
 
@@ -46,8 +58,34 @@ impl<S: Stream> Io<S> {
         self.kept = bytes;
     }
 
-    pub(crate) fn into_stream(self) -> S {
-        self.stream
+    /// The stream, and what was read from it and not given on.
+    pub(crate) fn into_parts(self) -> (S, Bytes) {
+        // Never both: what is kept was given back by hyper, which gets nothing while it is undecided.
+        let said = self.undecided.map_or(self.kept, BytesMut::freeze);
+        (self.stream, said)
+    }
+
+    /// Judges what was just read; nothing of it means the stream's end.
+    fn detect(&mut self, new: &[u8]) -> Detected {
+        let Some(held) = &mut self.undecided else {
+            return Detected::Pass;
+        };
+        if held.is_empty() && !new.is_empty() && detect::judge(new) == Verdict::Http1 {
+            self.undecided = None;
+            return Detected::Pass;
+        }
+        held.extend_from_slice(new);
+        match detect::judge(held) {
+            Verdict::Undecided => Detected::Hold,
+            Verdict::Http2 => {
+                self.watch.note_http2();
+                Detected::Stop
+            }
+            Verdict::Http1 => {
+                self.kept = self.undecided.take().expect("held until now").freeze();
+                Detected::Hold
+            }
+        }
     }
 }
 
@@ -58,16 +96,48 @@ impl<S: Stream> hyper::rt::Read for Io<S> {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.kept.is_empty() {
-            let count = this.kept.len().min(into.remaining());
-            into.put_slice(&this.kept[..count]);
-            this.kept.advance(count);
-            return Poll::Ready(Ok(()));
+        loop {
+            if !this.kept.is_empty() {
+                let count = this.kept.len().min(into.remaining());
+                into.put_slice(&this.kept[..count]);
+                this.kept.advance(count);
+                return Poll::Ready(Ok(()));
+            }
+            // SAFETY: `ReadBuf::uninit` never de-initialises a byte of the cursor's spare room.
+            let mut buffer = ReadBuf::uninit(unsafe { into.as_mut() });
+            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
+            let count = buffer.filled().len();
+            this.watch.note_read(count);
+            match this.detect(buffer.filled()) {
+                Detected::Hold if count > 0 => {}
+                // The driver looks before this task sleeps, so nobody needs to wake it.
+                Detected::Stop => return Poll::Pending,
+                // At the end of the stream hyper gets what there is: it knows how to answer.
+                Detected::Hold => {
+                    let held = this.undecided.take().expect("it held until now");
+                    if held.is_empty() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    this.kept = held.freeze();
+                }
+                Detected::Pass => {
+                    // SAFETY: `count` bytes from the cursor's start on were just filled, so they are initialised.
+                    unsafe { into.advance(count) };
+                    return Poll::Ready(Ok(()));
+                }
+            }
         }
-        let count = ready!(read(&mut this.stream, cx, into))?;
-        this.watch.note_read(count);
-        Poll::Ready(Ok(()))
     }
+}
+
+/// What becomes of bytes that were just read.
+enum Detected {
+    /// hyper gets them.
+    Pass,
+    /// They are kept back: read on.
+    Hold,
+    /// They are HTTP/2: hyper never sees them.
+    Stop,
 }
 
 /// Reads into hyper's cursor; gives the count.

@@ -37,6 +37,21 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Header fields of a request: 100; more are answered with 431.
     pub headers: usize,
+    /// HTTP/2 streams at the same time on one connection (SETTINGS_MAX_CONCURRENT_STREAMS): 200; more are refused retry-safe.
+    pub streams: u32,
+    /// Bytes that a client may send on one HTTP/2 stream before the service reads them: 256 KiB.
+    pub stream_window: u32,
+    /// The same for all streams of a connection together: 1 MiB.
+    pub connection_window: u32,
+    /// How long an HTTP/2 client with open streams may say nothing before it is asked with a PING: 60 s.
+    pub ping_every: Duration,
+    /// How long it may take to answer a PING, that of the GOAWAY pair too: 10 s, and never past the drain deadline.
+    pub ping_answer: Duration,
+    /// How old a connection may become before its client is told to go elsewhere, as at a shutdown: no limit. Spread by a tenth
+    /// in both directions, so that connections made together do not go together.
+    pub age: Option<Duration>,
+    /// What such a client's open requests may take from then on: no limit.
+    pub age_grace: Option<Duration>,
     /// Connections at the same time. At the limit the listener stops accepting and the kernel's queue holds the rest. Default:
     /// 100 000, or what `RLIMIT_NOFILE` leaves after 64 descriptors for the service itself, whichever is less. 0 means 1: a
     /// listener that accepts nobody would hold its clients for ever.
@@ -58,6 +73,13 @@ impl Default for Limits {
             linger: Duration::from_secs(2),
             head_bytes: 64 * 1024,
             headers: 100,
+            streams: 200,
+            stream_window: 256 * 1024,
+            connection_window: 1024 * 1024,
+            ping_every: Duration::from_secs(60),
+            ping_answer: Duration::from_secs(10),
+            age: None,
+            age_grace: None,
             connections: connections_allowed(super::sock::descriptor_limit()),
         }
     }

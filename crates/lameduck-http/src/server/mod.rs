@@ -5,24 +5,31 @@
 //! | `listen` | addresses, bind(2), listen(2) |
 //! | `accept` | the accept loop of one listener, its limit and its errors |
 //! | `sweep` | closing a listener without resetting anybody |
-//! | `conn` | one connection: hyper, and how it ends |
+//! | `conn` | one connection, from accept to its end |
+//! | `date` | the date of responses |
+//! | `detect` | which protocol a client's first bytes belong to |
+//! | `h1`, `h2` | HTTP/1.1 and HTTP/2 on one connection |
+//! | `pulse` | what every part of a connection waits for beside its peer |
 //! | `clock` | what is due on a connection, by its limits and the phases |
 //! | `exchange` | one request and its response |
 //! | `io`, `watch` | what passes through a connection, noted |
 //! | `linger` | the end of a connection that loses nothing |
 //! | `limits`, `errors`, `sock` | numbers, errors of accept(2), system calls |
 //!
-//! The connection driver is generic over its stream; TLS will be another stream, HTTP/2 another driver beside `conn`.
-
 pub(crate) mod accept;
 pub(crate) mod clock;
 pub(crate) mod conn;
+pub(crate) mod date;
+pub(crate) mod detect;
 pub(crate) mod errors;
 pub(crate) mod exchange;
+pub(crate) mod h1;
+pub(crate) mod h2;
 pub(crate) mod io;
 pub(crate) mod limits;
 pub(crate) mod linger;
 pub(crate) mod listen;
+pub(crate) mod pulse;
 pub(crate) mod sock;
 pub(crate) mod sweep;
 pub(crate) mod watch;
@@ -41,21 +48,27 @@ pub(crate) struct Shared {
     pub(crate) life: Lifecycle,
     pub(crate) drain: Drain,
     pub(crate) limits: Limits,
+    pub(crate) protocols: Protocols,
     pub(crate) crowd: Crowd,
 }
 
 impl Shared {
-    pub(crate) fn new(life: &Lifecycle, limits: Limits) -> Self {
+    pub(crate) fn new(life: &Lifecycle, limits: Limits, protocols: Protocols) -> Self {
         Self {
             life: life.clone(),
             drain: life.drain(),
             limits,
+            protocols,
             crowd: Crowd::default(),
         }
     }
 
     pub(crate) fn tally(&self, what: Count) {
-        self.life.inflight().tally.add(what, 1);
+        self.tally_many(what, 1);
+    }
+
+    pub(crate) fn tally_many(&self, what: Count, count: usize) {
+        self.life.inflight().tally.add(what, count as u64);
     }
 
     /// Whether it is time for the connection with this place in the floor to go elsewhere.
@@ -72,6 +85,19 @@ impl Shared {
             None => limit,
         }
     }
+}
+
+/// The versions of HTTP that a listener speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocols {
+    /// HTTP/1.1, and HTTP/2 for clients that begin with its preface ("prior knowledge", RFC 9113 §3.3) or chose it by ALPN.
+    #[default]
+    Both,
+    /// HTTP/1.0 and HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only.
+    Http2,
 }
 
 /// How many connections of one listener are open.

@@ -32,6 +32,10 @@ counts! {
     IdleExpired => "idle_expired",
     /// Transfers that ended because nothing moved for too long.
     StallExpired => "stall_expired",
+    /// HTTP/2 clients that left the PING between the two GOAWAYs unanswered.
+    PingExpired => "ping_expired",
+    /// Requests that ended because their connection was older than allowed and its grace was over.
+    AgeExpired => "age_expired",
     /// Closes that did not wait any longer for the peer.
     LingerExpired => "linger_expired",
     /// Connections without a byte that were closed at the end of the window.

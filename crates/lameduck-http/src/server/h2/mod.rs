@@ -1,0 +1,85 @@
+//! HTTP/2 on one connection: h2 driven by our limits and the phases.
+//!
+//! | module | owns |
+//! |---|---|
+//! | this one | how a conversation begins |
+//! | `session` | how it goes on: streams, and what is due when |
+//! | `leave` | how a client is told to go, and when it has gone |
+//! | `ping` | whether a silent client is still there |
+//! | `stream` | one request and its response |
+//! | `lent` | the stream under h2 |
+
+mod leave;
+mod lent;
+mod ping;
+mod session;
+mod stream;
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use ::h2::server::{Builder, Connection};
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+
+use self::lent::{Lent, lend};
+use self::session::Session;
+use self::stream::Piece;
+use super::clock::{Check, End};
+use super::exchange::App;
+use super::io::Stream;
+use super::pulse::Pulse;
+use super::watch::Watch;
+
+type Data<A> = <<A as App>::ResponseBody as HttpBody>::Data;
+type Http<S, A> = Connection<Lent<S>, Piece<Data<A>>>;
+
+/// Speaks HTTP/2 with a client that said `said` already, until there is a reason to end.
+///
+/// The stream comes back unless h2 broke down with it.
+pub(crate) async fn converse<S: Stream, A: App>(
+    stream: S,
+    said: Bytes,
+    app: A,
+    watch: &Arc<Watch>,
+    mut pulse: Pin<&mut Pulse<'_>>,
+) -> (Option<S>, End) {
+    watch.note_http2();
+    let (io, back) = lend(stream, said, watch);
+    let end = match greet::<S, A>(io, watch, pulse.as_mut()).await {
+        Ok(http) => Session::new(http, app, watch).run().await,
+        Err(end) => end,
+    };
+    (back.take(), end)
+}
+
+/// Exchanges the prefaces, within the limits of a request head.
+async fn greet<S: Stream, A: App>(
+    io: Lent<S>,
+    watch: &Watch,
+    mut pulse: Pin<&mut Pulse<'_>>,
+) -> Result<Http<S, A>, End> {
+    let limits = &watch.shared.limits;
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window);
+    let mut greeting = pin!(builder.handshake(io));
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(greeted) = greeting.as_mut().poll(cx) {
+                return Poll::Ready(greeted.map_err(|error| End::Http2(Err(error))));
+            }
+            match pulse.as_mut().check(cx) {
+                Check::Wait => return Poll::Pending,
+                Check::Again => {}
+                Check::End(end) => return Poll::Ready(Err(end)),
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,365 @@
+//! A conversation in HTTP/2: its streams, and what is due when.
+//!
+//! Owns the order in which things are looked at (h2 first, then the streams, then the time) and the streams' tasks. They run beside the
+//! connection's own, so that one does not hold up another; they are ended with it, and it does not end before them.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::h2::server::SendResponse;
+use ::h2::{Reason, RecvStream};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Request};
+use lameduck::{Count, Late};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::leave::{Facts, Leave, Step, Why};
+use super::ping::{Alive, KeepAlive};
+use super::stream::{self, Piece};
+use super::{Data, Http};
+use crate::body::Body;
+use crate::server::clock::{End, UNARMED};
+use crate::server::exchange::{App, respond};
+use crate::server::io::Stream;
+use crate::server::pulse::Heard;
+use crate::server::watch::{Situation, Watch};
+
+/// How long the last words of a connection that is cut may take.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// One conversation.
+pub(super) struct Session<'a, S: Stream, A: App> {
+    http: Http<S, A>,
+    app: A,
+    watch: &'a Arc<Watch>,
+    tasks: JoinSet<()>,
+    open: Vec<Open>,
+    /// Streams begun so far.
+    served: u64,
+    quiet_since: Option<Duration>,
+    leave: Leave,
+    alive: Option<KeepAlive>,
+    stall: Stall,
+    /// When the streams are looked at for stalls.
+    tick: Option<Duration>,
+    steering: Heard,
+    closing: Heard,
+    ending: Heard,
+    closing_at: Option<Duration>,
+    alarm: Pin<Box<Sleep>>,
+    /// When the alarm goes off; None while nothing is due.
+    armed: Option<Duration>,
+}
+
+/// An open stream.
+struct Open {
+    id: Id,
+    task: AbortHandle,
+    watch: Arc<Watch>,
+    stall: Stall,
+}
+
+/// How long something has stood still.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stall {
+    moved: u64,
+    since: Duration,
+}
+
+impl Stall {
+    /// Since when nothing has moved although it should.
+    fn since(&mut self, should_move: bool, moved: u64, now: Duration) -> Duration {
+        if !should_move || moved != self.moved {
+            (self.moved, self.since) = (moved, now);
+        }
+        self.since
+    }
+}
+
+enum Next {
+    Wait,
+    Again,
+    End(End),
+}
+
+impl<'a, S: Stream, A: App> Session<'a, S, A> {
+    pub(super) fn new(mut http: Http<S, A>, app: A, watch: &'a Arc<Watch>) -> Self {
+        let drain = &watch.shared.drain;
+        let now = watch.shared.life.elapsed();
+        let alive = http.ping_pong().map(|pings| KeepAlive::new(pings, now));
+        Self {
+            http,
+            app,
+            watch,
+            tasks: JoinSet::new(),
+            open: Vec::new(),
+            served: 0,
+            quiet_since: Some(now),
+            leave: Leave::Not,
+            alive,
+            stall: Stall::default(),
+            tick: None,
+            steering: Heard::new(drain.steering()),
+            closing: Heard::new(drain.closing()),
+            ending: Heard::new(drain.ending()),
+            closing_at: None,
+            alarm: Box::pin(sleep(UNARMED)),
+            armed: None,
+        }
+    }
+
+    /// Talks to the end; no stream outlives it.
+    pub(super) async fn run(mut self) -> End {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        if matches!(end, End::Cut) {
+            self.last_words().await;
+        }
+        // The streams' tasks hear of it by their streams, and drop their handlers.
+        drop(self.http);
+        let mut ending = self.watch.shared.drain.ending();
+        loop {
+            tokio::select! {
+                biased;
+                joined = self.tasks.join_next() => match joined {
+                    Some(Err(error)) if error.is_panic() => self.watch.shared.tally(Count::Panicked),
+                    Some(_) => {}
+                    None => return end,
+                },
+                () = &mut ending => {
+                    self.tasks.abort_all();
+                    // A handler that never yields cannot be ended; the drain's end does not wait for it.
+                    return End::Cut;
+                }
+            }
+        }
+    }
+
+    /// Ends every stream so that it does not look whole, and says which were served.
+    async fn last_words(&mut self) {
+        self.tasks.abort_all();
+        let tasks = &mut self.tasks;
+        // Past the limit the peer does not read, or a handler does not yield.
+        let _ = timeout(LAST_WORDS, async {
+            while tasks.join_next().await.is_some() {}
+        })
+        .await;
+        self.http.abrupt_shutdown(Reason::NO_ERROR);
+        let _ = timeout(LAST_WORDS, poll_fn(|cx| self.http.poll_closed(cx))).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if let Some(end) = self.accept(cx) {
+                return Poll::Ready(end);
+            }
+            self.reap(cx);
+            match self.look(cx) {
+                Next::Wait => return Poll::Pending,
+                Next::Again => {}
+                Next::End(end) => return Poll::Ready(end),
+            }
+        }
+    }
+
+    /// Moves the connection on and begins the streams that came.
+    fn accept(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        loop {
+            match self.http.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Err(error))) => return Some(End::Http2(Err(error))),
+                Poll::Ready(None) => return Some(End::Http2(Ok(()))),
+                Poll::Pending => return None,
+            }
+        }
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, mut answer: SendResponse<Piece<Data<A>>>) {
+        let shared = &self.watch.shared;
+        self.served += 1;
+        self.quiet_since = None;
+        if shared.drain.is_closing() && shared.life.plan().late() == Late::Refuse {
+            shared.tally(Count::LateRefused);
+            answer.send_reset(Reason::REFUSED_STREAM);
+            return;
+        }
+        let watch = Arc::new(self.watch.of_stream());
+        let length = request.headers().get(CONTENT_LENGTH).and_then(number);
+        let request = request.map(|stream| Body::http2(stream, length, &watch));
+        let method = request.method().clone();
+        let responding = respond(&self.app, &watch, request);
+        let task = self.tasks.spawn(stream::serve::<A>(
+            responding,
+            answer,
+            method,
+            watch.clone(),
+        ));
+        self.open.push(Open {
+            id: task.id(),
+            task,
+            watch,
+            stall: Stall::default(),
+        });
+    }
+
+    /// Takes note of the streams that ended.
+    fn reap(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(joined)) = self.tasks.poll_join_next_with_id(cx) {
+            let id = match joined {
+                Ok((id, ())) => id,
+                Err(error) => {
+                    if error.is_panic() {
+                        self.watch.shared.tally(Count::Panicked);
+                    }
+                    JoinError::id(&error)
+                }
+            };
+            if let Some(at) = self.open.iter().position(|open| open.id == id) {
+                self.open.swap_remove(at);
+            }
+        }
+        if self.open.is_empty() && self.quiet_since.is_none() && !self.http.has_streams() {
+            self.quiet_since = Some(self.now());
+        }
+    }
+
+    /// Looks at the phases and the time.
+    fn look(&mut self, cx: &mut Context<'_>) -> Next {
+        let shared = &self.watch.shared;
+        let (drain, limits) = (&shared.drain, &shared.limits);
+        let now = shared.life.elapsed();
+        if self.steering.came(drain.is_steering(), cx) && self.closing.came(drain.is_closing(), cx)
+        {
+            if self.closing_at.is_none() {
+                self.closing_at = Some(now);
+                // The limits are shorter from now on.
+                self.tick = None;
+            }
+            if self.ending.came(drain.is_ending(), cx) {
+                return Next::End(End::Cut);
+            }
+        }
+        let facts = Facts {
+            now,
+            served: self.served,
+            quiet_since: self.quiet_since,
+        };
+        let leave = match self.leave.step(self.watch, facts) {
+            Step::Wait(until) => until,
+            step => return self.take(step, now),
+        };
+        let stall = match self.stalled(now) {
+            Ok(until) => until,
+            Err(end) => return Next::End(end),
+        };
+        let alive = match &mut self.alive {
+            Some(alive) if self.quiet_since.is_none() => {
+                let received = self.watch.received();
+                match alive.check(received, now, limits.ping_every, limits.ping_answer, cx) {
+                    Alive::Until(at) => Some(at),
+                    Alive::Asked => return Next::Again,
+                    Alive::Gone => return Next::End(End::Expired(Situation::Transfer)),
+                }
+            }
+            _ => None,
+        };
+        self.sleep_until([leave, stall, alive].into_iter().flatten().min(), now, cx)
+    }
+
+    /// Does what leaving asks for.
+    fn take(&mut self, step: Step, now: Duration) -> Next {
+        match step {
+            Step::Wait(_) => {}
+            Step::Tell(why) => {
+                self.http.graceful_shutdown();
+                self.leave = Leave::Told { at: now, why };
+                if why == Why::Steered && self.watch.note_steered() {
+                    self.watch.shared.tally(Count::Steered);
+                }
+                if why == Why::Idle {
+                    self.watch.shared.tally(Count::IdleExpired);
+                }
+            }
+            Step::Last => {
+                self.http.abrupt_shutdown(Reason::NO_ERROR);
+                self.leave = Leave::Ended { at: now };
+                self.watch.shared.tally(Count::PingExpired);
+            }
+            Step::EndStreams => {
+                self.watch
+                    .shared
+                    .tally_many(Count::AgeExpired, self.open.len());
+                self.tasks.abort_all();
+                // What is left is a connection without streams that was told to go.
+                self.leave = Leave::Told {
+                    at: now,
+                    why: Why::Steered,
+                };
+            }
+            Step::GiveUp => return Next::End(End::Expired(Situation::Transfer)),
+        }
+        Next::Again
+    }
+
+    /// Ends the streams that stand still for too long; when to look again.
+    fn stalled(&mut self, now: Duration) -> Result<Option<Duration>, End> {
+        let shared = &self.watch.shared;
+        let limits = &shared.limits;
+        let is_blocked = self.watch.is_write_blocked();
+        if self.open.is_empty() && !is_blocked {
+            self.tick = None;
+            return Ok(None);
+        }
+        let (limit, from) = match self.closing_at {
+            None => (limits.stall, Duration::ZERO),
+            Some(at) => (shared.before_deadline(limits.stall_draining, at), at),
+        };
+        let tick = *self.tick.get_or_insert(now);
+        if now < tick {
+            return Ok(Some(tick));
+        }
+        let is_over = |since: Duration| now >= since.max(from) + limit;
+        if is_over(self.stall.since(is_blocked, self.watch.moved(), now)) {
+            return Err(End::Expired(Situation::Transfer));
+        }
+        for open in &mut self.open {
+            let waits = open.watch.situation() == Situation::Transfer;
+            if is_over(open.stall.since(waits, open.watch.moved(), now)) {
+                shared.tally(Count::StallExpired);
+                open.task.abort();
+            }
+        }
+        // Four looks for each limit: what stands still ends at most a quarter late.
+        let next = now + (limit / 4).max(Duration::from_millis(10));
+        self.tick = Some(next);
+        Ok(Some(next))
+    }
+
+    fn sleep_until(&mut self, due: Option<Duration>, now: Duration, cx: &mut Context<'_>) -> Next {
+        let Some(due) = due else {
+            return Next::Wait;
+        };
+        if self.armed.is_none_or(|at| due < at) {
+            self.alarm
+                .as_mut()
+                .reset(Instant::now() + due.saturating_sub(now));
+            self.armed = Some(due);
+        }
+        if self.alarm.as_mut().poll(cx).is_pending() {
+            return Next::Wait;
+        }
+        self.armed = None;
+        Next::Again
+    }
+
+    fn now(&self) -> Duration {
+        self.watch.shared.life.elapsed()
+    }
+}
+
+fn number(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,257 @@
+//! One stream: a request is answered, and the answer is sent as fast as its client takes it.
+//!
+//! Owns what a response needs before HTTP/2 may carry it, and flow control from the body's side. Nothing is handed to h2 that its client has no
+//! window for, so what waits for a client waits here, where it is seen.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use ::h2::server::SendResponse;
+use ::h2::{Reason, SendStream};
+use bytes::{Buf, Bytes};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::response::Parts;
+use http::{Method, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame};
+
+use crate::scope;
+use crate::server::date;
+use crate::server::exchange::{App, Outgoing, Responding};
+use crate::server::watch::Watch;
+
+/// What is asked of the client's window at a time: one stream must not take it all from the others.
+const RESERVED_AT_MOST: usize = 64 * 1024;
+
+/// Fields that belong to one connection of HTTP/1.1 (RFC 9113 §8.2.2).
+const CONNECTION_FIELDS: [HeaderName; 5] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What h2 sends: a piece of the application's body, or bytes cut from one.
+#[derive(Debug)]
+pub(super) enum Piece<D> {
+    Whole(D),
+    Part(Bytes),
+}
+
+impl<D: Buf> Buf for Piece<D> {
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Whole(data) => data.remaining(),
+            Self::Part(bytes) => bytes.remaining(),
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Whole(data) => data.chunk(),
+            Self::Part(bytes) => bytes.chunk(),
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Whole(data) => data.advance(count),
+            Self::Part(bytes) => bytes.advance(count),
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, into: &mut [std::io::IoSlice<'a>]) -> usize {
+        match self {
+            Self::Whole(data) => data.chunks_vectored(into),
+            Self::Part(bytes) => bytes.chunks_vectored(into),
+        }
+    }
+}
+
+/// Answers one request. Ends early, the handler with it, when the client does not want the answer any more.
+///
+/// # Cancel safety
+/// Dropping the future drops the handler and resets the stream: CANCEL, or NO_ERROR when only the request was still coming.
+pub(super) async fn serve<A: App>(
+    answer: Responding<A>,
+    mut respond: SendResponse<Piece<<A::ResponseBody as HttpBody>::Data>>,
+    method: Method,
+    watch: Arc<Watch>,
+) {
+    let drain = &watch.shared.drain;
+    let mut answer = pin!(answer);
+    let answered = poll_fn(|cx| {
+        match scope::with(drain, || answer.as_mut().poll(cx)) {
+            Poll::Ready(Ok(response)) => return Poll::Ready(Some(response)),
+            Poll::Ready(Err(never)) => match never {},
+            Poll::Pending => {}
+        }
+        // Reset by the client, or the connection is gone.
+        respond.poll_reset(cx).map(|_| None)
+    });
+    let Some(response) = answered.await else {
+        return;
+    };
+    let (mut head, body) = response.into_parts();
+    prepare(&mut head, &body, &method);
+    let empty = body.is_end_stream() || method == Method::HEAD;
+    // An error means that the stream or its connection is gone: nobody is left to tell.
+    let Ok(stream) = respond.send_response(Response::from_parts(head, ()), empty) else {
+        return;
+    };
+    if !empty {
+        send(body, stream, &watch).await;
+    }
+}
+
+/// Makes a response one of HTTP/2.
+fn prepare<B: HttpBody>(head: &mut Parts, body: &B, method: &Method) {
+    let fields: &mut HeaderMap = &mut head.headers;
+    for name in &CONNECTION_FIELDS {
+        fields.remove(name);
+    }
+    if fields.get(TE).is_some_and(|value| value != "trailers") {
+        fields.remove(TE);
+    }
+    if !fields.contains_key(DATE) {
+        fields.insert(DATE, date::now());
+    }
+    let bodiless = head.status.is_informational()
+        || head.status == StatusCode::NO_CONTENT
+        || head.status == StatusCode::NOT_MODIFIED
+        || *method == Method::HEAD
+        || *method == Method::CONNECT;
+    if let (false, false, Some(length)) = (
+        bodiless,
+        fields.contains_key(CONTENT_LENGTH),
+        body.size_hint().exact(),
+    ) {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Sends a body to its end.
+async fn send<B: HttpBody>(body: Outgoing<B>, stream: SendStream<Piece<B::Data>>, watch: &Watch) {
+    let drain = &watch.shared.drain;
+    let mut body = pin!(body);
+    let mut sending = Sending {
+        stream,
+        data: None,
+        watch,
+    };
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = scope::with(drain, || sending.advance(body.as_mut(), cx)) {
+            return Poll::Ready(done);
+        }
+        sending.stream.poll_reset(cx).map(|_| ())
+    })
+    .await;
+}
+
+struct Sending<'a, D: Buf> {
+    stream: SendStream<Piece<D>>,
+    /// What is left of the frame that the body gave last.
+    data: Option<D>,
+    watch: &'a Watch,
+}
+
+/// The stream is gone: nothing can be said on it any more.
+struct Gone;
+
+impl<D: Buf> Sending<'_, D> {
+    /// Ready when there is nothing more to send, for whatever reason.
+    fn advance<B: HttpBody<Data = D>>(
+        &mut self,
+        mut body: Pin<&mut Outgoing<B>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            if let Some(data) = self.data.take() {
+                let sent = self.send_some(data, body.is_end_stream(), cx);
+                match ready!(sent) {
+                    Ok(Sent::Last) | Err(Gone) => return Poll::Ready(()),
+                    Ok(Sent::More) => continue,
+                }
+            }
+            match ready!(body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => match self.take(frame) {
+                    Ok(Sent::More) => {}
+                    Ok(Sent::Last) | Err(Gone) => return Poll::Ready(()),
+                },
+                Some(Err(_)) => {
+                    // What was sent must not look whole.
+                    self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    return Poll::Ready(());
+                }
+                None => {
+                    // Fails only on a stream that is gone.
+                    let _ = self.stream.send_data(Piece::Part(Bytes::new()), true);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame<D>) -> Result<Sent, Gone> {
+        match frame.into_data() {
+            Ok(data) => {
+                // An empty frame says nothing; the end is asked for separately.
+                self.data = data.has_remaining().then_some(data);
+                Ok(Sent::More)
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) => {
+                    self.stream.send_trailers(trailers).map_err(|_| Gone)?;
+                    Ok(Sent::Last)
+                }
+                Err(_) => Ok(Sent::More),
+            },
+        }
+    }
+
+    /// Sends as much of `data` as the client has room for.
+    fn send_some(
+        &mut self,
+        mut data: D,
+        is_last: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Sent, Gone>> {
+        let wanted = data.remaining().min(RESERVED_AT_MOST);
+        self.stream.reserve_capacity(wanted);
+        while self.stream.capacity() == 0 {
+            match self.stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Gone)),
+                Poll::Pending => {
+                    self.watch.note_write_blocked();
+                    self.data = Some(data);
+                    return Poll::Pending;
+                }
+            }
+        }
+        let room = self.stream.capacity();
+        let count = room.min(data.remaining());
+        let (piece, rest) = if count == data.remaining() {
+            (Piece::Whole(data), None)
+        } else {
+            // No copy where the body's data is `Bytes`.
+            let part = data.copy_to_bytes(count);
+            (Piece::Part(part), Some(data))
+        };
+        let is_last = is_last && rest.is_none();
+        self.data = rest;
+        let sent = self.stream.send_data(piece, is_last).map_err(|_| Gone);
+        self.watch.note_written(count);
+        Poll::Ready(sent.map(|()| if is_last { Sent::Last } else { Sent::More }))
+    }
+}
+
+enum Sent {
+    More,
+    Last,
+}
