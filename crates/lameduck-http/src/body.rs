@@ -30,8 +30,6 @@ pub struct Body {
 enum Source {
     Http1(Incoming),
     Http2(Upload),
-    /// The bytes after an extended CONNECT are no body: they belong to whom the request is upgraded for.
-    None,
 }
 
 impl Body {
@@ -49,14 +47,6 @@ impl Body {
             }),
             watch,
         )
-    }
-
-    /// No body at all.
-    pub(crate) const fn none() -> Self {
-        Self {
-            source: Source::None,
-            watch: None,
-        }
     }
 
     fn watched(source: Source, watch: &Arc<Watch>) -> Self {
@@ -102,7 +92,6 @@ impl HttpBody for Body {
         match &self.source {
             Source::Http1(incoming) => incoming.size_hint(),
             Source::Http2(upload) => upload.size_hint(),
-            Source::None => SizeHint::with_exact(0),
         }
     }
 }
@@ -112,7 +101,6 @@ impl Source {
         match self {
             Self::Http1(incoming) => incoming.is_end_stream(),
             Self::Http2(upload) => upload.stream.is_end_stream(),
-            Self::None => true,
         }
     }
 
@@ -124,7 +112,6 @@ impl Source {
             Self::Http2(upload) => upload
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
-            Self::None => Poll::Ready(None),
         }
     }
 }
