@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::bell::Listens;
 use crate::door::poll_in;
-use crate::{DRAINING, Duck, WINDOW};
+use crate::{DRAINING, Duck, WINDOW, h2};
 
 /// How long a close lingers for what the peer still sends, and for what it has not taken yet.
 const LINGER: Duration = Duration::from_secs(2);
@@ -54,6 +54,10 @@ impl Conn {
         loop {
             if let Some(close) = self.await_bytes() {
                 return close;
+            }
+            if self.answered == 0 && self.buffer.is_empty() && h2::is_spoken(&self.stream) {
+                h2::serve(&self.duck, &self.stream);
+                return Close::InOrder;
             }
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {

@@ -1,13 +1,13 @@
 //! The listeners: accepting, the sweep before closing, and the health pages.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Duck, WINDOW, conn};
+use crate::{Duck, WINDOW};
 
 /// How long the sweep accepts what the kernel completes after the gate: long, because on a starved machine the last
 /// ACK of a handshake can lie in the loopback queue for tens of milliseconds.
@@ -15,9 +15,13 @@ const SWEEP: Duration = Duration::from_millis(120);
 
 /// The open public listener.
 pub(crate) struct Door {
+    serve: Arc<Serve>,
     listener: Arc<TcpListener>,
     state: Arc<State>,
 }
+
+/// What is done with a connection.
+type Serve = dyn Fn(&Arc<Duck>, TcpStream) + Send + Sync;
 
 struct State {
     shut: AtomicBool,
@@ -25,7 +29,12 @@ struct State {
     accepting: Mutex<()>,
 }
 
-pub(crate) fn open(duck: &Arc<Duck>, port: u16) -> Door {
+pub(crate) fn open(
+    duck: &Arc<Duck>,
+    port: u16,
+    serve: impl Fn(&Arc<Duck>, TcpStream) + Send + Sync + 'static,
+) -> Door {
+    let serve: Arc<Serve> = Arc::new(serve);
     let listener = Arc::new(TcpListener::bind(("127.0.0.1", port)).expect("the port is free"));
     listener
         .set_nonblocking(true)
@@ -35,6 +44,7 @@ pub(crate) fn open(duck: &Arc<Duck>, port: u16) -> Door {
         accepting: Mutex::new(()),
     });
     let door = Door {
+        serve: Arc::clone(&serve),
         listener: Arc::clone(&listener),
         state: Arc::clone(&state),
     };
@@ -50,7 +60,7 @@ pub(crate) fn open(duck: &Arc<Duck>, port: u16) -> Door {
                 return;
             }
             while let Ok((stream, _)) = listener.accept() {
-                conn::serve(&duck, stream);
+                serve(&duck, stream);
             }
         }
     });
@@ -59,7 +69,11 @@ pub(crate) fn open(duck: &Arc<Duck>, port: u16) -> Door {
 
 impl Door {
     pub(crate) fn close(self, duck: &Arc<Duck>) {
-        let Self { listener, state } = self;
+        let Self {
+            serve,
+            listener,
+            state,
+        } = self;
         let accepting = state
             .accepting
             .lock()
@@ -76,7 +90,7 @@ impl Door {
                 // Read before accepting: however late this thread runs, the queue is emptied once after the time.
                 let over = Instant::now() >= until;
                 while let Ok((stream, _)) = listener.accept() {
-                    conn::serve(duck, stream);
+                    serve(duck, stream);
                 }
                 if over {
                     break;

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server that leaves well, and badly on request: `--break ID` breaks one promise of the contract.
+//! A small server (HTTP/1.1, HTTP/2, TLS, one gRPC method) that leaves well, and badly on request: `--break ID` breaks one promise of the contract.
 //!
 //! It exists to prove that no check of `lameduck verify` is vacuous: the tests hold each id against the server as it
 //! is (must pass) and broken (must not). Not for use: threads, no limits worth the name, one file of state.
@@ -7,7 +7,9 @@
 mod bell;
 mod conn;
 mod door;
+mod h2;
 mod signals;
+mod tls;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
     };
     let port = |name| value(name).and_then(|text| text.parse::<u16>().ok());
     let Some(main_port) = port("--port") else {
-        eprintln!("usage: broken-duck --port N [--probes N] [--break ID]");
+        eprintln!("usage: broken-duck --port N [--probes N] [--tls-port N] [--break ID]");
         return ExitCode::from(2);
     };
     let broken = value("--break").unwrap_or_default();
@@ -93,18 +95,23 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     signals::install(duck.is_broken("P1"));
-    let door = door::open(&duck, main_port);
+    let mut doors = vec![door::open(&duck, main_port, conn::serve)];
+    if let Some(tls_port) = port("--tls-port") {
+        let acceptor = tls::acceptor();
+        let serve = move |duck: &Arc<Duck>, stream| tls::serve(duck, &acceptor, stream);
+        doors.push(door::open(&duck, tls_port, serve));
+    }
     duck.phase.store(RUNNING, Ordering::SeqCst);
     while !signals::wait(Duration::from_secs(3600)) {}
-    leave(&duck, door)
+    leave(&duck, doors)
 }
 
-fn leave(duck: &Arc<Duck>, door: door::Door) -> ExitCode {
+fn leave(duck: &Arc<Duck>, doors: Vec<door::Door>) -> ExitCode {
     let t = Instant::now();
     duck.phase.store(WINDOW, Ordering::SeqCst);
     duck.window_bell.ring();
     let (mut counted_at, mut requests_to_stop) = (t, 1);
-    let mut door = Some(door);
+    let mut doors = Some(doors);
     loop {
         if signals::wait(Duration::from_millis(2)) {
             if duck.is_broken("P9") {
@@ -120,9 +127,9 @@ fn leave(duck: &Arc<Duck>, door: door::Door) -> ExitCode {
         }
         let window_over = t.elapsed() > CEILING || t.elapsed() > QUIET && duck.quiet_for() > QUIET;
         if (window_over || requests_to_stop >= 2)
-            && let Some(door) = door.take()
+            && let Some(doors) = doors.take()
         {
-            door.close(duck);
+            doors.into_iter().for_each(|door| door.close(duck));
             duck.phase.store(DRAINING, Ordering::SeqCst);
             duck.drain_bell.ring();
         }
