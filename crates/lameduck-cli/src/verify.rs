@@ -91,6 +91,10 @@ fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
         (&mut target.slow_path, arguments.slow_path),
         (&mut target.large_path, arguments.large_path),
         (&mut target.post_path, arguments.post_path),
+        (&mut target.upload_path, arguments.upload_path),
+        (&mut target.stream_path, arguments.stream_path),
+        (&mut target.sse_path, arguments.sse_path),
+        (&mut target.ws_path, arguments.ws_path),
     ];
     for (field, value) in overrides {
         if value.is_some() {

@@ -29,7 +29,8 @@ mod verdict;
 pub use catalogue::{CheckInfo, Class, list};
 pub use observe::outcome::{Outcome, Tally};
 pub use options::{
-    DrainSignal, Front, Options, Progress, RepeatPolicy, StopSignal, TargetSpec, UnknownSignal,
+    DrainSignal, Farewell, Front, Options, Progress, RepeatPolicy, StopSignal, TargetSpec,
+    UnknownSignal,
 };
 pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
 pub use render::{Colour, Style};

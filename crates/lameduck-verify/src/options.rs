@@ -178,6 +178,18 @@ pub struct TargetSpec {
     pub large_path: Option<String>,
     /// A path that takes POSTs; default: the path of `url`.
     pub post_path: Option<String>,
+    /// A path that reads request bodies of any length; default: `post_path`.
+    pub upload_path: Option<String>,
+    /// A path that answers in `{chunks}` chunks, `{ms}` milliseconds apart, e.g. `/stream?chunks={chunks}&ms={ms}`.
+    pub stream_path: Option<String>,
+    /// A path with an endless event stream (`text/event-stream`), an event every `{ms}` milliseconds.
+    pub sse_path: Option<String>,
+    /// A path with a WebSocket that echoes text and binary messages.
+    pub ws_path: Option<String>,
+    /// A path with a WebSocket whose application says farewell itself, and what it then owes.
+    pub ws_farewell: Option<Farewell>,
+    /// Over how long it spreads the closes of its WebSockets; zero means declared off.
+    pub ws_spread: Option<Duration>,
     /// Added to the environment of the target.
     pub env: Vec<(String, String)>,
     /// How it tells balancers that it is leaving.
@@ -217,6 +229,17 @@ impl TargetSpec {
             large_path: Some("/large?bytes={bytes}".to_owned()),
             post_path: Some("/echo".to_owned()),
             grpc: Some(GrpcCall::demo()),
+            upload_path: Some("/upload".to_owned()),
+            stream_path: Some("/stream?chunks={chunks}&ms={ms}".to_owned()),
+            sse_path: Some("/sse?ms={ms}".to_owned()),
+            ws_path: Some("/ws".to_owned()),
+            ws_farewell: Some(Farewell {
+                path: "/ws?farewell=4001".to_owned(),
+                message: "farewell".to_owned(),
+                code: 4001,
+            }),
+            // `--window local` has no floor: everything is steered at once.
+            ws_spread: Some(Duration::ZERO),
             drain_signal: Some(DrainSignal {
                 url: "http://127.0.0.1:{probes_port}/lbz".to_owned(),
                 liveness_url: Some("http://127.0.0.1:{probes_port}/livez".to_owned()),
@@ -241,6 +264,17 @@ pub struct DrainSignal {
     pub url: String,
     /// 2xx until the exit.
     pub liveness_url: Option<String>,
+}
+
+/// What an application says itself, on a WebSocket, when it is told to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    /// Where it does.
+    pub path: String,
+    /// Its last text message.
+    pub message: String,
+    /// The code of its Close frame.
+    pub code: u16,
 }
 
 /// What a target does with a repeated stop signal after its merge interval.

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lameduck_verify::{
-    DrainSignal, FailOn, Finding, Options, Outcome, RepeatPolicy, Report, TargetSpec, Verdict,
-    verify,
+    DrainSignal, FailOn, Farewell, Finding, Options, Outcome, RepeatPolicy, Report, TargetSpec,
+    Verdict, verify,
 };
 
 /// One at a time: the targets are to be judged, not this machine.
@@ -55,6 +55,15 @@ fn duck(broken: &str) -> TargetSpec {
     spec.ready_path = Some("/".to_owned());
     spec.slow_path = Some("/slow?ms={ms}".to_owned());
     spec.large_path = Some("/large?bytes={bytes}".to_owned());
+    spec.post_path = Some("/echo".to_owned());
+    spec.stream_path = Some("/stream?chunks={chunks}&ms={ms}".to_owned());
+    spec.sse_path = Some("/sse?ms={ms}".to_owned());
+    spec.ws_path = Some("/ws".to_owned());
+    spec.ws_farewell = Some(Farewell {
+        path: "/ws?farewell=4001".to_owned(),
+        message: "farewell".to_owned(),
+        code: 4001,
+    });
     spec.drain_signal = Some(DrainSignal {
         url: "http://127.0.0.1:{probes_port}/lbz".to_owned(),
         liveness_url: Some("http://127.0.0.1:{probes_port}/livez".to_owned()),
@@ -121,7 +130,7 @@ fn a_server_that_keeps_its_promises_passes_every_id() {
             report.to_json()
         );
     }
-    assert_eq!(report.checks.len(), 17);
+    assert_eq!(report.checks.len(), lameduck_verify::list().len());
     assert_eq!((report.lost, report.exit_code(FailOn::Any)), (0, 0));
     assert_eq!(
         (report.exit.code, report.exit.killed_at_grace),
@@ -230,4 +239,82 @@ fn h1_10_fails_when_the_exit_leaves_bytes_in_the_kernel() {
 fn l_h1_fails_when_idle_connections_are_closed_unseen() {
     let report = breaks("L-H1", "L-H1", Verdict::Fail);
     assert!(report.lost > 0 && report.requests.lost == report.lost);
+}
+
+#[test]
+fn h1_07_fails_when_half_a_head_holds_the_exit() {
+    let report = breaks("H1-07", "H1-07", Verdict::Fail);
+    assert!(report.exit_code(FailOn::Loss) == 1);
+}
+
+#[test]
+fn h1_08_fails_when_pipelined_requests_are_dropped_untold() {
+    let report = breaks("H1-08", "H1-08", Verdict::Fail);
+    assert!(only(&report).requests.count(Outcome::Eof) > 0);
+}
+
+#[test]
+fn h1_09_fails_when_slow_uploads_are_cut() {
+    breaks("H1-09", "H1-09", Verdict::Fail);
+}
+
+#[test]
+fn h1_09_fails_when_a_stalled_upload_holds_the_exit() {
+    breaks("H1-09-stall", "H1-09", Verdict::Fail);
+}
+
+#[test]
+fn h1_11_fails_when_a_stream_that_would_end_is_cut() {
+    let report = breaks("H1-11", "H1-11", Verdict::Fail);
+    assert!(only(&report).requests.count(Outcome::Truncated) > 0);
+}
+
+#[test]
+fn h1_11_fails_when_a_cut_stream_looks_whole() {
+    breaks("H1-11-end", "H1-11", Verdict::Fail);
+}
+
+#[test]
+fn h1_11_differs_when_nobody_names_what_was_cut() {
+    breaks("H1-11-name", "H1-11", Verdict::Differs);
+}
+
+#[test]
+fn h1_12_fails_when_an_early_answer_meets_a_reset() {
+    breaks("H1-12", "H1-12", Verdict::Fail);
+}
+
+#[test]
+fn h1_13_fails_when_those_who_wait_for_continue_are_dropped() {
+    breaks("H1-13", "H1-13", Verdict::Fail);
+}
+
+#[test]
+fn h1_14_fails_when_an_event_is_cut() {
+    breaks("H1-14", "H1-14", Verdict::Fail);
+}
+
+#[test]
+fn ws_01_fails_when_no_close_frame_comes() {
+    breaks("WS-01", "WS-01", Verdict::Fail);
+}
+
+#[test]
+fn ws_02_fails_when_the_close_falls_inside_a_frame() {
+    breaks("WS-02", "WS-02", Verdict::Fail);
+}
+
+#[test]
+fn ws_03_fails_when_a_silent_client_holds_the_exit() {
+    breaks("WS-03", "WS-03", Verdict::Fail);
+}
+
+#[test]
+fn ws_04_differs_when_the_application_is_not_heard() {
+    breaks("WS-04", "WS-04", Verdict::Differs);
+}
+
+#[test]
+fn ws_06_differs_when_all_closes_come_at_once() {
+    breaks("WS-06", "WS-06", Verdict::Differs);
 }

@@ -50,6 +50,18 @@ pub(crate) struct VerifyArguments {
     /// A path that takes POSTs [default: that of the URL]
     #[arg(long, value_name = "PATH")]
     pub(crate) post_path: Option<String>,
+    /// A path that reads request bodies of any length [default: the one for POSTs]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) upload_path: Option<String>,
+    /// A path that answers in {chunks} chunks, {ms} milliseconds apart, such as '/stream?chunks={chunks}&ms={ms}'
+    #[arg(long, value_name = "PATH")]
+    pub(crate) stream_path: Option<String>,
+    /// A path with an endless event stream, such as '/events'
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sse_path: Option<String>,
+    /// A path with a WebSocket that echoes
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ws_path: Option<String>,
     /// From the stop signal to SIGKILL, as your platform has it [default: 10s, or 4s for the demo]
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     pub(crate) grace: Option<Duration>,

@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 
 use crate::bell::Listens;
 use crate::door::poll_in;
-use crate::{DRAINING, Duck, WINDOW, h2};
+use crate::request::{self, Front};
+use crate::{DRAINING, Duck, WINDOW, h2, streams, ws};
 
 /// How long a close lingers for what the peer still sends, and for what it has not taken yet.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long the broken closes wait, unseeing, before they close.
 const BLIND: Duration = Duration::from_millis(30);
+
+/// Nobody serves this, and whoever asks for it is told so before the body is read.
+const UNSERVED: &str = " /lameduck-verify/";
 
 /// Why a connection is closed.
 enum Close {
@@ -29,6 +33,7 @@ struct Conn {
     stream: TcpStream,
     buffer: Vec<u8>,
     answered: u64,
+    told_to_continue: bool,
 }
 
 pub(crate) fn serve(duck: &Arc<Duck>, stream: TcpStream) {
@@ -42,6 +47,7 @@ pub(crate) fn serve(duck: &Arc<Duck>, stream: TcpStream) {
             stream,
             buffer: Vec::new(),
             answered: 0,
+            told_to_continue: false,
         };
         let close = conn.run();
         conn.close(&close);
@@ -64,11 +70,21 @@ impl Conn {
                 Ok(0) | Err(_) => return Close::InOrder,
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
             }
-            while let Some((head, length)) = self.whole_request() {
-                self.duck.note_request();
-                let head_text = String::from_utf8_lossy(&self.buffer[..head]).into_owned();
-                self.buffer.drain(..head + length);
-                if let Some(close) = self.answer(&head_text) {
+            loop {
+                let close = match request::front(&self.buffer) {
+                    Front::Partial => break,
+                    Front::Head { head } => match self.answer_head(&head) {
+                        None => break,
+                        close => close,
+                    },
+                    Front::Whole { head, taken } => {
+                        self.duck.note_request();
+                        self.told_to_continue = false;
+                        self.buffer.drain(..taken);
+                        self.answer(&head)
+                    }
+                };
+                if let Some(close) = close {
                     return close;
                 }
             }
@@ -140,53 +156,106 @@ impl Conn {
             "H1-02" | "L-H1" => is_idle && self.answered > 0,
             "H1-04" => is_idle && self.answered == 0,
             "H1-06" => !is_idle,
+            "H1-09" => !is_idle && request::front(&self.buffer) != Front::Partial,
+            "H1-13" => self.told_to_continue,
             _ => false,
         }
     }
 
-    /// The lengths of the head and body that stand whole at the front of the buffer.
-    fn whole_request(&self) -> Option<(usize, usize)> {
-        let head = self
-            .buffer
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")?
-            + 4;
-        let text = String::from_utf8_lossy(&self.buffer[..head]).to_ascii_lowercase();
-        let length = text
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length:"))
-            .and_then(|value| value.trim().parse::<usize>().ok())
-            .unwrap_or(0);
-        (self.buffer.len() >= head + length).then_some((head, length))
+    /// Answers a request that need not be whole for it: one for a path that nobody serves, or one that waits.
+    fn answer_head(&mut self, head: &str) -> Option<Close> {
+        if head.contains(UNSERVED) {
+            let _ = self.stream.write_all(
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            );
+            return Some(if self.duck.is_broken("H1-12") {
+                Close::Blindly
+            } else {
+                Close::InOrder
+            });
+        }
+        if request::field(head, "expect") == Some("100-continue") && !self.told_to_continue {
+            self.told_to_continue = true;
+            let _ = self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        None
     }
 
     fn answer(&mut self, head: &str) -> Option<Close> {
-        let target = head.split(' ').nth(1).unwrap_or("/");
-        let number = |name: &str| {
-            let query = target.split_once('?')?.1;
-            query.split('&').find_map(|pair| {
-                pair.strip_prefix(name)?
-                    .strip_prefix('=')?
-                    .parse::<u64>()
-                    .ok()
-            })
-        };
-        if let Some(ms) = number("ms") {
-            let until = Instant::now() + Duration::from_millis(ms);
-            while Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(5));
-                if self.duck.is_broken("H1-01") && self.duck.phase() >= WINDOW {
-                    return Some(Close::Blindly);
-                }
-            }
+        let target = head.split(' ').nth(1).unwrap_or("/").to_owned();
+        if let Some(answer) = ws::accept(head) {
+            return Some(self.upgrade(&answer, &target));
         }
-        let length = number("bytes").unwrap_or(2);
-        let says_close = self.duck.phase() >= WINDOW;
-        let connection = if says_close {
+        let name = head.lines().next().unwrap_or_default();
+        let ticket = self.duck.note_begun(name);
+        let close = self.answer_target(&target);
+        self.duck.note_done(ticket);
+        close
+    }
+
+    fn upgrade(&mut self, answer: &str, target: &str) -> Close {
+        let farewell =
+            request::number(target, "farewell").and_then(|code| u16::try_from(code).ok());
+        if self.stream.write_all(answer.as_bytes()).is_err() {
+            return Close::Blindly;
+        }
+        let early = std::mem::take(&mut self.buffer);
+        match ws::serve(&self.duck, &mut self.stream, &early, farewell) {
+            ws::Parting::InOrder => Close::InOrder,
+            ws::Parting::Blindly => Close::Blindly,
+        }
+    }
+
+    /// The field that announces the close, from the signal on.
+    fn connection(&self) -> &'static str {
+        if self.duck.phase() >= WINDOW && !self.duck.is_broken("H1-08") {
             "Connection: close\r\n"
         } else {
             ""
+        }
+    }
+
+    fn answer_target(&mut self, target: &str) -> Option<Close> {
+        let gap = Duration::from_millis(request::number(target, "ms").unwrap_or(0));
+        let lasting = if target.starts_with("/stream") {
+            let chunks = request::number(target, "chunks").unwrap_or(10);
+            let connection = self.connection();
+            Some(streams::chunked(
+                &self.duck,
+                &mut self.stream,
+                chunks,
+                gap,
+                connection,
+            ))
+        } else if target.starts_with("/sse") {
+            let connection = self.connection();
+            Some(streams::events(
+                &self.duck,
+                &mut self.stream,
+                gap,
+                connection,
+            ))
+        } else {
+            None
         };
+        if let Some(ended) = lasting {
+            self.answered += 1;
+            return match ended {
+                Ok(streams::Ended::Whole) if self.duck.phase() < WINDOW => None,
+                Ok(streams::Ended::Whole) => Some(Close::InOrder),
+                Ok(streams::Ended::Cut) | Err(_) => Some(Close::Blindly),
+            };
+        }
+        let until = Instant::now() + gap;
+        while Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+            if self.duck.is_broken("H1-01") && self.duck.phase() >= WINDOW {
+                return Some(Close::Blindly);
+            }
+        }
+        let length = request::number(target, "bytes").unwrap_or(2);
+        let says_close = self.duck.phase() >= WINDOW;
+        let connection = self.connection();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{connection}\r\n");
         if self.stream.write_all(head.as_bytes()).is_err() || self.write_body(length).is_err() {
             return Some(Close::Blindly);

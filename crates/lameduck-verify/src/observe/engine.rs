@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::flow::{Flow, Waits, World};
 use super::h2;
+use super::talk::Talk;
 
 /// The longest sleep: stop conditions that are not sockets (an exit) are looked at this often.
 const MAX_SLEEP: Duration = Duration::from_millis(5);
@@ -34,6 +35,8 @@ pub(crate) trait Client {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) flows: Vec<Flow>,
+    /// Clients that speak for themselves.
+    pub(crate) talks: Vec<Talk>,
     pub(crate) h2: Vec<h2::flow::Flow>,
     world: World,
 }
@@ -42,6 +45,7 @@ impl Engine {
     pub(crate) fn new(addr: SocketAddr, round_trip: Duration) -> Self {
         Self {
             flows: Vec::new(),
+            talks: Vec::new(),
             h2: Vec::new(),
             world: World {
                 addr,
@@ -55,6 +59,10 @@ impl Engine {
 
     pub(crate) fn add(&mut self, flow: Flow) {
         self.flows.push(flow);
+    }
+
+    pub(crate) fn add_talk(&mut self, talk: Talk) {
+        self.talks.push(talk);
     }
 
     /// The instant of the stop signal ("T"), once it was sent.
@@ -77,16 +85,23 @@ impl Engine {
     fn clients(&mut self) -> impl Iterator<Item = &mut dyn Client> {
         let h2 = self.h2.iter_mut().map(|flow| flow as &mut dyn Client);
         let flows = self.flows.iter_mut().map(|flow| flow as &mut dyn Client);
-        flows.chain(h2)
+        let talks = self.talks.iter_mut().map(|talk| talk as &mut dyn Client);
+        flows.chain(h2).chain(talks)
     }
 
     /// Nobody has anything left to do.
     pub(crate) fn all_finished(&self) -> bool {
-        self.flows.iter().all(Flow::is_finished) && self.h2.iter().all(Client::is_finished)
+        self.flows.iter().all(Flow::is_finished)
+            && self.h2.iter().all(Client::is_finished)
+            && self.talks.iter().all(Talk::is_finished)
     }
 
     pub(crate) fn group(&self, group: &'static str) -> impl Iterator<Item = &Flow> {
         self.flows.iter().filter(move |flow| flow.group == group)
+    }
+
+    pub(crate) fn talks_of(&self, group: &'static str) -> impl Iterator<Item = &Talk> {
+        self.talks.iter().filter(move |talk| talk.group == group)
     }
 
     /// Lets all flows work until `done` says so, or the deadline has come.

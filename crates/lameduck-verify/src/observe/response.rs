@@ -2,7 +2,7 @@
 //! Not: sockets, time, or what the response means for a check (see `outcome`).
 //!
 //! Framing follows RFC 9112 §6: no body for 1xx, 204 and 304; `chunked`; `Content-Length`; else until the
-//! connection ends. Body bytes are counted, never kept.
+//! connection ends. Body bytes are counted; only the last four are kept.
 
 use std::fmt;
 
@@ -67,6 +67,8 @@ pub(crate) struct ResponseReader {
     body: u64,
     interim: u8,
     any: bool,
+    /// The last bytes of the body so far.
+    tail: [u8; 4],
 }
 
 impl ResponseReader {
@@ -78,6 +80,7 @@ impl ResponseReader {
             body: 0,
             interim: 0,
             any: false,
+            tail: [0; 4],
         }
     }
 
@@ -95,7 +98,7 @@ impl ResponseReader {
                 Place::ChunkEnd => self.take_chunk_end(rest)?,
                 Place::Trailers => self.take_trailers(rest)?,
                 Place::UntilEnd => {
-                    self.body += rest.len() as u64;
+                    self.take_data(rest);
                     rest.len()
                 }
                 Place::Complete => 0,
@@ -127,6 +130,27 @@ impl ResponseReader {
 
     pub(crate) fn body_bytes(&self) -> u64 {
         self.body
+    }
+
+    /// How many interim (1xx) responses came before the final one.
+    pub(crate) fn interim(&self) -> u8 {
+        self.interim
+    }
+
+    /// The body so far ends where an event of an event stream ends: with an empty line, or before the first event.
+    pub(crate) fn is_at_event_boundary(&self) -> bool {
+        let blank = |tail: &[u8; 4]| {
+            tail.ends_with(b"\n\n") || tail.ends_with(b"\r\r") || tail.ends_with(b"\r\n\r\n")
+        };
+        self.body == 0 || blank(&self.tail)
+    }
+
+    fn take_data(&mut self, data: &[u8]) {
+        self.body += data.len() as u64;
+        let last = &data[data.len().saturating_sub(4)..];
+        self.tail.rotate_left(last.len());
+        let kept = self.tail.len() - last.len();
+        self.tail[kept..].copy_from_slice(last);
     }
 
     fn take_head(&mut self, rest: &[u8]) -> Result<usize, Malformed> {
@@ -172,7 +196,7 @@ impl ResponseReader {
 
     fn take_body(&mut self, rest: &[u8], left: u64) -> usize {
         let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.body += taken as u64;
+        self.take_data(&rest[..taken]);
         let left = left - taken as u64;
         self.place = if left == 0 {
             Place::Complete
@@ -217,7 +241,7 @@ impl ResponseReader {
 
     fn take_chunk_data(&mut self, rest: &[u8], left: u64) -> usize {
         let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.body += taken as u64;
+        self.take_data(&rest[..taken]);
         let left = left - taken as u64;
         self.place = if left == 0 {
             Place::ChunkEnd
@@ -403,6 +427,27 @@ mod tests {
             read(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab").unwrap();
         reader.end_of_stream();
         assert!(!reader.is_complete());
+    }
+
+    #[test]
+    fn the_end_of_an_event_is_seen_at_every_split() {
+        let text = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n";
+        let ends = [text.len() - 2, text.len() - 1, text.len()];
+        let whole_events: Vec<usize> = (0..=text.len())
+            .filter(|&split| {
+                let mut reader = ResponseReader::new();
+                reader.push(&text[..split]).unwrap();
+                reader.body_bytes() > 0 && reader.is_at_event_boundary()
+            })
+            .collect();
+        assert!(ends.iter().all(|end| whole_events.contains(end)));
+        // Two events: after each, until the first byte of what follows it in the body.
+        assert!(!whole_events.contains(&(text.len() - 3)));
+        let after_first = text.len() - 14;
+        assert!(
+            whole_events.contains(&(after_first - 1)),
+            "{whole_events:?}"
+        );
     }
 
     #[test]

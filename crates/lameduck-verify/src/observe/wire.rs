@@ -39,7 +39,18 @@ pub(crate) struct Wire {
 impl Wire {
     /// Begins a connect.
     pub(crate) fn dial(addr: SocketAddr) -> io::Result<(Self, Dial)> {
+        Self::dial_with(addr, None)
+    }
+
+    /// The same with a receive buffer of a chosen size, in bytes.
+    pub(crate) fn dial_with(
+        addr: SocketAddr,
+        receive_buffer: Option<usize>,
+    ) -> io::Result<(Self, Dial)> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         let dial = match socket.connect(&addr.into()) {
@@ -88,6 +99,13 @@ impl Wire {
 
     pub(crate) fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
         (&self.stream).read(into)
+    }
+
+    /// The close to come is a RST.
+    pub(crate) fn reset_on_close(&self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        // A refusal makes it an orderly close: no harm.
+        let _ = socket.set_linger(Some(std::time::Duration::ZERO));
     }
 
     pub(crate) fn fd(&self) -> RawFd {

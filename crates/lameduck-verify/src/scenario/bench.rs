@@ -136,6 +136,10 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
         ("--slow-path", &target.slow_path),
         ("--large-path", &target.large_path),
         ("--post-path", &target.post_path),
+        ("--upload-path", &target.upload_path),
+        ("--stream-path", &target.stream_path),
+        ("--sse-path", &target.sse_path),
+        ("--ws-path", &target.ws_path),
     ];
     for (flag, value) in paths {
         if let Some(value) = value {

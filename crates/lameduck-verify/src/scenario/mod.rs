@@ -4,15 +4,18 @@
 mod bench;
 mod drain;
 mod facts;
+mod h1;
 mod idle;
 mod judge;
 mod lanes;
 mod load;
+mod long;
 mod probes;
 mod reader;
 mod requests;
 mod rush;
 mod stop;
+mod ws;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -121,16 +124,20 @@ fn run_waiting(
 ) -> Result<Vec<Finding>, VerifyError> {
     type Job<'j> = (
         &'static str,
-        Box<dyn Fn() -> Result<Finding, VerifyError> + Send + Sync + 'j>,
+        Box<dyn Fn() -> Result<Vec<Finding>, VerifyError> + Send + Sync + 'j>,
     );
+    let one = |finding| vec![finding];
     let mut jobs: Vec<Job<'_>> = vec![
-        ("P2", Box::new(|| stop::stuck(bench, idle))),
-        ("P3", Box::new(|| stop::repeat_late(bench))),
-        ("P4", Box::new(|| stop::early(bench, ready))),
-        ("P9", Box::new(|| stop::repeats(bench))),
-        ("H1-10", Box::new(|| reader::run(bench))),
+        ("P2", Box::new(|| stop::stuck(bench, idle).map(one))),
+        ("P3", Box::new(|| stop::repeat_late(bench).map(one))),
+        ("P4", Box::new(|| stop::early(bench, ready).map(one))),
+        ("P9", Box::new(|| stop::repeats(bench).map(one))),
+        ("H1-10", Box::new(|| reader::run(bench).map(one))),
     ];
     jobs.retain(|(id, _)| bench.wants(id));
+    if long::ids().any(|id| bench.wants(id)) {
+        jobs.push(("long", Box::new(|| long::run(bench))));
+    }
     if jobs.is_empty() {
         return Ok(Vec::new());
     }
@@ -138,12 +145,13 @@ fn run_waiting(
         bench,
         total,
         progress,
-        "a stuck request, repeated signals, a stop while starting, a slow reader",
+        "a stuck request, repeated signals, a stop while starting, slow clients, streams",
     );
     if bench.options.target.copies() == 1 {
-        return jobs.iter().map(|(_, job)| job()).collect();
+        let found: Result<Vec<_>, _> = jobs.iter().map(|(_, job)| job()).collect();
+        return Ok(found?.concat());
     }
-    std::thread::scope(|scope| {
+    let found: Result<Vec<_>, _> = std::thread::scope(|scope| {
         let threads: Vec<_> = jobs.iter().map(|(_, job)| scope.spawn(job)).collect();
         threads
             .into_iter()
@@ -153,7 +161,8 @@ fn run_waiting(
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
             .collect()
-    })
+    });
+    Ok(found?.concat())
 }
 
 fn run_drains(
@@ -249,7 +258,9 @@ fn planned_launches(options: &Options) -> u32 {
         (&["P9"], 4),
         (&["H1-10"], 1),
     ];
+    let long = u32::from(long::ids().any(|id| wants(options, id)));
     1 + load
+        + long
         + groups
             .iter()
             .filter(|(ids, _)| any(ids))

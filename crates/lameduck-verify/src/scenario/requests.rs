@@ -70,7 +70,8 @@ fn post(place: &Place, path: &str) -> Vec<u8> {
     head(place, "POST", path, &fields).into_bytes()
 }
 
-fn head(place: &Place, method: &str, path: &str, rest: &str) -> String {
+/// The head of a request; `rest` is the other fields, the empty line, and what follows.
+pub(crate) fn head(place: &Place, method: &str, path: &str, rest: &str) -> String {
     // Relaxed: only distinct numbers are needed.
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let host = &place.url.host;

@@ -1,0 +1,61 @@
+//! What a WebSocket's client is owed. Sources: the shutdown contract, version 1; RFC 6455.
+
+use super::{CheckInfo, Class};
+
+pub(super) const ENTRIES: &[CheckInfo] = &[
+    CheckInfo {
+        id: "WS-01",
+        class: Class::Loss,
+        owed: "a Close frame (1001, or 1012) is received before the TCP close",
+        short: "told with a Close (1001) before the end",
+        source: "RFC 6455 §7.4.1: 1001 says that an endpoint goes away",
+        consequence: "clients see 1006, an abnormal end, and cannot tell a deploy from a broken network",
+        remedy: "when you leave, send Close 1001 on every WebSocket, wait for the answer for a while, then close",
+        scenario: "long",
+        cost: "shared by the drain of long exchanges; needs --ws-path",
+    },
+    CheckInfo {
+        id: "WS-02",
+        class: Class::Loss,
+        owed: "the Close never falls inside another frame, and a message half sent by the service is completed first",
+        short: "no message is cut by the Close",
+        source: "RFC 6455 §5.5.1 and §5.4",
+        consequence: "the last message arrives broken: clients fail with a protocol error instead of a close",
+        remedy: "send the Close behind the message under way, at a frame boundary",
+        scenario: "long",
+        cost: "shared by the drain of long exchanges; needs --ws-path",
+    },
+    CheckInfo {
+        id: "WS-03",
+        class: Class::Loss,
+        owed: "a client that does not answer the Close does not hold the exit",
+        short: "no answer to the Close: no hold",
+        source: "phones that have lost their network answer nothing for minutes",
+        consequence: "one silent client keeps the process until the platform kills it",
+        remedy: "limit the time for the answer to a Close",
+        scenario: "long",
+        cost: "shared by the drain of long exchanges; needs --ws-path",
+    },
+    CheckInfo {
+        id: "WS-04",
+        class: Class::Manners,
+        owed: "an application that asks for it says farewell itself: last messages, its code, its reason",
+        short: "the application may say farewell itself",
+        source: "protocols above WebSocket have closes of their own (a game, a chat, GraphQL)",
+        consequence: "clients get a bare 1001 where the application could have told them where to go",
+        remedy: "tell handlers that the service leaves, and wait for them for a while before closing for them",
+        scenario: "long",
+        cost: "shared by the drain of long exchanges; needs a declared farewell",
+    },
+    CheckInfo {
+        id: "WS-06",
+        class: Class::Manners,
+        owed: "closes are spread over a span, not sent in one burst",
+        short: "closes come spread, not in one burst",
+        source: "ten thousand clients that reconnect in one instant are an attack on whoever takes them over",
+        consequence: "each deploy ends in a stampede of reconnects on the remaining instances",
+        remedy: "spread the closes over some seconds",
+        scenario: "long",
+        cost: "shared by the drain of long exchanges; needs --ws-path",
+    },
+];

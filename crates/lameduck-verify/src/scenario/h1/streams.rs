@@ -1,0 +1,209 @@
+//! H1-11 and H1-14: chunked responses that end or never do, and event streams.
+
+use std::time::Duration;
+
+use super::client::{Client, Deed, LONG, Sign};
+use crate::observe::outcome::{End, Outcome, Tally};
+use crate::scenario::judge::in_words;
+use crate::scenario::long::{Opening, Seen, millis};
+use crate::scenario::requests;
+use crate::target::Place;
+use crate::verdict::{Finding, Verdict};
+
+const ENDING: &str = "ending-streams";
+const ENDLESS: &str = "endless-streams";
+const EVENTS: &str = "event-streams";
+
+/// Between two chunks or events.
+const PACE: Duration = Duration::from_millis(50);
+/// At the pace above, more than an hour.
+const ENDLESS_CHUNKS: u64 = 100_000;
+const CLIENTS: usize = 3;
+
+fn fill(place: &Place, template: &str, chunks: u64) -> String {
+    place
+        .fill(template)
+        .replace("{chunks}", &chunks.to_string())
+        .replace("{ms}", &PACE.as_millis().to_string())
+}
+
+pub(super) fn open(opening: &mut Opening<'_>) {
+    let target = &opening.bench.options.target;
+    let reading = |path: &str, last: Deed| {
+        let request = requests::get(opening.place, path);
+        let first = Deed::Await(Sign::Body(1), LONG);
+        Client::new(1, vec![Deed::Connect, Deed::Send(request), first, last])
+    };
+    let mut clients = Vec::new();
+    if let Some(template) = target.stream_path.as_deref()
+        && opening.wants("H1-11")
+    {
+        // Begun before T, and ending in time: whenever T comes, the last chunk is due after it.
+        let chunks = (opening.time.as_millis() / PACE.as_millis()) as u64;
+        let ending = fill(opening.place, template, chunks + 8);
+        let endless = fill(opening.place, template, ENDLESS_CHUNKS);
+        for _ in 0..CLIENTS {
+            clients.push((ENDING, reading(&ending, Deed::AwaitEndOrAnswer)));
+        }
+        if endless != ending {
+            clients.push((ENDLESS, reading(&endless, Deed::AwaitEnd)));
+        }
+    }
+    if let Some(template) = target.sse_path.as_deref()
+        && opening.wants("H1-14")
+    {
+        let path = fill(opening.place, template, ENDLESS_CHUNKS);
+        for _ in 0..CLIENTS {
+            clients.push((EVENTS, reading(&path, Deed::AwaitEndOrAnswer)));
+        }
+    }
+    for (group, client) in clients {
+        opening.add(group, client);
+    }
+}
+
+pub(super) fn judge(seen: &Seen<'_>) -> Vec<Finding> {
+    vec![judge_chunked(seen), judge_events(seen)]
+}
+
+fn poised<'s>(seen: &'s Seen<'_>, group: &'static str) -> impl Iterator<Item = &'s Client> {
+    seen.talkers::<Client>(group)
+        .filter(|(was_poised, _)| *was_poised)
+        .map(|(_, client)| client)
+}
+
+/// What those who were not poised got, in words.
+fn instead(seen: &Seen<'_>, group: &'static str) -> String {
+    let status = seen.talkers::<Client>(group).find_map(|(_, client)| {
+        let head = client.answers.get(0)?.reader.head()?;
+        Some(head.status)
+    });
+    match status {
+        Some(status) => format!("it answers {status} there and ends"),
+        None => "it does not answer there".to_owned(),
+    }
+}
+
+fn judge_chunked(seen: &Seen<'_>) -> Finding {
+    let id = "H1-11";
+    let Some(template) = seen.bench.options.target.stream_path.as_deref() else {
+        let reason = "no path with a chunked response is known; --stream-path would give one";
+        return seen.lacking(id, reason);
+    };
+    let mut tally = Tally::default();
+    let (mut ending, mut worst) = (0_u64, None);
+    for client in poised(seen, ENDING) {
+        ending += 1;
+        let exchange = client.exchange(0, false, seen.bench.facts.usual);
+        tally.add(&exchange);
+        let outcome = exchange.outcome.unwrap_or(Outcome::Hung);
+        if !outcome.is_served() {
+            worst.get_or_insert(outcome);
+        }
+    }
+    let endless = || poised(seen, ENDLESS);
+    let held = endless().any(|client| seen.held_exit(client.answers.end));
+    let looks_whole = endless().any(|client| client.answers.whole() > 0);
+    let cut_after = endless()
+        .filter_map(|client| Some(seen.after_stop(client.answers.end?.0)))
+        .max();
+    let route = template.split('?').next().unwrap_or(template);
+    let is_named = endless().next().is_none() || seen.stderr.contains(route);
+    let (verdict, detail) = if ending == 0 {
+        let why = instead(seen, ENDING);
+        let detail = format!("the stream path gave no response that lasts: {why}");
+        (Verdict::NotApplicable, detail)
+    } else if let Some(outcome) = worst {
+        let detail = format!(
+            "{ending} chunked responses would have ended in time; one {}",
+            in_words(outcome)
+        );
+        (Verdict::Fail, detail)
+    } else if looks_whole {
+        let detail =
+            "the endless response was ended with a terminator: it looks complete and is not";
+        (Verdict::Fail, detail.to_owned())
+    } else if held {
+        let detail = "the endless response went on until the grace period was over, and the process had to be killed";
+        (Verdict::Fail, detail.to_owned())
+    } else {
+        let cut = cut_after.map_or_else(String::new, |after| {
+            format!(
+                "; the endless one was cut {} after the signal",
+                millis(after)
+            )
+        });
+        let verdict = if is_named {
+            Verdict::Pass
+        } else {
+            Verdict::Differs
+        };
+        let named = if is_named {
+            ""
+        } else {
+            ", and nothing on standard error names it"
+        };
+        (verdict, format!("{ending} ended whole{cut}{named}"))
+    };
+    let mut finding = seen
+        .finding(id, verdict, detail)
+        .with_requests(tally)
+        .with_figure("ending", ending)
+        .with_figure("endless", endless().count());
+    if verdict == Verdict::Differs {
+        finding.consequence =
+            Some("a response was cut off, and nobody can tell afterwards which one it was");
+        finding.remedy = Some("name what the deadline ends: method, path, peer, age");
+    }
+    finding
+}
+
+fn judge_events(seen: &Seen<'_>) -> Finding {
+    let id = "H1-14";
+    if seen.bench.options.target.sse_path.is_none() {
+        let reason = "no path with an event stream is known; --sse-path would give one";
+        return seen.lacking(id, reason);
+    }
+    let (mut streams, mut last, mut worst) = (0_u64, Duration::ZERO, None);
+    for client in poised(seen, EVENTS) {
+        streams += 1;
+        let first = client.answers.get(0);
+        let is_whole = client.answers.whole() > 0;
+        let at_boundary = first.is_some_and(|first| first.reader.is_at_event_boundary());
+        let ended_at = first
+            .and_then(|first| first.whole_at)
+            .or(client.answers.end.map(|(at, _)| at));
+        if let Some(at) = ended_at {
+            last = last.max(seen.after_stop(at));
+        }
+        let trouble = match (is_whole, at_boundary) {
+            (true, true) => continue,
+            (true, false) => "ended inside an event",
+            (false, _) if seen.held_exit(client.answers.end) => {
+                "went on until the grace period was over, and the process had to be killed"
+            }
+            (false, _) => match client.answers.end {
+                Some((_, End::Reset)) => "was reset",
+                _ => "was cut without a terminator",
+            },
+        };
+        worst.get_or_insert(trouble);
+    }
+    let (verdict, detail) = if streams == 0 {
+        let why = instead(seen, EVENTS);
+        let detail = format!("the path gave no event stream that lasts: {why}");
+        (Verdict::NotApplicable, detail)
+    } else if let Some(trouble) = worst {
+        let detail = format!("of {streams} event streams open at the signal, one {trouble}");
+        (Verdict::Fail, detail)
+    } else {
+        let detail = format!(
+            "{streams} event streams ended between two events, with a terminator, the last {} after the signal",
+            millis(last)
+        );
+        (Verdict::Pass, detail)
+    };
+    seen.finding(id, verdict, detail)
+        .with_figure("streams", streams)
+        .with_figure("last_end_ms", last)
+}

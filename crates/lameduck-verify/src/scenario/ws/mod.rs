@@ -1,0 +1,90 @@
+//! WS-01 to WS-06: WebSockets of every manner, open in the drain of `long`.
+//! Owns which clients there are and the verdicts; not frames (see `observe::ws`) or load (L-WS).
+
+mod client;
+mod judge;
+
+use std::time::Duration;
+
+use super::long::{Opening, Seen};
+use super::requests;
+use crate::observe::talk::Talk;
+use crate::observe::ws::KEY;
+use crate::target::Place;
+use crate::verdict::Finding;
+
+use client::{Manner, WsClient};
+
+pub(crate) const IDS: [&str; 5] = ["WS-01", "WS-02", "WS-03", "WS-04", "WS-06"];
+
+const IDLE: &str = "ws-idle";
+const BUSY: &str = "ws-busy";
+const LARGE: &str = "ws-large";
+const SILENT: &str = "ws-silent";
+const FAREWELL: &str = "ws-farewell";
+
+/// Enough to see whether their closes come in one burst.
+const IDLE_CLIENTS: usize = 40;
+const BUSY_BYTES: usize = 48 * 1024;
+/// More than a kernel keeps for a reader that does not read, so that the service itself is in the middle of it at T.
+const LARGE_BYTES: usize = 8 * 1024 * 1024;
+const RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// The request that opens a WebSocket.
+pub(crate) fn handshake(place: &Place, path: &str) -> Vec<u8> {
+    let fields = format!(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    );
+    requests::head(place, "GET", path, &fields).into_bytes()
+}
+
+/// Adds the clients of every id that is wanted.
+pub(crate) fn open(opening: &mut Opening<'_>) {
+    let target = &opening.bench.options.target;
+    if let Some(path) = target.ws_path.as_deref() {
+        let path = opening.place.fill(path);
+        open_echoes(opening, &path);
+    }
+    if let Some(farewell) = &target.ws_farewell
+        && opening.wants("WS-04")
+    {
+        let handshake = handshake(opening.place, &opening.place.fill(&farewell.path));
+        opening.add(FAREWELL, WsClient::new(Manner::Listening, handshake));
+    }
+}
+
+fn open_echoes(opening: &mut Opening<'_>, path: &str) {
+    let wants = |ids: &[&str]| ids.iter().any(|id| opening.wants(id));
+    let mut manners = Vec::new();
+    if wants(&["WS-01", "WS-06"]) {
+        manners.extend([(IDLE, Manner::Idle); IDLE_CLIENTS]);
+    }
+    if wants(&["WS-02"]) {
+        manners.extend([(BUSY, Manner::Busy { bytes: BUSY_BYTES }); 4]);
+        let read_for = opening.time.saturating_sub(Duration::from_millis(300));
+        manners.extend([1, 64].map(|fragments| {
+            let large = Manner::Large {
+                bytes: LARGE_BYTES,
+                fragments,
+                read_for,
+            };
+            (LARGE, large)
+        }));
+    }
+    if wants(&["WS-03"]) {
+        manners.extend([(SILENT, Manner::Silent); 2]);
+    }
+    for (group, manner) in manners {
+        let client = WsClient::new(manner, handshake(opening.place, path));
+        let talk = Talk::new(group, client);
+        opening.engine.add_talk(if group == LARGE {
+            talk.with_receive_buffer(RECEIVE_BUFFER)
+        } else {
+            talk
+        });
+    }
+}
+
+pub(crate) fn judge(seen: &Seen<'_>) -> Vec<Finding> {
+    judge::judge(seen)
+}
