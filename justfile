@@ -45,6 +45,11 @@ chaos n="30" seed="":
     cargo build --release -p lameduck-cli
     cargo run --release -p lameduck-benches --bin chaos -- --rounds {{n}} {{ if seed == "" { "" } else { "--seed " + seed } }}
 
+# Hostile peers beside honest clients, then SIGTERM in their midst: memory, delay, loss, exit
+adversary *args:
+    cargo build --release -p lameduck-cli
+    cargo run --release -p lameduck-benches --bin adversary -- {{args}}
+
 # Guard, request count and phase check, then the signal path, beside peers
 bench-micro:
     cargo bench -p lameduck-benches

@@ -32,6 +32,8 @@ pub struct Response {
     received: u64,
     body: u64,
     digest: Digest,
+    /// The last two bytes of the body.
+    tail: [u8; 2],
 }
 
 impl Default for Response {
@@ -52,6 +54,7 @@ impl Response {
             received: 0,
             body: 0,
             digest: Digest::default(),
+            tail: [0; 2],
         }
     }
 
@@ -120,6 +123,11 @@ impl Response {
         self.digest
     }
 
+    /// Whether the body so far ends with an empty line, as an event of an event stream does.
+    pub fn ends_with_empty_line(&self) -> bool {
+        self.tail == *b"\n\n"
+    }
+
     fn take_head<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let before = self.line.len();
         let room = LARGEST_HEAD.saturating_sub(before);
@@ -181,6 +189,9 @@ impl Response {
     fn take_body<'a>(&mut self, bytes: &'a [u8], left: u64) -> &'a [u8] {
         let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
         self.digest.update(&bytes[..taken]);
+        for &byte in &bytes[taken.saturating_sub(2)..taken] {
+            self.tail = [self.tail[1], byte];
+        }
         self.body += taken as u64;
         let left = left - taken as u64;
         self.part = match self.part {
@@ -245,7 +256,8 @@ impl Digest {
         digest
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
@@ -262,6 +274,22 @@ mod tests {
             response.take(piece);
         }
         response
+    }
+
+    #[test]
+    fn an_event_ends_with_an_empty_line_however_it_is_cut() {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        for (body, ends) in [
+            ("9\r\ndata: 1\n\n\r\n0\r\n\r\n", true),
+            ("8\r\ndata: 1\n\r\n0\r\n\r\n", false),
+        ] {
+            let bytes = format!("{head}{body}");
+            for step in 1..=bytes.len() {
+                let response = read(bytes.as_bytes(), step);
+                assert!(response.is_complete());
+                assert_eq!(response.ends_with_empty_line(), ends, "{body:?} by {step}");
+            }
+        }
     }
 
     #[test]

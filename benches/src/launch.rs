@@ -22,9 +22,20 @@ pub fn lameduck_binary(given: Option<&Path>) -> PathBuf {
         .unwrap_or_else(|| "target/release/lameduck".into())
 }
 
-/// `lameduck demo` with a window and further arguments.
+/// `lameduck demo` with a window, [`GRACE`] and further arguments.
 pub fn lameduck(program: &Path, address: SocketAddr, window: &str, further: &[&str]) -> Launch {
-    let (listen, grace) = (address.to_string(), format!("{}s", GRACE.as_secs()));
+    lameduck_within(GRACE, program, address, window, further)
+}
+
+/// `lameduck demo` with a grace period, a window and further arguments.
+pub fn lameduck_within(
+    grace: Duration,
+    program: &Path,
+    address: SocketAddr,
+    window: &str,
+    further: &[&str],
+) -> Launch {
+    let (listen, grace) = (address.to_string(), format!("{}ms", grace.as_millis()));
     let args = [
         "demo", "--listen", &listen, "--window", window, "--grace", &grace,
     ];

@@ -24,7 +24,8 @@ pub enum Think {
 }
 
 impl Think {
-    fn draw(&self, rng: &mut Rng) -> Duration {
+    /// Draws the next rest.
+    pub fn draw(&self, rng: &mut Rng) -> Duration {
         match *self {
             Self::None => Duration::ZERO,
             Self::Exponential(mean) => rng.exponential(mean),
@@ -338,7 +339,8 @@ fn post_head(target: &str, length: u64) -> Vec<u8> {
         .into_bytes()
 }
 
-fn random_body(rng: &mut Rng, largest: u64) -> Vec<u8> {
+/// A body of 1 to `largest` random bytes.
+pub(crate) fn random_body(rng: &mut Rng, largest: u64) -> Vec<u8> {
     let length = rng.within(1..=largest) as usize;
     let mut body = Vec::with_capacity(length + 8);
     while body.len() < length {

@@ -119,6 +119,7 @@ pub struct Server {
     pid_fd: OwnedFd,
     address: SocketAddr,
     status: Option<ExitStatus>,
+    ready_line: String,
     stderr: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -155,6 +156,7 @@ impl Server {
             pid_fd,
             address: launch.address,
             status: None,
+            ready_line: String::new(),
             stderr,
         };
         let first_line = first_line(stdout);
@@ -165,6 +167,16 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The line by which it said that it is ready, without its end; empty where it was seen to accept.
+    pub fn ready_line(&self) -> &str {
+        &self.ready_line
+    }
+
+    /// Its process id, which stays its own until it is reaped.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A descriptor that becomes readable when the process ends.
@@ -190,6 +202,29 @@ impl Server {
         self.status
     }
 
+    /// Waits for its end; returns when that was seen, or nothing after `within`.
+    pub fn wait_exit(&mut self, within: Duration) -> Option<Instant> {
+        let until = Instant::now() + within;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut descriptor = libc::pollfd {
+                fd: self.pid_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            let millis = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
+            // SAFETY: the pointer is to one pollfd that lives through the call, and the count says one.
+            unsafe { libc::poll(&raw mut descriptor, 1, millis) };
+            let seen_at = Instant::now();
+            if self.exit_status().is_some() {
+                return Some(seen_at);
+            }
+            if seen_at >= until {
+                return None;
+            }
+        }
+    }
+
     /// The end of what it wrote to stderr so far.
     pub fn stderr(&self) -> String {
         let kept = self
@@ -199,7 +234,11 @@ impl Server {
         String::from_utf8_lossy(&kept).into_owned()
     }
 
-    fn wait_ready(&mut self, ready: Ready, line: &mpsc::Receiver<()>) -> Result<(), StartError> {
+    fn wait_ready(
+        &mut self,
+        ready: Ready,
+        line: &mpsc::Receiver<String>,
+    ) -> Result<(), StartError> {
         let deadline = Instant::now() + READY_WITHIN;
         while Instant::now() < deadline {
             if let Some(status) = self.exit_status() {
@@ -207,7 +246,10 @@ impl Server {
             }
             match ready {
                 Ready::Line => match line.recv_timeout(Duration::from_millis(50)) {
-                    Ok(()) => return Ok(()),
+                    Ok(line) => {
+                        self.ready_line = line;
+                        return Ok(());
+                    }
                     Err(RecvTimeoutError::Timeout) => {}
                     // Closed without a line: it is about to end, or never will be ready.
                     Err(RecvTimeoutError::Disconnected) => {
@@ -278,7 +320,7 @@ fn pid_fd(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// Tells when the first line has been read; then reads on, so that the pipe never blocks the server.
-fn first_line(stdout: Option<ChildStdout>) -> mpsc::Receiver<()> {
+fn first_line(stdout: Option<ChildStdout>) -> mpsc::Receiver<String> {
     let (tell, told) = mpsc::channel();
     let Some(stdout) = stdout else { return told };
     std::thread::spawn(move || {
@@ -291,7 +333,7 @@ fn first_line(stdout: Option<ChildStdout>) -> mpsc::Receiver<()> {
             .is_ok_and(|read| read > 0)
         {
             // Nobody listens once the server was given up.
-            let _ = tell.send(());
+            let _ = tell.send(String::from_utf8_lossy(&line).trim_end().to_owned());
         }
         let _ = io::copy(&mut lines, &mut io::sink());
     });
@@ -338,6 +380,7 @@ mod tests {
             Ready::Line,
         ))
         .unwrap();
+        assert_eq!(server.ready_line(), "ready");
         assert!(server.exit_status().is_none());
         server.signal(Signal::Terminate);
         let status = server.child.wait().unwrap();
