@@ -5,7 +5,7 @@
 //! go elsewhere, then it is swept and closed; what is in flight is served, idle connections are looked at once more before they
 //! end, every close lingers until the peer has everything, and what is still there at the drain deadline is ended and named.
 //!
-//! HTTP/1.1 over TCP and Unix sockets. Upgrades (WebSocket), HTTP/2 and TLS are not served yet.
+//! HTTP/1.1 and HTTP/2 ("prior knowledge") on one listener, over TCP and Unix sockets.
 //!
 //! ```no_run
 //! # async fn start(life: lameduck::Lifecycle) -> Result<(), lameduck_http::ServeError> {

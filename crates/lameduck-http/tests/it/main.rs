@@ -1,7 +1,9 @@
 //! The server over real sockets on loopback; names bear the ids of the contract.
 
 mod admission;
+mod frames;
 mod h1;
+mod h2;
 mod limits;
 mod load;
 mod probes;

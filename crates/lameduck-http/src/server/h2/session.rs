@@ -141,12 +141,18 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     /// Ends every stream so that it does not look whole, and says which were served.
     async fn last_words(&mut self) {
         self.tasks.abort_all();
-        let tasks = &mut self.tasks;
-        // Past the limit the peer does not read, or a handler does not yield.
-        let _ = timeout(LAST_WORDS, async {
-            while tasks.join_next().await.is_some() {}
-        })
-        .await;
+        // Past a limit the peer does not read, or a handler does not yield.
+        let resets = poll_fn(|cx| {
+            while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {}
+            // After the tasks, so that the resets that they leave are written.
+            let is_closed = self.http.poll_closed(cx).is_ready();
+            if is_closed || self.tasks.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        let _ = timeout(LAST_WORDS, resets).await;
         self.http.abrupt_shutdown(Reason::NO_ERROR);
         let _ = timeout(LAST_WORDS, poll_fn(|cx| self.http.poll_closed(cx))).await;
     }

@@ -1,0 +1,441 @@
+//! H2-*: what is owed to HTTP/2 clients between T and the exit, and what hostile ones may cost.
+
+use std::time::Duration;
+
+use lameduck::{Count, Late, Outcome, Window};
+use lameduck_http::{Limits, Protocols};
+
+use crate::frames::{
+    CANCEL, DATA, END_STREAM, EVERY_STREAM, Fate, GOAWAY, NO_ERROR, PING, PREFACE, Peer, REFUSED,
+    RST_STREAM, frame, served,
+};
+use crate::support::{Client, Ended, GET, Rig, app, millis, plan, soon, window};
+
+#[tokio::test]
+async fn serves_both_protocols_on_one_listener() {
+    let rig = Rig::start(plan(window(0, 50, 500))).await;
+    let mut old = rig.connect().await;
+    let mut new = Peer::greet(rig.addr, &[]).await;
+    let stream = new.ask("/").await;
+    assert_eq!(new.fate(stream).await, served("ok"));
+    old.send(GET).await;
+    assert_eq!(old.served().await.text(), "ok");
+}
+
+#[tokio::test]
+async fn a_preface_in_pieces_is_recognised_and_a_post_in_pieces_is_no_preface() {
+    let rig = Rig::start(plan(window(0, 50, 500))).await;
+    for at in [1, 3, 14, 23] {
+        let mut peer = Peer::silent(rig.addr).await;
+        peer.send(&PREFACE[..at]).await;
+        rig.counted(Count::Accepted, 1).await;
+        peer.send(&PREFACE[at..]).await;
+        peer.send(&frame(4, 0, 0, &[])).await;
+        let stream = peer.ask("/").await;
+        assert_eq!(peer.fate(stream).await, served("ok"), "split at {at}");
+    }
+    let mut client = rig.connect().await;
+    for byte in b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi".chunks(1) {
+        client.send(byte).await;
+    }
+    assert_eq!(client.served().await.text(), "2");
+    // A client that ends in the middle of the undecided is no reason to do anything.
+    let mut client = rig.connect().await;
+    client.send(b"P").await;
+    drop(client);
+    let mut client = rig.connect().await;
+    client.send(GET).await;
+    client.served().await;
+}
+
+#[tokio::test]
+async fn h2_01_an_idle_connection_gets_both_goaways_and_a_fin() {
+    let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let stream = peer.ask("/").await;
+    assert_eq!(peer.fate(stream).await, served("ok"));
+    let mut unused = Peer::greet(rig.addr, &[]).await;
+    rig.terminate().await;
+    // The window is still open: nobody waits for its end.
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(peer.goaway().await, (1, NO_ERROR));
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(unused.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(unused.goaway().await, (0, NO_ERROR));
+    assert_eq!(unused.end().await, &Ended::Fin);
+    assert!(!rig.life.drain().is_closing());
+    assert_eq!(rig.count(Count::Steered), 2);
+}
+
+#[tokio::test]
+async fn h2_02_a_stream_open_at_t_completes() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let stream = peer.ask("/slow").await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(peer.goaway().await, (1, NO_ERROR));
+    rig.control.release.add_permits(1);
+    assert_eq!(peer.fate(stream).await, served("slow"));
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h2_03_a_stream_between_the_goaways_is_served() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    peer.answers = false;
+    rig.terminate().await;
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    let stream = peer.ask("/").await;
+    assert_eq!(peer.fate(stream).await, served("ok"));
+    let ping = peer.frame(PING).await;
+    peer.send(&frame(PING, 1, 0, &ping.payload)).await;
+    assert_eq!(peer.goaway().await, (1, NO_ERROR));
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h2_04_a_stream_above_the_last_one_is_left_alone_and_nothing_is_reset() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let first = peer.ask("/slow").await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(peer.goaway().await, (1, NO_ERROR));
+    peer.ask("/").await;
+    rig.control.release.add_permits(1);
+    assert_eq!(peer.fate(first).await, served("slow"));
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.count(Count::Accepted), 1);
+    assert_eq!(rig.life.inflight().requests.total(), 1);
+}
+
+#[tokio::test]
+async fn h2_05_a_ping_without_an_answer_does_not_hold_the_exit() {
+    let mut limits = Limits::default();
+    limits.ping_answer = millis(100);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut idle = Peer::greet(rig.addr, &[]).await;
+    let mut busy = Peer::greet(rig.addr, &[]).await;
+    (idle.answers, busy.answers) = (false, false);
+    let stream = busy.ask("/slow").await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    assert_eq!(idle.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(idle.goaway().await, (0, NO_ERROR));
+    assert_eq!(idle.end().await, &Ended::Fin);
+    // The other one has a stream: it is waited for, and then the same holds.
+    rig.control.release.add_permits(1);
+    assert_eq!(busy.fate(stream).await, served("slow"));
+    assert_eq!(busy.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(busy.goaway().await, (1, NO_ERROR));
+    assert_eq!(busy.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    assert_eq!(rig.count(Count::PingExpired), 2);
+}
+
+#[tokio::test]
+async fn h2_06_half_a_preface_or_none_does_not_hold_the_exit() {
+    let mut limits = Limits::default();
+    limits.head_draining = millis(100);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut half = Peer::silent(rig.addr).await;
+    half.send(&PREFACE[..20]).await;
+    let mut none = Peer::silent(rig.addr).await;
+    rig.counted(Count::Accepted, 2).await;
+    rig.terminate().await;
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    half.end().await;
+    assert_eq!(none.end().await, &Ended::Fin);
+    assert_eq!(rig.count(Count::HeadExpired), 1);
+    assert_eq!(rig.count(Count::SilentClosed), 1);
+}
+
+#[tokio::test]
+async fn h2_07_a_response_that_waits_for_its_window_is_delivered_whole() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE
+    let mut peer = Peer::greet(rig.addr, &[(4, 1000)]).await;
+    let stream = peer.ask("/large?bytes=100000").await;
+    let first = peer.frame(DATA).await;
+    assert_eq!(first.payload.len(), 1000);
+    rig.terminate().await;
+    rig.window_end().await;
+    let mut got = first.payload.len();
+    while got < 100_000 {
+        peer.widen(stream, 9000).await;
+        peer.widen(0, 9000).await;
+        got += peer.frame(DATA).await.payload.len();
+    }
+    assert_eq!(got, 100_000);
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h2_08_a_hundred_streams_at_t_are_all_served() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        streams.push(peer.ask("/slow").await);
+    }
+    for _ in 0..100 {
+        rig.control.entered().await;
+    }
+    rig.terminate().await;
+    rig.control.release.add_permits(100);
+    for stream in streams {
+        assert_eq!(peer.fate(stream).await, served("slow"));
+    }
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn h2_10_a_connection_made_inside_the_window_has_its_first_stream_served() {
+    let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
+    rig.terminate().await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let stream = peer.ask("/slow").await;
+    rig.control.entered().await;
+    rig.control.release.add_permits(1);
+    assert_eq!(peer.fate(stream).await, served("slow"));
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(peer.goaway().await, (1, NO_ERROR));
+    assert_eq!(peer.end().await, &Ended::Fin);
+}
+
+#[tokio::test]
+async fn what_the_deadline_ends_never_looks_whole() {
+    let plan = plan(Window::NONE)
+        .with_grace(Duration::from_secs(3))
+        .expect("a plan");
+    let rig = Rig::start(plan).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let never = peer.ask("/never").await;
+    rig.control.entered().await;
+    let chunks = rig.control.stream().await;
+    let endless = peer.ask("/stream").await;
+    rig.control.entered().await;
+    chunks.send("more".into()).await.expect("taken");
+    assert_eq!(peer.frame(DATA).await.payload, b"more");
+    rig.terminate().await;
+    assert_eq!(peer.fate(never).await, Fate::Reset(CANCEL));
+    assert_eq!(peer.fate(endless).await, Fate::Reset(CANCEL));
+    assert!(matches!(rig.outcome().await, Outcome::Forced { .. }));
+    assert!(
+        soon("the handler's end", async {
+            while chunks.send("no".into()).await.is_ok() {}
+            true
+        })
+        .await
+    );
+    let report = rig.life.report().expect("a report").to_json();
+    assert!(
+        report.contains("/never") && report.contains("/stream"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_stands_still_is_ended_alone() {
+    let mut limits = Limits::default();
+    limits.stall = millis(200);
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[(4, 10)]).await;
+    let unread = peer.ask("/large?bytes=100").await;
+    let unsent = peer.ask_with("POST", "/echo", 0).await;
+    assert_eq!(peer.fate(unread).await, Fate::Reset(CANCEL));
+    assert_eq!(peer.fate(unsent).await, Fate::Reset(CANCEL));
+    assert_eq!(rig.count(Count::StallExpired), 2);
+    let stream = peer.ask("/").await;
+    assert_eq!(peer.fate(stream).await, served("ok"));
+}
+
+#[tokio::test]
+async fn a_slow_upload_with_progress_is_read_whole() {
+    let mut limits = Limits::default();
+    limits.stall = millis(2_000);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let stream = peer.ask_with("POST", "/echo", 0).await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    rig.window_end().await;
+    for left in (0..10).rev() {
+        let end = if left == 0 { END_STREAM } else { 0 };
+        peer.send(&frame(DATA, end, stream, b"0123456789")).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(peer.fate(stream).await, served("100"));
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn a_request_that_its_client_takes_back_ends_its_handler() {
+    let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let chunks = rig.control.stream().await;
+    let stream = peer.ask("/stream").await;
+    rig.control.entered().await;
+    peer.send(&frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()))
+        .await;
+    soon("the body's end", chunks.closed()).await;
+}
+
+#[tokio::test]
+async fn late_requests_are_refused_retry_safe_where_the_plan_says_so() {
+    let rig = Rig::start(plan(Window::NONE).with_late(Late::Refuse)).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    peer.answers = false;
+    rig.terminate().await;
+    rig.window_end().await;
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    let late = peer.ask("/").await;
+    assert_eq!(peer.fate(late).await, Fate::Reset(REFUSED));
+    let ping = peer.frame(PING).await;
+    peer.send(&frame(PING, 1, 0, &ping.payload)).await;
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.count(Count::LateRefused), 1);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_before_it_is_closed() {
+    let mut limits = Limits::default();
+    limits.idle = millis(100);
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let stream = peer.ask("/").await;
+    assert_eq!(peer.fate(stream).await, served("ok"));
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(peer.goaway().await, (1, NO_ERROR));
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.count(Count::IdleExpired), 1);
+}
+
+#[tokio::test]
+async fn an_old_connection_is_told_before_its_streams_are_ended() {
+    let mut limits = Limits::default();
+    limits.age = Some(millis(200));
+    limits.age_grace = Some(millis(200));
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let stream = peer.ask("/never").await;
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    assert_eq!(peer.goaway().await, (1, NO_ERROR));
+    assert_eq!(peer.fate(stream).await, Fate::Reset(CANCEL));
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.count(Count::AgeExpired), 1);
+    // HTTP/1.1 says it with the response.
+    let mut client = rig.connect().await;
+    while client.ended.is_none() {
+        client.send(GET).await;
+        if client.served().await.close {
+            assert_eq!(client.end().await, &Ended::Fin);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_went_without_a_word_is_found_out() {
+    let mut limits = Limits::default();
+    limits.ping_every = millis(100);
+    limits.ping_answer = millis(100);
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut here = Peer::greet(rig.addr, &[]).await;
+    let mut gone = Peer::greet(rig.addr, &[]).await;
+    gone.answers = false;
+    let kept = here.ask("/slow").await;
+    gone.ask("/never").await;
+    // The one that answers lives through as many questions as it takes to lose the other.
+    let asked = async {
+        here.frame(PING).await;
+        here.frame(PING).await;
+    };
+    tokio::join!(gone.end(), asked);
+    rig.control.release.add_permits(1);
+    assert_eq!(here.fate(kept).await, served("slow"));
+}
+
+#[tokio::test]
+async fn streams_above_the_limit_are_refused_retry_safe() {
+    let mut limits = Limits::default();
+    limits.streams = 2;
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let first = peer.ask("/slow").await;
+    let second = peer.ask("/slow").await;
+    let third = peer.ask("/").await;
+    assert_eq!(peer.fate(third).await, Fate::Reset(REFUSED));
+    rig.control.release.add_permits(2);
+    assert_eq!(peer.fate(first).await, served("slow"));
+    assert_eq!(peer.fate(second).await, served("slow"));
+}
+
+#[tokio::test]
+async fn a_flood_of_resets_ends_its_connection_and_no_other() {
+    let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
+    let mut honest = Peer::greet(rig.addr, &[]).await;
+    let mut hostile = Peer::greet(rig.addr, &[]).await;
+    let mut flood = Vec::new();
+    for number in 0..2_000_u32 {
+        let stream = 2 * number + 1;
+        let head = crate::frames::request("GET", "/never");
+        flood.extend(frame(1, 5, stream, &head));
+        flood.extend(frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()));
+    }
+    // It may be cut off before it has said everything.
+    let _ = soon(
+        "the flood",
+        tokio::io::AsyncWriteExt::write_all(&mut hostile.stream, &flood),
+    )
+    .await;
+    hostile.end().await;
+    let stream = honest.ask("/").await;
+    assert_eq!(honest.fate(stream).await, served("ok"));
+}
+
+#[tokio::test]
+async fn what_is_no_http2_is_told_so() {
+    let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    // A stream of the server's numbering.
+    peer.send(&frame(1, 5, 2, &crate::frames::request("GET", "/")))
+        .await;
+    let mut told = false;
+    while let Some(frame) = peer.next().await {
+        told |= frame.kind == GOAWAY && frame.word(4) == 1;
+    }
+    assert!(told, "GOAWAY with PROTOCOL_ERROR");
+    rig.counted(Count::Malformed, 1).await;
+}
+
+#[tokio::test]
+async fn a_listener_speaks_only_the_protocol_that_it_is_given() {
+    let start = |protocols| async move {
+        let life = lameduck::Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+        let control = crate::support::Control::new();
+        let server = lameduck_http::serve(&life, "127.0.0.1:0", app(control.clone()))
+            .protocols(protocols)
+            .await
+            .expect("a server");
+        Rig::running(life, server.local_addr().tcp().expect("tcp"), control).await
+    };
+    let old = start(Protocols::Http1).await;
+    let mut client = Client::connect(old.addr).await;
+    client.send(PREFACE).await;
+    assert!(client.answer().await.is_none(), "hyper has no answer to it");
+    let new = start(Protocols::Http2).await;
+    let mut client = Client::connect(new.addr).await;
+    client.try_send(GET).await.expect("sent");
+    let mut peer = Peer::greet(new.addr, &[]).await;
+    let stream = peer.ask("/").await;
+    assert_eq!(peer.fate(stream).await, served("ok"));
+}
