@@ -40,10 +40,14 @@ portable:
 verify *args:
     cargo run --release -- verify {{args}}
 
-# Random stop instants under mixed load, release build; a seed repeats a plan
+# Random stop instants under mixed load of all protocols, hostile peers among them; a seed repeats a plan
 chaos n="30" seed="":
     cargo build --release -p lameduck-cli
     cargo run --release -p lameduck-benches --bin chaos -- --rounds {{n}} {{ if seed == "" { "" } else { "--seed " + seed } }}
+
+# The same for as long as it takes to trust it: none lost among the honest
+soak n="500" seed="":
+    just chaos {{n}} {{seed}}
 
 # Hostile peers beside honest clients, then SIGTERM in their midst: memory, delay, loss, exit
 adversary *args:

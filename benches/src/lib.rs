@@ -18,6 +18,7 @@ pub mod modes;
 pub mod outcome;
 pub mod plan;
 pub mod rng;
+pub mod round;
 pub mod script;
 pub mod server;
 pub mod siege;

@@ -1,24 +1,21 @@
 //! Random load, random instants, random signals: nothing that was promised may be lost.
 //!
 //! Owns: the arguments, the worker threads that play rounds, progress, and what is said about a round that failed.
-//! Not here: the plan of a round and the clients (library).
+//! Not here: the plan of a round, its clients and its verdict (library).
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use lameduck_benches::engine::{self, Load, Round};
-use lameduck_benches::launch::{self, GRACE};
+use lameduck_benches::launch;
 use lameduck_benches::plan::Plan;
-use lameduck_benches::server::{self, Server, describe};
-use lameduck_benches::tally::{Loss, Tally};
+use lameduck_benches::round::{self, Verdict};
+use lameduck_benches::target::Demo;
 
-/// How long clients and server may take after the last signal; the grace period is over long before.
-const PATIENCE: Duration = Duration::from_secs(8);
 /// Most failed rounds that are told in detail.
 const MOST_TOLD: u64 = 10;
 const MOST_ROUNDS: u64 = 100_000;
@@ -46,17 +43,15 @@ struct Args {
     /// Rounds played at a time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
     jobs: u64,
+    /// A protocol that the demo does not speak is an error, not left out
+    #[arg(long)]
+    require_all: bool,
+    /// No hostile peers
+    #[arg(long)]
+    no_hostile: bool,
     /// The lameduck binary [default: beside this one, or target/release/lameduck]
     #[arg(long, value_name = "PATH")]
     lameduck: Option<PathBuf>,
-}
-
-/// What was wrong with a round, or that nothing was.
-struct Verdict {
-    round: u64,
-    tally: Tally,
-    exit_after: Option<Duration>,
-    complaints: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -75,13 +70,21 @@ fn main() -> ExitCode {
         eprintln!("hint: cargo build --release, or --lameduck PATH");
         return ExitCode::from(2);
     }
+    let demo = match learn(&program, args.require_all) {
+        Ok(demo) => demo,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let started = Instant::now();
     let mut sum = Sum::default();
     let next = AtomicU64::new(rounds.start);
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..args.jobs.min(rounds.end - rounds.start) {
-            let (tell, next, rounds, program) = (tell.clone(), &next, &rounds, &program);
+            let (tell, next, rounds, demo) = (tell.clone(), &next, &rounds, &demo);
+            let args = &args;
             scope.spawn(move || {
                 loop {
                     // Relaxed: each round is taken once, nothing is published through the counter.
@@ -89,11 +92,7 @@ fn main() -> ExitCode {
                     if round >= rounds.end {
                         break;
                     }
-                    let plan = Plan::draw(seed, round);
-                    if args.verbose {
-                        eprint!("{plan}");
-                    }
-                    let verdict = play(&plan, program);
+                    let verdict = play(args, demo, seed, round);
                     tell.send(verdict)
                         .expect("the main thread listens until all workers are done");
                 }
@@ -122,97 +121,36 @@ fn main() -> ExitCode {
     }
 }
 
+fn play(args: &Args, demo: &Demo, seed: u64, round: u64) -> Verdict {
+    let mut plan = Plan::draw(seed, round);
+    if args.no_hostile {
+        plan.hostile.clear();
+    }
+    plan.keep_what(|speech| demo.speaks(speech));
+    if args.verbose {
+        eprint!("{plan}");
+    }
+    round::play(&plan, demo)
+}
+
+/// Asks the demo what it speaks; what it lacks is left out, and said.
+fn learn(program: &std::path::Path, require_all: bool) -> Result<Demo, String> {
+    let demo = Demo::learn(program).map_err(|error| error.to_string())?;
+    for missing in demo.lacks() {
+        if require_all {
+            return Err(format!("the demo does not speak {missing}"));
+        }
+        eprintln!("left out: {missing}, which the demo does not speak");
+    }
+    Ok(demo)
+}
+
 fn seed_of_the_clock() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     // Short enough to be typed again.
     u64::from(now.subsec_nanos()) ^ (now.as_secs() & 0xFFFF_FFFF)
-}
-
-fn play(plan: &Plan, program: &Path) -> Verdict {
-    let unplayed = |complaint: String| Verdict {
-        round: plan.round,
-        tally: Tally::default(),
-        exit_after: None,
-        complaints: vec![complaint],
-    };
-    let address = match server::free_address() {
-        Ok(address) => address,
-        Err(error) => return unplayed(format!("no free port: {error}")),
-    };
-    let further = ["--repeat", plan.repeats.argument()];
-    let launch = launch::lameduck(program, address, plan.window.argument, &further);
-    let mut server = match Server::start(&launch) {
-        Ok(server) => server,
-        Err(error) => return unplayed(error.to_string()),
-    };
-    let load = Load {
-        scripts: plan.scripts.clone(),
-        signals: plan.signals.clone(),
-        patience: PATIENCE,
-    };
-    match engine::run(&load, &mut server) {
-        Ok(round) => judge(plan, round, &server),
-        Err(error) => unplayed(format!("no poll descriptor: {error}")),
-    }
-}
-
-/// Says all that a round did that a lame duck must not do.
-fn judge(plan: &Plan, round: Round, server: &Server) -> Verdict {
-    let tally = round.tally;
-    let mut complaints: Vec<String> = tally
-        .losses(round.signalled_at)
-        .iter()
-        .map(Loss::to_string)
-        .collect();
-    if tally.losses_dropped() > 0 {
-        complaints.push(format!("{} more lost", tally.losses_dropped()));
-    }
-    let mut complain = |count: u64, what: &str| {
-        if count > 0 {
-            complaints.push(format!("{count} {what}"));
-        }
-    };
-    complain(
-        tally.refused_before_signal,
-        "connects refused before the signal",
-    );
-    complain(
-        tally.accepted_after_refused,
-        "connections accepted although begun after a refused connect",
-    );
-    complain(
-        tally.dropped_fresh,
-        "new connections accepted, then closed before their first byte",
-    );
-    complain(tally.connects_hung, "connects neither accepted nor refused");
-    complain(
-        tally.local_failures,
-        "connects failed for want of a port or descriptor of our own",
-    );
-    match (
-        round.exit_after,
-        round.status.and_then(|status| status.code()),
-    ) {
-        (Some(after), Some(0)) if after <= GRACE => {}
-        (after, _) => complaints.push(format!(
-            "ended by {} after {after:?}, instead of exit 0 within {GRACE:?}",
-            round.status.map_or_else(|| "nothing".to_owned(), describe)
-        )),
-    }
-    if !complaints.is_empty() {
-        let stderr = server.stderr();
-        if !stderr.is_empty() {
-            complaints.push(format!("its stderr: {}", stderr.trim_end()));
-        }
-    }
-    Verdict {
-        round: plan.round,
-        tally,
-        exit_after: round.exit_after,
-        complaints,
-    }
 }
 
 /// What all rounds so far add up to.
@@ -224,8 +162,10 @@ struct Sum {
     lost: u64,
     served_after_signal: u64,
     refused: u64,
-    refused_503: u64,
+    refused_retry_safe: u64,
     beyond_promise: u64,
+    crossed: u64,
+    hostile: u64,
     slowest_exit: Duration,
     kinds: std::collections::BTreeMap<&'static str, (u64, u64)>,
 }
@@ -237,16 +177,23 @@ impl Sum {
         self.lost += verdict.tally.lost();
         self.served_after_signal += verdict.tally.served_after_signal;
         self.refused += verdict.tally.refused;
-        self.refused_503 += verdict.tally.refused_503;
+        self.refused_retry_safe += verdict.tally.refused_503;
         self.beyond_promise += verdict.tally.beyond_promise;
         self.slowest_exit = self
             .slowest_exit
             .max(verdict.exit_after.unwrap_or_default());
         for (label, count) in &verdict.tally.kinds {
-            let (sent, lost) = self.kinds.entry(label).or_default();
-            *sent += count.sent;
-            *lost += count.lost;
+            self.count(label, count.sent, count.lost);
         }
+        for (label, count) in &verdict.others {
+            self.count(label, count.sent, count.lost);
+            self.sent += count.sent;
+            self.lost += count.lost;
+            self.beyond_promise += count.beyond;
+            self.crossed += count.crossed;
+            self.refused_retry_safe += count.refused;
+        }
+        self.hostile += verdict.hostile;
         if verdict.complaints.is_empty() {
             return;
         }
@@ -264,11 +211,18 @@ impl Sum {
         }
     }
 
+    fn count(&mut self, label: &'static str, sent: u64, lost: u64) {
+        let (all_sent, all_lost) = self.kinds.entry(label).or_default();
+        *all_sent += sent;
+        *all_lost += lost;
+    }
+
     fn sentence(&self, seed: u64, took: Duration) -> String {
         let mut text = format!(
             "LOST {} of {} requests in {} rounds ({} rounds failed), seed {seed}, {:.0} s\n\
              {} answered after the signal, {} connects refused, {} retry-safe refusals, slowest exit {:.2} s after it\n\
-             {} lost on connections idle longer than promised (a figure, no failure)",
+             {} lost on connections idle longer than promised, {} messages crossed a Close (figures, no failures)\n\
+             {} hostile connections",
             self.lost,
             self.sent,
             self.rounds,
@@ -276,12 +230,14 @@ impl Sum {
             took.as_secs_f64(),
             self.served_after_signal,
             self.refused,
-            self.refused_503,
+            self.refused_retry_safe,
             self.slowest_exit.as_secs_f64(),
             self.beyond_promise,
+            self.crossed,
+            self.hostile,
         );
         for (label, (sent, lost)) in &self.kinds {
-            let _ = write!(text, "\n  {label:<20} {sent:>8} sent {lost:>4} lost");
+            let _ = write!(text, "\n  {label:<26} {sent:>8} sent {lost:>4} lost");
         }
         text
     }

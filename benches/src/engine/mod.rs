@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
+use crate::honest::Watch;
 use crate::script::Script;
 use crate::server::{Server, Signal};
 use crate::tally::Tally;
@@ -60,6 +61,19 @@ pub struct Round {
 ///
 /// When `load` holds no signal.
 pub fn run(load: &Load, server: &mut Server) -> io::Result<Round> {
+    run_beside(load, server, &Watch::default())
+}
+
+/// Plays a round, and tells those who play beside it when the signal is sent.
+///
+/// # Errors
+///
+/// When the kernel refuses the poll descriptor.
+///
+/// # Panics
+///
+/// When `load` holds no signal.
+pub fn run_beside(load: &Load, server: &mut Server, watch: &Watch) -> io::Result<Round> {
     let mut poll = Poll::new()?;
     let pid_fd = server.pid_fd();
     poll.registry()
@@ -87,7 +101,7 @@ pub fn run(load: &Load, server: &mut Server) -> io::Result<Round> {
         let now = Instant::now();
         while let Some((_, signal)) = signals.next_if(|&(at, _)| at <= now) {
             // Taken before the kill: nothing that the signal causes can seem to precede it.
-            world.signalled_at.get_or_insert_with(Instant::now);
+            world.signalled_at.get_or_insert_with(|| watch.signal());
             server.signal(signal);
         }
         world.play_due_timers(&mut clients);

@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::Field;
+use crate::script::AfterClose;
 use crate::target::Door;
 
 /// Rest after a connect that failed before the signal.
@@ -52,11 +53,41 @@ pub(super) enum Look {
     Cut,
 }
 
+/// One client's way to the server.
+#[derive(Debug)]
+pub(super) struct Path<'a> {
+    pub(super) field: &'a Field,
+    pub(super) door: Door,
+    after_close: AfterClose,
+    opened: bool,
+}
+
+impl<'a> Path<'a> {
+    pub(super) fn new(field: &'a Field, door: Door, after_close: AfterClose) -> Self {
+        Self {
+            field,
+            door,
+            after_close,
+            opened: false,
+        }
+    }
+
+    /// Opens the client's next connection; nothing when the client is to go home: the server has left, or has told it to.
+    pub(super) async fn open(&mut self, route: Route) -> Option<Stream> {
+        let told_to_go = self.opened && self.field.watch.signalled_at().is_some();
+        if told_to_go && self.after_close == AfterClose::Leave {
+            return None;
+        }
+        self.opened = true;
+        self.field.open(self.door, route).await
+    }
+}
+
 impl Field {
-    /// Opens a connection for a client; nothing when the client is to go home, because the server has left.
+    /// Opens a connection; nothing when the server has left.
     ///
     /// A refused or failed connect before the signal, and one that was accepted and then dropped, is written down.
-    pub(super) async fn open(&self, door: Door, route: Route) -> Option<Stream> {
+    async fn open(&self, door: Door, route: Route) -> Option<Stream> {
         loop {
             let connect = timeout(self.patience, self.try_open(door, route));
             let error = match connect.await {

@@ -9,13 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Field;
-use super::door::{Route, Stream};
+use super::door::{Path, Route, Stream};
 use super::ledger::{Ended, Fate};
 use crate::http1::Response;
 use crate::target::Door;
 
-pub(super) async fn live(field: &Field, door: Door, every: Duration) {
-    let label = match door {
+pub(super) async fn live(mut path: Path<'_>, every: Duration) {
+    let field = path.field;
+    let label = match path.door {
         Door::Plain => "events",
         Door::Tls => "tls events",
     };
@@ -23,7 +24,7 @@ pub(super) async fn live(field: &Field, door: Door, every: Duration) {
         "GET /sse?ms={} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n",
         every.as_millis().max(1)
     );
-    while let Some(mut stream) = field.open(door, Route::Http1).await {
+    while let Some(mut stream) = path.open(Route::Http1).await {
         let written_at = Instant::now();
         let fate = follow(field, &mut stream, request.as_bytes()).await;
         field.ledger().end(Ended {

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
+use super::door::Path;
 use super::http2::{self, Ask, Asks, Expected, request};
 use super::{Field, Watch};
 use crate::http1::Digest;
 use crate::rng::Rng;
-use crate::script::{Promise, Think};
+use crate::script::{AfterClose, Promise, Think};
 use crate::target::Door;
 
 const SAY: &str = "/lameduck.demo.v1.Echo/Say";
@@ -42,7 +43,7 @@ impl Asks for Plan {
             request,
             pieces: vec![framed(&text, delay).into()],
             gap: Duration::ZERO,
-            pause: Duration::ZERO,
+            sips: (usize::MAX, Duration::ZERO),
             expected: Expected::Message(Digest::of(&framed(&text, delay))),
         }
     }
@@ -74,7 +75,8 @@ pub(super) async fn is_spoken(address: SocketAddr, within: Duration) -> bool {
         longest: Duration::ZERO,
         think: Think::None,
     };
-    http2::once(&field, Door::Plain, &plan).await
+    let path = Path::new(&field, Door::Plain, AfterClose::Leave);
+    http2::once(path, &plan).await
 }
 
 #[cfg(test)]

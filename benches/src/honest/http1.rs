@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use super::Field;
-use super::door::{Look, Route, Stream};
+use super::door::{Look, Path, Route, Stream};
 use super::ledger::{Ended, Fate};
 use crate::http1::Response;
 use crate::outcome::{Answer, End, Evidence, Outcome, Sent};
@@ -18,7 +18,8 @@ use crate::rng::Rng;
 use crate::script::{Exchange, Promise, Reading, Reuse, Script};
 use crate::target::Door;
 
-pub(super) async fn live(field: &Field, door: Door, script: &Script, mut rng: Rng) {
+pub(super) async fn live(mut path: Path<'_>, script: &Script, mut rng: Rng) {
+    let (field, door) = (path.field, path.door);
     let mut kept: Option<Kept> = None;
     loop {
         let exchange = script.next(&mut rng);
@@ -37,7 +38,7 @@ pub(super) async fn live(field: &Field, door: Door, script: &Script, mut rng: Rn
         let mut held = match kept.take() {
             Some(held) => held,
             None => {
-                let Some(stream) = field.open(door, Route::Http1).await else {
+                let Some(stream) = path.open(Route::Http1).await else {
                     return;
                 };
                 let held = Kept {

@@ -13,7 +13,7 @@ use http::{HeaderMap, Request, StatusCode};
 use tokio::time::{sleep, timeout};
 
 use super::Field;
-use super::door::{Route, Witness};
+use super::door::{Path, Route, Witness};
 use super::ledger::{Ended, Fate};
 use crate::http1::Digest;
 use crate::rng::Rng;
@@ -30,8 +30,8 @@ pub(super) struct Ask {
     pub(super) pieces: Vec<Bytes>,
     /// Rest between two pieces.
     pub(super) gap: Duration,
-    /// Rest between taking a piece of the response and allowing more of it.
-    pub(super) pause: Duration,
+    /// How much of the response is taken before a rest, and how long that is.
+    pub(super) sips: (usize, Duration),
     pub(super) expected: Expected,
 }
 
@@ -57,8 +57,9 @@ pub(super) struct Plan {
 }
 
 /// Plays sessions until the server has left.
-pub(super) async fn live(field: &Field, door: Door, streams: u64, asks: &impl Asks, mut rng: Rng) {
-    while let Some(stream) = field.open(door, Route::Http2).await {
+pub(super) async fn live(mut path: Path<'_>, streams: u64, asks: &impl Asks, mut rng: Rng) {
+    let (field, door) = (path.field, path.door);
+    while let Some(stream) = path.open(Route::Http2).await {
         let (witness, handshake) = match stream.witness() {
             Ok(witness) => (
                 witness,
@@ -99,8 +100,9 @@ pub(super) async fn live(field: &Field, door: Door, streams: u64, asks: &impl As
 }
 
 /// Whether one request on a connection of its own is answered as asked.
-pub(super) async fn once(field: &Field, door: Door, asks: &impl Asks) -> bool {
-    let Some(stream) = field.open(door, Route::Http2).await else {
+pub(super) async fn once(mut path: Path<'_>, asks: &impl Asks) -> bool {
+    let (field, door) = (path.field, path.door);
+    let Some(stream) = path.open(Route::Http2).await else {
         return false;
     };
     let asked = async {
@@ -268,14 +270,18 @@ impl Exchange<'_> {
     }
 
     async fn read(&self, body: &mut RecvStream) -> Result<(u64, Digest), Fate> {
-        let mut length = 0;
+        let (sip, pause) = self.ask.sips;
+        let (mut length, mut since_rest) = (0, 0);
         let mut digest = Digest::default();
         while let Some(data) = body.data().await {
             let data = data.map_err(|error| fate(&error, "truncated"))?;
             length += data.len() as u64;
             digest.update(&data);
-            if !self.ask.pause.is_zero() {
-                sleep(self.ask.pause).await;
+            // Not after each frame: how the server cuts its frames must not decide how slow this reader is.
+            since_rest += data.len();
+            if since_rest >= sip && !pause.is_zero() {
+                since_rest = 0;
+                sleep(pause).await;
             }
             // Fails only when the stream is over, which the next read tells.
             let _ = body.flow_control().release_capacity(data.len());
@@ -346,10 +352,10 @@ impl Asks for Plan {
                     )
                 }
             }
-            Kind::Large { bytes, pause, .. } => {
+            Kind::Large { bytes, sip, pause } => {
                 let bytes = rng.within(bytes / 4..=bytes);
                 Ask {
-                    pause,
+                    sips: (sip as usize, pause),
                     expected: Expected::Length(bytes),
                     ..get(
                         door,
@@ -392,7 +398,7 @@ fn get(door: Door, labels: [&'static str; 2], path: &str) -> Ask {
         request: request(http::Method::GET, door, path),
         pieces: Vec::new(),
         gap: Duration::ZERO,
-        pause: Duration::ZERO,
+        sips: (usize::MAX, Duration::ZERO),
         expected: Expected::Anything,
     }
 }

@@ -22,8 +22,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::rng::Rng;
-use crate::script::{Kind, Promise, Script, Think};
-use crate::target::Door;
+use crate::script::{AfterClose, Kind, Promise, Script, Think};
+use crate::target::{Door, Speech};
+use door::Path;
 use ledger::Ledger;
 
 /// What all who take part in a round know of it.
@@ -33,9 +34,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Says that the first signal is about to be sent.
-    pub fn signal(&self) {
-        self.signalled_at.get_or_init(Instant::now);
+    /// Says that the first signal is about to be sent; returns when that was first said.
+    pub fn signal(&self) -> Instant {
+        *self.signalled_at.get_or_init(Instant::now)
     }
 
     /// When the first signal was sent, once it was.
@@ -94,11 +95,28 @@ pub enum Role {
     },
 }
 
+impl Role {
+    /// What the server must speak for it.
+    pub fn speaks(&self) -> impl Iterator<Item = Speech> {
+        let (door, speech) = match self {
+            Self::Http1 { door, .. } => (door, Speech::Http1),
+            Self::Http2 { door, .. } => (door, Speech::Http2),
+            Self::Grpc { door, .. } => (door, Speech::Grpc),
+            Self::WebSocket { door, .. } => (door, Speech::WebSocket),
+            Self::Events { door, .. } => (door, Speech::Events),
+        };
+        let tls = (*door == Door::Tls).then_some(Speech::Tls);
+        [Some(speech), tls].into_iter().flatten()
+    }
+}
+
 /// One client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// What it does.
     pub role: Role,
+    /// What it does when its connection has ended after the signal.
+    pub after_close: AfterClose,
     /// Seed of its own random sequence.
     pub seed: u64,
     /// When it begins, after the start of the party.
@@ -224,26 +242,28 @@ async fn play(field: Arc<Field>, members: Vec<Member>) {
 
 async fn live(field: Arc<Field>, member: Member) {
     let rng = Rng::new(member.seed);
+    let after_close = member.after_close;
+    let path = |door| Path::new(&field, door, after_close);
     sleep(member.start).await;
     match member.role {
-        Role::Http1 { door, script } => http1::live(&field, door, &script, rng).await,
+        Role::Http1 { door, script } => http1::live(path(door), &script, rng).await,
         Role::Http2 {
             door,
             streams,
             kind,
             think,
-        } => http2::live(&field, door, streams, &http2::Plan { kind, think }, rng).await,
+        } => http2::live(path(door), streams, &http2::Plan { kind, think }, rng).await,
         Role::Grpc {
             door,
             streams,
             longest,
             think,
-        } => http2::live(&field, door, streams, &grpc::Plan { longest, think }, rng).await,
+        } => http2::live(path(door), streams, &grpc::Plan { longest, think }, rng).await,
         Role::WebSocket {
             door,
             largest,
             think,
-        } => websocket::live(&field, door, largest, &think, rng).await,
-        Role::Events { door, every } => events::live(&field, door, every).await,
+        } => websocket::live(path(door), largest, &think, rng).await,
+        Role::Events { door, every } => events::live(path(door), every).await,
     }
 }

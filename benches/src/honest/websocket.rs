@@ -12,7 +12,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::Field;
-use super::door::{Route, Stream};
+use super::door::{Path, Route, Stream};
 use super::ledger::{Ended, Fate};
 use crate::rng::Rng;
 use crate::script::Think;
@@ -20,12 +20,13 @@ use crate::target::Door;
 
 type Socket = WebSocketStream<Stream>;
 
-pub(super) async fn live(field: &Field, door: Door, largest: u64, think: &Think, mut rng: Rng) {
-    let (label, opening) = match door {
+pub(super) async fn live(mut path: Path<'_>, largest: u64, think: &Think, mut rng: Rng) {
+    let field = path.field;
+    let (label, opening) = match path.door {
         Door::Plain => ("ws message", "ws upgrade"),
         Door::Tls => ("tls ws message", "tls ws upgrade"),
     };
-    while let Some(stream) = field.open(door, Route::Http1).await {
+    while let Some(stream) = path.open(Route::Http1).await {
         let began = Instant::now();
         let upgrade = tokio_tungstenite::client_async("ws://localhost/ws", stream);
         let (fate, socket) = match timeout(field.patience, upgrade).await {

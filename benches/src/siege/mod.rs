@@ -136,8 +136,7 @@ impl Siege {
         party.field().ledger().enter(Moment::Leaving);
         let mut again = Crowd::start(attack, peers, address)?;
         again.wait_placed(PLACED_WITHIN);
-        watch.signal();
-        let signalled_at = Instant::now();
+        let signalled_at = watch.signal();
         running.server.signal(Signal::Terminate);
         let exited_at = running.server.wait_exit(self.grace + SEEN_GONE);
         again.stop();
@@ -321,6 +320,7 @@ fn honest_clients(demo: &Demo) -> Vec<Member> {
         .into_iter()
         .map(|role| Member {
             role,
+            after_close: AfterClose::Reconnect,
             seed: rng.next(),
             start: rng.duration(Duration::ZERO..=ms(30)),
         })

@@ -3,12 +3,18 @@
 //! Owns: windows, signals, repeats and the mix of clients, all inside what the shutdown contract promises zero loss
 //! for. Not here: playing the plan (`engine`), starting the server (`bin/chaos`).
 
+mod mix;
+
 use std::fmt;
 use std::time::Duration;
 
+use crate::honest::Member;
+use crate::hostile;
+use crate::launch::GRACE;
 use crate::rng::Rng;
 use crate::script::{AfterClose, AfterRefusal, Kind, Promise, Script, Think};
 use crate::server::Signal;
+use crate::target::Speech;
 
 /// The server's lame-duck window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,8 +57,14 @@ pub struct Plan {
     pub repeats: Repeats,
     /// The signals and their instants after the start of the load; the first is T.
     pub signals: Vec<(Duration, Signal)>,
-    /// The clients.
+    /// The HTTP/1.1 clients without TLS.
     pub scripts: Vec<Script>,
+    /// The honest clients of everything else.
+    pub members: Vec<Member>,
+    /// The hostile ones: attacks by name, and how many peers each has.
+    pub hostile: Vec<(&'static str, usize)>,
+    /// The server's grace period: long enough for the limits that hostile peers meet.
+    pub grace: Duration,
 }
 
 const fn ms(millis: u64) -> Duration {
@@ -83,6 +95,8 @@ const WINDOWS: [Window; 5] = [
 ];
 /// A silent connection is promised 250 ms after its accept; the rest is for the machine.
 const PROMISED_HOLD: Duration = ms(200);
+/// A peer that stands still is ended 5 s after the window's end: the drain must be longer than that.
+const GRACE_UNDER_ATTACK: Duration = ms(10_000);
 const LONGEST_REUSE: Duration = ms(80);
 
 impl Plan {
@@ -103,6 +117,13 @@ impl Plan {
         let scripts = (0..clients)
             .map(|index| draw_script(&mut rng, index, window, leaving))
             .collect();
+        let members = mix::honest(&mut rng, window, leaving);
+        let hostile = mix::hostile(&mut rng);
+        let grace = if hostile.is_empty() {
+            GRACE
+        } else {
+            GRACE_UNDER_ATTACK
+        };
         Self {
             seed,
             round,
@@ -110,7 +131,24 @@ impl Plan {
             repeats,
             signals,
             scripts,
+            members,
+            hostile,
+            grace,
         }
+    }
+}
+
+impl Plan {
+    /// Leaves out whoever needs a protocol that the server does not speak.
+    pub fn keep_what(&mut self, speaks: impl Fn(Speech) -> bool) {
+        self.members
+            .retain(|member| member.role.speaks().all(&speaks));
+        let attacks = hostile::catalogue();
+        self.hostile.retain(|(name, _)| {
+            attacks
+                .iter()
+                .any(|attack| attack.name == *name && speaks(attack.speaks))
+        });
     }
 }
 
@@ -205,12 +243,13 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {} round {}: window {}, repeat {}, {} clients",
+            "seed {} round {}: window {}, repeat {}, grace {:?}, {} clients",
             self.seed,
             self.round,
             self.window.argument,
             self.repeats.argument(),
-            self.scripts.len()
+            self.grace,
+            self.scripts.len() + self.members.len()
         )?;
         for (at, signal) in &self.signals {
             writeln!(f, "  {signal} at {at:?}")?;
@@ -221,6 +260,16 @@ impl fmt::Display for Plan {
                 "  client {id}: from {:?}, {:?}, think {:?}, after close {:?}, seed {:016x}",
                 script.start, script.kind, script.think, script.after_close, script.seed
             )?;
+        }
+        for (id, member) in self.members.iter().enumerate() {
+            writeln!(
+                f,
+                "  member {id}: from {:?}, {:?}, after close {:?}, seed {:016x}",
+                member.start, member.role, member.after_close, member.seed
+            )?;
+        }
+        for (attack, peers) in &self.hostile {
+            writeln!(f, "  hostile: {peers} of {attack}")?;
         }
         Ok(())
     }
@@ -270,6 +319,24 @@ mod tests {
                 assert!(idle < plan.window.quiet, "round {round}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_server_does_not_speak_is_left_out() {
+        for round in 0..50 {
+            let mut plan = Plan::draw(3, round);
+            let honest = plan.members.len();
+            plan.keep_what(|speech| speech != Speech::Tls);
+            assert!(!plan.members.is_empty() && plan.members.len() < honest);
+            plan.keep_what(|speech| speech == Speech::Http1);
+            assert!(plan.members.is_empty());
+        }
+    }
+
+    #[test]
+    fn hostile_peers_come_to_about_half_of_the_rounds() {
+        let rounds = (0..400).filter(|&round| !Plan::draw(5, round).hostile.is_empty());
+        assert!((120..280).contains(&rounds.count()));
     }
 
     #[test]
