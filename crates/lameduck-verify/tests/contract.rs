@@ -318,3 +318,15 @@ fn ws_04_differs_when_the_application_is_not_heard() {
 fn ws_06_differs_when_all_closes_come_at_once() {
     breaks("WS-06", "WS-06", Verdict::Differs);
 }
+
+#[test]
+fn l_ws_fails_when_messages_meet_a_bare_end() {
+    let report = breaks("L-WS", "L-WS", Verdict::Fail);
+    assert!(report.lost > 0 && report.requests.lost == report.lost);
+}
+
+#[test]
+fn l_mix_fails_when_the_honest_lose_among_the_hostile() {
+    let report = breaks("L-MIX", "L-MIX", Verdict::Fail);
+    assert!(report.lost > 0 && report.requests.lost == report.lost);
+}

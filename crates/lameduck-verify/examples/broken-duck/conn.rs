@@ -153,7 +153,7 @@ impl Conn {
 
     fn broken_concerns(&self, is_idle: bool) -> bool {
         match self.duck.broken.as_str() {
-            "H1-02" | "L-H1" => is_idle && self.answered > 0,
+            "H1-02" | "L-H1" | "L-MIX" => is_idle && self.answered > 0,
             "H1-04" => is_idle && self.answered == 0,
             "H1-06" => !is_idle,
             "H1-09" => !is_idle && request::front(&self.buffer) != Front::Partial,

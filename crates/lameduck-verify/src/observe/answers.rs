@@ -102,6 +102,11 @@ impl Answers {
             .count()
     }
 
+    /// Every answer that was asked for came whole.
+    pub(crate) fn is_all_whole(&self) -> bool {
+        self.whole() == self.expected
+    }
+
     /// What the request of that index got; `None` while that is open.
     pub(crate) fn outcome(&self, index: usize, usual: Usual) -> Option<Outcome> {
         let end = self.end.map(|(_, end)| end);

@@ -93,7 +93,7 @@ impl Engine {
     pub(crate) fn all_finished(&self) -> bool {
         self.flows.iter().all(Flow::is_finished)
             && self.h2.iter().all(Client::is_finished)
-            && self.talks.iter().all(Talk::is_finished)
+            && self.talks.iter().all(Talk::is_settled)
     }
 
     pub(crate) fn group(&self, group: &'static str) -> impl Iterator<Item = &Flow> {

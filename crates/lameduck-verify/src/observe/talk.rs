@@ -93,6 +93,7 @@ pub(crate) struct Talk {
     pub(crate) was_poised: bool,
     talker: Box<dyn Talker>,
     receive_buffer: Option<usize>,
+    is_bystander: bool,
     wire: Option<Wire>,
     line: Line,
     is_dialling: bool,
@@ -107,6 +108,7 @@ impl Talk {
             was_poised: false,
             talker: Box::new(talker),
             receive_buffer: None,
+            is_bystander: false,
             wire: None,
             line: Line::None,
             is_dialling: false,
@@ -119,6 +121,17 @@ impl Talk {
     pub(crate) fn with_receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = Some(bytes);
         self
+    }
+
+    /// Nobody waits for it to finish: it may be deaf, and never see the end.
+    pub(crate) fn as_bystander(mut self) -> Self {
+        self.is_bystander = true;
+        self
+    }
+
+    /// It has nothing left to do that anybody waits for.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.finished || self.is_bystander
     }
 
     /// The talker, if it is a `T`.

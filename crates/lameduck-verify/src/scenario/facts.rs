@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) post_path: Option<String>,
     pub(crate) means: Means,
     pub(crate) large_path: Option<String>,
+    /// Where WebSockets are echoed, ports not filled in.
+    pub(crate) ws_path: Option<String>,
     pub(crate) round_trip: Duration,
     pub(crate) notes: Vec<String>,
 }
@@ -75,12 +77,14 @@ impl Facts {
             post_path: None,
             means: Means::HalfHead,
             large_path: None,
+            ws_path: None,
             round_trip: round_trip(place),
             notes,
         };
         facts.try_posts(options, place);
         facts.try_means(options, place);
         facts.try_large(options, place);
+        facts.try_websocket(options, place);
         Ok(facts)
     }
 
@@ -162,6 +166,23 @@ impl Facts {
             }
             _ => self.notes.push(format!(
                 "the large path gives no response of 1 MiB or more: it {}",
+                answer.in_words()
+            )),
+        }
+    }
+
+    fn try_websocket(&mut self, options: &Options, place: &Place) {
+        let Some(template) = options.target.ws_path.as_deref() else {
+            return;
+        };
+        let handshake = requests::websocket(place, &place.fill(template));
+        let answer = ask(place.url.addr, &handshake, ASK_BOUND);
+        match answer {
+            Answer::Whole { head, .. } if head.status == 101 => {
+                self.ws_path = Some(template.to_owned());
+            }
+            _ => self.notes.push(format!(
+                "the path for WebSockets is none: its handshake {}",
                 answer.in_words()
             )),
         }

@@ -1,20 +1,17 @@
 //! L-H1: closed-loop clients across a signal at a random instant, in fresh processes, round after round.
 //! Not: sweeps at chosen instants (see `drain`).
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, await_departure};
 use super::requests;
+use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Script, Seen, Step, When};
-use crate::observe::outcome::{Outcome, Tally};
+use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
-use crate::target::VerifyError;
+use crate::target::{Running, VerifyError};
 use crate::verdict::{Finding, Verdict, one_in, upper_bound_95};
 
-/// Rounds at once at most: more would load the machine, not the target.
-const MAX_LANES: usize = 2;
 /// Clients that keep their connection.
 pub(crate) const KEEPING: usize = 64;
 /// Clients that connect anew for each request.
@@ -30,8 +27,8 @@ const LEAVE_AFTER: Duration = Duration::from_millis(1_500);
 /// How long clients think between two requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Think {
-    from: Duration,
-    to: Duration,
+    pub(crate) from: Duration,
+    pub(crate) to: Duration,
 }
 
 impl Think {
@@ -72,63 +69,45 @@ pub(crate) struct Load {
     pub(crate) tool_trouble: u64,
 }
 
-/// Runs all rounds; `report` hears of each.
-pub(crate) fn run(bench: &Bench<'_>, report: &(dyn Fn(u64) + Sync)) -> Result<Load, VerifyError> {
-    let next = AtomicU32::new(0);
-    let lost = AtomicU64::new(0);
-    let total = Mutex::new(Load::default());
-    let trouble = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..bench.options.target.copies().min(MAX_LANES) {
-            scope.spawn(|| {
-                loop {
-                    // Relaxed: only distinct numbers are needed; results travel through the mutex.
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= bench.options.rounds
-                        || trouble
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .is_some()
-                    {
-                        return;
-                    }
-                    match round(bench, u64::from(index)) {
-                        Ok(one) => {
-                            let so_far = lost.fetch_add(one.at_stake.lost, Ordering::Relaxed)
-                                + one.at_stake.lost;
-                            total
-                                .lock()
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .merge(&one);
-                            report(so_far);
-                        }
-                        Err(error) => {
-                            *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error)
-                        }
-                    }
-                }
-            });
-        }
-    });
-    match trouble.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner)),
-    }
-}
-
-fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
+/// One round of `L-H1`.
+pub(crate) fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
     let running = bench.launch()?;
     let mut engine = bench.engine(&running);
     let mut rng = bench.rng(0x10ad + index);
+    add_clients(bench, &running, &mut engine, &rng, Crowd::of(index));
+    let t = stop_under_load(bench, &running, &mut engine, &mut rng, index);
+    Ok(count(&engine, t))
+}
+
+/// How many clients there are and what they do when they are told to go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    pub(crate) keeping: usize,
+    pub(crate) connecting: usize,
+    pub(crate) habit: Habit,
+}
+
+impl Crowd {
+    pub(crate) fn of(index: u64) -> Self {
+        Self {
+            keeping: KEEPING,
+            connecting: CONNECTING,
+            habit: Habit::of(index),
+        }
+    }
+}
+
+/// Adds the closed-loop clients of HTTP/1.1.
+pub(crate) fn add_clients(
+    bench: &Bench<'_>,
+    running: &Running,
+    engine: &mut Engine,
+    rng: &Rng,
+    crowd: Crowd,
+) {
     let think = Think::for_quiet(bench.options.target.quiet);
-    // In every other round, clients that are told `close` go elsewhere, as behind a balancer; else they come back.
-    let habit = if index.is_multiple_of(2) {
-        Habit::ComeBack
-    } else {
-        Habit::GoElsewhere
-    };
-    for client in 0..KEEPING + CONNECTING {
-        let kind = if client < KEEPING {
+    for client in 0..crowd.keeping + crowd.connecting {
+        let kind = if client < crowd.keeping {
             Kind::Keeping
         } else {
             Kind::Connecting
@@ -137,12 +116,24 @@ fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
             let (facts, place) = (bench.facts.clone(), running.place.clone());
             move || requests::usual(&facts, &place)
         };
-        let script = Client::new(Box::new(make), kind, habit, think, rng.fork(client as u64));
+        let rng = rng.fork(client as u64);
+        let script = Client::new(Box::new(make), kind, crowd.habit, think, rng);
         let flow = Flow::new("load", script)
             .posting(bench.posts())
             .with_usual(bench.facts.usual);
         engine.add(flow);
     }
+}
+
+/// Lets the clients work, sends the signal at a random instant, and lets them work on until the target is gone.
+/// Returns T.
+pub(crate) fn stop_under_load(
+    bench: &Bench<'_>,
+    running: &Running,
+    engine: &mut Engine,
+    rng: &mut Rng,
+    index: u64,
+) -> Instant {
     let begun = Instant::now();
     let stop_after = rng.between(STOP_FROM, STOP_TO);
     engine.run(begun + stop_after, |_| running.exit().is_some());
@@ -153,30 +144,24 @@ fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
     if index >= FAITHFUL_ROUNDS {
         let leave_at = t + LEAVE_AFTER.min(bench.options.grace / 2);
         engine.run(leave_at, |engine| {
-            running.exit().is_some() || engine.flows.iter().all(Flow::is_finished)
+            running.exit().is_some() || engine.all_finished()
         });
         if running.exit().is_none() {
             engine.note_closing_time();
         }
     }
-    let _ = await_departure(&mut engine, &running, t, bench.options.grace);
-    Ok(count(&engine, t))
+    let _ = await_departure(engine, running, t, bench.options.grace);
+    t
 }
 
-fn count(engine: &crate::observe::engine::Engine, t: Instant) -> Load {
+pub(crate) fn count(engine: &Engine, t: Instant) -> Load {
     let mut load = Load {
         rounds: 1,
         ..Load::default()
     };
     for flow in &engine.flows {
         for exchange in &flow.exchanges {
-            if !exchange.is_at_stake(t) {
-                load.before.add(exchange);
-                continue;
-            }
-            load.at_stake.add(exchange);
-            load.lost_on_fresh += u64::from(exchange.is_lost() && exchange.is_first);
-            load.dropped_connects += u64::from(exchange.is_first && exchange.written_at.is_none());
+            load.add(exchange, t);
         }
         for _ in flow.refused_connects.iter().filter(|(_, at)| *at >= t) {
             load.at_stake.add_outcome(Outcome::RefusedConnect);
@@ -187,8 +172,7 @@ fn count(engine: &crate::observe::engine::Engine, t: Instant) -> Load {
             .filter(|(_, errno)| is_our_own(*errno))
             .count() as u64;
     }
-    load.rounds_with_loss = u32::from(load.at_stake.lost > 0);
-    load.rounds_unsettled = u32::from(load.before.served() == 0);
+    load.settle();
     load
 }
 
@@ -201,7 +185,23 @@ pub(crate) fn is_our_own(errno: i32) -> bool {
 }
 
 impl Load {
-    fn merge(&mut self, other: &Self) {
+    /// Says of one round whether it lost something, and whether it had answers before the signal.
+    pub(crate) fn settle(&mut self) {
+        self.rounds_with_loss = u32::from(self.at_stake.lost > 0);
+        self.rounds_unsettled = u32::from(self.before.served() == 0);
+    }
+
+    pub(crate) fn add(&mut self, exchange: &Exchange, t: Instant) {
+        if !exchange.is_at_stake(t) {
+            self.before.add(exchange);
+            return;
+        }
+        self.at_stake.add(exchange);
+        self.lost_on_fresh += u64::from(exchange.is_lost() && exchange.is_first);
+        self.dropped_connects += u64::from(exchange.is_first && exchange.written_at.is_none());
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.rounds += other.rounds;
         self.at_stake.merge(&other.at_stake);
         self.before.merge(&other.before);
@@ -213,7 +213,7 @@ impl Load {
     }
 }
 
-pub(crate) fn judge(bench: &Bench<'_>, load: &Load) -> Finding {
+pub(crate) fn judge(bench: &Bench<'_>, id: &'static str, load: &Load) -> Finding {
     let think = Think::for_quiet(bench.options.target.quiet);
     let tally = &load.at_stake;
     let failing = if think.is_within(bench.options.target.quiet) {
@@ -258,7 +258,7 @@ pub(crate) fn judge(bench: &Bench<'_>, load: &Load) -> Finding {
         )
     };
     let mut finding = bench
-        .finding("L-H1", verdict, detail)
+        .finding(id, verdict, detail)
         .with_requests(tally.clone())
         .with_figure("rounds", u64::from(load.rounds))
         .with_figure("rounds_with_loss", u64::from(load.rounds_with_loss))
@@ -278,10 +278,22 @@ enum Kind {
     Connecting,
 }
 
+/// What clients do that are told to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Habit {
+pub(crate) enum Habit {
     ComeBack,
     GoElsewhere,
+}
+
+impl Habit {
+    /// In every other round, clients that are told `close` go elsewhere, as behind a balancer; else they come back.
+    pub(crate) fn of(index: u64) -> Self {
+        if index.is_multiple_of(2) {
+            Self::ComeBack
+        } else {
+            Self::GoElsewhere
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::{h1, ws};
 use crate::observe::engine::Engine;
 use crate::observe::outcome::End;
 use crate::observe::talk::{Talk, Talker};
-use crate::target::{Place, VerifyError};
+use crate::target::{Place, Running, VerifyError};
 use crate::verdict::{Finding, Verdict};
 
 /// How long opening all connections may take.
@@ -85,6 +85,14 @@ pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
     h1::IDS.into_iter().chain(ws::IDS)
 }
 
+/// Until everybody is where the signal should find them.
+fn await_poise(engine: &mut Engine, running: &Running, deadline: Instant) {
+    engine.run(deadline, |engine| {
+        let mut talks = engine.talks.iter();
+        running.exit().is_some() || talks.all(|talk| talk.is_poised() || talk.is_finished())
+    });
+}
+
 pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     let running = bench.launch()?;
     let mut engine = bench.engine(&running);
@@ -97,13 +105,9 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     h1::open(&mut opening);
     ws::open(&mut opening);
     let begun = Instant::now();
-    engine.run(begun + OPENING_BOUND, |engine| {
-        running.exit().is_some()
-            || engine
-                .talks
-                .iter()
-                .all(|talk| talk.is_poised() || talk.is_finished())
-    });
+    await_poise(opening.engine, &running, begun + OPENING_BOUND);
+    h1::open_last(&mut opening);
+    await_poise(&mut engine, &running, begun + OPENING_BOUND);
     engine.run(Instant::now() + AGE_AT_STOP, |_| running.exit().is_some());
     engine.note_eve();
     engine.run(Instant::now(), |_| false);

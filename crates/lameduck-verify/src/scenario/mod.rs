@@ -10,9 +10,11 @@ mod judge;
 mod lanes;
 mod load;
 mod long;
+mod mix;
 mod probes;
 mod reader;
 mod requests;
+mod rounds;
 mod rush;
 mod stop;
 mod ws;
@@ -90,9 +92,10 @@ pub fn verify(
         findings.extend(rush::run(&bench)?);
     }
     findings.extend(run_waiting(&bench, idle, ready, total, progress)?);
-    if bench.wants("L-H1") {
-        let load = run_load(&bench, total, progress)?;
-        findings.push(load::judge(&bench, &load));
+    for check in &LOADS {
+        if bench.wants(check.id) {
+            findings.push(run_load(&bench, check, total, progress)?);
+        }
     }
     let target = TargetReport {
         label: options.target.label.clone(),
@@ -189,30 +192,68 @@ fn run_drains(
     Ok(passes)
 }
 
+/// A load, run again and again in fresh processes.
+struct LoadCheck {
+    id: &'static str,
+    name: &'static str,
+    /// One round for each so many that were asked for.
+    share: u32,
+    round: fn(&Bench<'_>, u64) -> Result<load::Load, VerifyError>,
+    /// Why this target cannot be tested so, if it cannot.
+    lacks: fn(&Bench<'_>) -> Option<String>,
+}
+
+const LOADS: [LoadCheck; 3] = [
+    LoadCheck {
+        id: "L-H1",
+        name: "stopping under load, again and again",
+        share: 1,
+        round: load::round,
+        lacks: |_| None,
+    },
+    LoadCheck {
+        id: "L-WS",
+        name: "stopping while WebSockets echo, again and again",
+        share: 2,
+        round: ws::load::round,
+        lacks: |bench| ws::lacks(bench),
+    },
+    LoadCheck {
+        id: "L-MIX",
+        name: "stopping under a mixed load, with hostile clients in it",
+        share: 5,
+        round: mix::round,
+        lacks: |_| None,
+    },
+];
+
 fn run_load(
     bench: &Bench<'_>,
+    check: &LoadCheck,
     total: u32,
     progress: &mut dyn FnMut(Progress),
-) -> Result<load::Load, VerifyError> {
-    let done = bench.launches.load(Ordering::Relaxed);
-    progress(Progress::Scenario {
-        name: "stopping under load, again and again",
-        done,
-        total,
-    });
+) -> Result<Finding, VerifyError> {
+    if let Some(reason) = (check.lacks)(bench) {
+        return Ok(bench.lacking(check.id, &reason));
+    }
+    announce(bench, total, progress, check.name);
+    let count = bench.options.rounds.div_ceil(check.share);
+    let before = bench.lost.load(Ordering::Relaxed);
     let (heard, hear) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
+    let load = std::thread::scope(|scope| {
         let heard = std::sync::Mutex::new(heard);
-        let rounds = scope.spawn(move || {
-            load::run(bench, &|lost| {
+        let work = scope.spawn(move || {
+            let report = |lost| {
                 // The other end is gone only when nobody listens any more.
                 let _ = heard
                     .lock()
                     .unwrap_or_else(std::sync::PoisonError::into_inner)
                     .send(lost);
-            })
+            };
+            rounds::run(bench, count, &report, &|index| (check.round)(bench, index))
         });
         for lost in hear {
+            let lost = before + lost;
             bench.lost.store(lost, Ordering::Relaxed);
             progress(Progress::Launch {
                 done: bench.launches.load(Ordering::Relaxed),
@@ -220,10 +261,10 @@ fn run_load(
                 lost,
             });
         }
-        rounds
-            .join()
+        work.join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    })?;
+    Ok(load::judge(bench, check.id, &load))
 }
 
 fn check_ids(options: &Options) -> Result<(), VerifyError> {
@@ -248,7 +289,11 @@ fn check_ids(options: &Options) -> Result<(), VerifyError> {
 /// Launches if no drain must be made again.
 fn planned_launches(options: &Options) -> u32 {
     let any = |ids: &[&str]| ids.iter().any(|id| wants(options, id));
-    let load = if any(&["L-H1"]) { options.rounds } else { 0 };
+    let load: u32 = LOADS
+        .iter()
+        .filter(|check| any(&[check.id]))
+        .map(|check| options.rounds.div_ceil(check.share))
+        .sum();
     let groups: [(&[&str], u32); 7] = [
         (&DRAIN_IDS, 1),
         (&RUSH_IDS, 2),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::facts::{Facts, Means};
+use crate::observe::ws::KEY;
 use crate::target::Place;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -68,6 +69,14 @@ fn post(place: &Place, path: &str) -> Vec<u8> {
         body.len()
     );
     head(place, "POST", path, &fields).into_bytes()
+}
+
+/// The request that opens a WebSocket.
+pub(crate) fn websocket(place: &Place, path: &str) -> Vec<u8> {
+    let fields = format!(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    );
+    head(place, "GET", path, &fields).into_bytes()
 }
 
 /// The head of a request; `rest` is the other fields, the empty line, and what follows.

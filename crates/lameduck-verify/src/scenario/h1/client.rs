@@ -120,10 +120,9 @@ impl Client {
     fn has(&self, sign: Sign) -> bool {
         match sign {
             Sign::Answers(count) => self.answers.whole() >= count,
-            Sign::Body(bytes) => self
-                .answers
-                .get(0)
-                .is_some_and(|first| first.reader.body_bytes() >= bytes),
+            Sign::Body(bytes) => self.answers.get(0).is_some_and(|first| {
+                first.reader.body_bytes() >= bytes || first.reader.is_complete()
+            }),
             Sign::Interim => self
                 .answers
                 .get(0)
@@ -255,6 +254,7 @@ impl Talker for Client {
     }
 
     fn is_poised(&self) -> bool {
-        self.is_poised
+        // Whoever has all the answers waits for nothing that the signal could harm.
+        self.is_poised && self.answers.end.is_none() && !self.answers.is_all_whole()
     }
 }

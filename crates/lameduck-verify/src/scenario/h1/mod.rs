@@ -27,6 +27,11 @@ pub(crate) fn open(opening: &mut Opening<'_>) {
     streams::open(opening);
 }
 
+/// Those whose time runs from their beginning.
+pub(crate) fn open_last(opening: &mut Opening<'_>) {
+    streams::open_last(opening);
+}
+
 pub(crate) fn judge(seen: &Seen<'_>) -> Vec<Finding> {
     let mut findings = vec![heads::judge(seen), pipeline::judge(seen)];
     findings.extend(uploads::judge(seen));

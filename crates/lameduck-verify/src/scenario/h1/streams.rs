@@ -27,38 +27,45 @@ fn fill(place: &Place, template: &str, chunks: u64) -> String {
         .replace("{ms}", &PACE.as_millis().to_string())
 }
 
+fn reading(place: &Place, path: &str, last: Deed) -> Client {
+    let request = requests::get(place, path);
+    let first = Deed::Await(Sign::Body(1), LONG);
+    Client::new(1, vec![Deed::Connect, Deed::Send(request), first, last])
+}
+
 pub(super) fn open(opening: &mut Opening<'_>) {
     let target = &opening.bench.options.target;
-    let reading = |path: &str, last: Deed| {
-        let request = requests::get(opening.place, path);
-        let first = Deed::Await(Sign::Body(1), LONG);
-        Client::new(1, vec![Deed::Connect, Deed::Send(request), first, last])
-    };
-    let mut clients = Vec::new();
     if let Some(template) = target.stream_path.as_deref()
         && opening.wants("H1-11")
+        && template.contains("{chunks}")
     {
-        // Begun before T, and ending in time: whenever T comes, the last chunk is due after it.
-        let chunks = (opening.time.as_millis() / PACE.as_millis()) as u64;
-        let ending = fill(opening.place, template, chunks + 8);
-        let endless = fill(opening.place, template, ENDLESS_CHUNKS);
-        for _ in 0..CLIENTS {
-            clients.push((ENDING, reading(&ending, Deed::AwaitEndOrAnswer)));
-        }
-        if endless != ending {
-            clients.push((ENDLESS, reading(&endless, Deed::AwaitEnd)));
-        }
+        let path = fill(opening.place, template, ENDLESS_CHUNKS);
+        opening.add(ENDLESS, reading(opening.place, &path, Deed::AwaitEnd));
     }
     if let Some(template) = target.sse_path.as_deref()
         && opening.wants("H1-14")
     {
         let path = fill(opening.place, template, ENDLESS_CHUNKS);
         for _ in 0..CLIENTS {
-            clients.push((EVENTS, reading(&path, Deed::AwaitEndOrAnswer)));
+            let client = reading(opening.place, &path, Deed::AwaitEndOrAnswer);
+            opening.add(EVENTS, client);
         }
     }
-    for (group, client) in clients {
-        opening.add(group, client);
+}
+
+/// The streams that end by themselves begin last: whenever T comes, their last chunk is due after it.
+pub(super) fn open_last(opening: &mut Opening<'_>) {
+    let target = &opening.bench.options.target;
+    if let Some(template) = target.stream_path.as_deref()
+        && opening.wants("H1-11")
+    {
+        let age = crate::scenario::long::AGE_AT_STOP * 2;
+        let chunks = ((opening.time + age).as_millis() / PACE.as_millis()) as u64;
+        let path = fill(opening.place, template, chunks);
+        for _ in 0..CLIENTS {
+            let client = reading(opening.place, &path, Deed::AwaitEndOrAnswer);
+            opening.add(ENDING, client);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::observe::ws::{
 };
 
 /// Any four bytes do: masks protect proxies, not us.
-const MASK: [u8; 4] = [0x5a, 0xa5, 0x3c, 0xc3];
+pub(super) const MASK: [u8; 4] = [0x5a, 0xa5, 0x3c, 0xc3];
 /// Head bytes of the handshake's answer that are kept.
 const MAX_HEAD: usize = 8 * 1024;
 /// A slow reader takes so much of its echo before the signal.
@@ -51,6 +51,8 @@ enum Place {
 pub(crate) struct WsClient {
     manner: Manner,
     handshake: Vec<u8>,
+    /// What it says, again and again; masked beforehand, so that nobody waits for that.
+    message: Vec<u8>,
     place: Place,
     reader: ResponseReader,
     head: Vec<u8>,
@@ -72,6 +74,7 @@ impl WsClient {
         Self {
             manner,
             handshake,
+            message: message(manner),
             place: Place::Connect,
             reader: ResponseReader::new(),
             head: Vec::new(),
@@ -110,33 +113,6 @@ impl WsClient {
             })
     }
 
-    fn message(&self) -> Vec<u8> {
-        let payload = |bytes: usize| (0..bytes as u64).map(pattern).collect::<Vec<u8>>();
-        match self.manner {
-            Manner::Idle | Manner::Silent | Manner::Listening => {
-                frame(TEXT, Last::Yes, &payload(16), MASK)
-            }
-            Manner::Busy { bytes } => frame(BINARY, Last::Yes, &payload(bytes), MASK),
-            Manner::Large {
-                bytes, fragments, ..
-            } => {
-                let payload = payload(bytes);
-                let size = bytes.div_ceil(fragments.max(1));
-                let count = payload.chunks(size).count();
-                let pieces = payload.chunks(size).enumerate().map(|(index, piece)| {
-                    let opcode = if index == 0 { BINARY } else { CONTINUATION };
-                    let last = if index + 1 == count {
-                        Last::Yes
-                    } else {
-                        Last::No
-                    };
-                    frame(opcode, last, piece, MASK)
-                });
-                pieces.collect::<Vec<_>>().concat()
-            }
-        }
-    }
-
     fn speak(&mut self, scene: &Scene) -> Act {
         if let Some(payload) = self.frames.ping.take() {
             return Act::Send(pong_frame(&payload, MASK));
@@ -162,7 +138,7 @@ impl WsClient {
         if is_due && !scene.is_closing_time {
             self.sent += 1;
             self.last_sent_at = Some(scene.now);
-            return Act::Send(self.message());
+            return Act::Send(self.message.clone());
         }
         Act::Wait(None)
     }
@@ -175,6 +151,34 @@ impl WsClient {
             if self.first_text.is_none() {
                 self.first_text = Some(String::from_utf8_lossy(&message.head).into_owned());
             }
+        }
+    }
+}
+
+/// What a client of that manner says.
+fn message(manner: Manner) -> Vec<u8> {
+    let payload = |bytes: usize| (0..bytes as u64).map(pattern).collect::<Vec<u8>>();
+    match manner {
+        Manner::Idle | Manner::Silent | Manner::Listening => {
+            frame(TEXT, Last::Yes, &payload(16), MASK)
+        }
+        Manner::Busy { bytes } => frame(BINARY, Last::Yes, &payload(bytes), MASK),
+        Manner::Large {
+            bytes, fragments, ..
+        } => {
+            let payload = payload(bytes);
+            let size = bytes.div_ceil(fragments.max(1));
+            let count = payload.chunks(size).count();
+            let pieces = payload.chunks(size).enumerate().map(|(index, piece)| {
+                let opcode = if index == 0 { BINARY } else { CONTINUATION };
+                let last = if index + 1 == count {
+                    Last::Yes
+                } else {
+                    Last::No
+                };
+                frame(opcode, last, piece, MASK)
+            });
+            pieces.collect::<Vec<_>>().concat()
         }
     }
 }

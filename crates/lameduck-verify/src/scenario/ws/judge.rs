@@ -18,15 +18,16 @@ const NO_PATH: &str = "no path with a WebSocket is known; --ws-path would give o
 
 pub(super) fn judge(seen: &Seen<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if seen.bench.options.target.ws_path.is_some() {
+    if let Some(reason) = super::lacks(seen.bench) {
+        let ids = ["WS-01", "WS-02", "WS-03", "WS-06"];
+        findings.extend(ids.map(|id| seen.lacking(id, &reason)));
+    } else {
         findings.extend([
             judge_close(seen),
             judge_frames(seen),
             judge_silent(seen),
             judge_spread(seen),
         ]);
-    } else {
-        findings.extend(["WS-01", "WS-02", "WS-03", "WS-06"].map(|id| seen.lacking(id, NO_PATH)));
     }
     findings.push(judge_farewell(seen));
     findings

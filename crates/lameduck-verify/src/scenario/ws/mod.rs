@@ -3,14 +3,14 @@
 
 mod client;
 mod judge;
+pub(crate) mod load;
 
 use std::time::Duration;
 
+use super::bench::Bench;
 use super::long::{Opening, Seen};
 use super::requests;
 use crate::observe::talk::Talk;
-use crate::observe::ws::KEY;
-use crate::target::Place;
 use crate::verdict::Finding;
 
 use client::{Manner, WsClient};
@@ -30,25 +30,28 @@ const BUSY_BYTES: usize = 48 * 1024;
 const LARGE_BYTES: usize = 8 * 1024 * 1024;
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// The request that opens a WebSocket.
-pub(crate) fn handshake(place: &Place, path: &str) -> Vec<u8> {
-    let fields = format!(
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
-    );
-    requests::head(place, "GET", path, &fields).into_bytes()
+/// Why WebSockets cannot be tested, if they cannot.
+pub(crate) fn lacks(bench: &Bench<'_>) -> Option<String> {
+    if bench.facts.ws_path.is_some() {
+        return None;
+    }
+    Some(match &bench.options.target.ws_path {
+        None => "no path with a WebSocket is known; --ws-path would give one".to_owned(),
+        Some(path) => format!("{path} does not answer a WebSocket handshake with 101"),
+    })
 }
 
 /// Adds the clients of every id that is wanted.
 pub(crate) fn open(opening: &mut Opening<'_>) {
     let target = &opening.bench.options.target;
-    if let Some(path) = target.ws_path.as_deref() {
+    if let Some(path) = opening.bench.facts.ws_path.as_deref() {
         let path = opening.place.fill(path);
         open_echoes(opening, &path);
     }
     if let Some(farewell) = &target.ws_farewell
         && opening.wants("WS-04")
     {
-        let handshake = handshake(opening.place, &opening.place.fill(&farewell.path));
+        let handshake = requests::websocket(opening.place, &opening.place.fill(&farewell.path));
         opening.add(FAREWELL, WsClient::new(Manner::Listening, handshake));
     }
 }
@@ -75,7 +78,7 @@ fn open_echoes(opening: &mut Opening<'_>, path: &str) {
         manners.extend([(SILENT, Manner::Silent); 2]);
     }
     for (group, manner) in manners {
-        let client = WsClient::new(manner, handshake(opening.place, path));
+        let client = WsClient::new(manner, requests::websocket(opening.place, path));
         let talk = Talk::new(group, client);
         opening.engine.add_talk(if group == LARGE {
             talk.with_receive_buffer(RECEIVE_BUFFER)
