@@ -7,6 +7,8 @@ use std::ptr;
 
 use lameduck::Drain;
 
+use crate::server::course::Course;
+
 thread_local! {
     static CURRENT: Cell<*const Drain> = const { Cell::new(ptr::null()) };
 }
@@ -33,14 +35,14 @@ pub fn drain() -> Option<Drain> {
     unsafe { current.as_ref() }.cloned()
 }
 
-/// Runs `poll` with `drain` as the thread's current one.
-pub(crate) fn with<R>(drain: &Drain, poll: impl FnOnce() -> R) -> R {
+/// Runs `poll` with the service's drain as the thread's current one.
+pub(crate) fn with<R>(course: &Course, poll: impl FnOnce() -> R) -> R {
     struct Restore(*const Drain);
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0);
         }
     }
-    let _restore = Restore(CURRENT.replace(drain));
+    let _restore = Restore(CURRENT.replace(course.service()));
     poll()
 }

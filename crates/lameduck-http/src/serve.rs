@@ -8,12 +8,14 @@ use std::future::{IntoFuture, Ready, ready};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lameduck::{EnrolError, Lifecycle, Member, Place};
+use lameduck::{EnrolError, Late, Lifecycle, Member, Place};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::server::accept::{Acceptor, Ownership};
+use crate::server::course::Wishes;
 use crate::server::exchange::App;
 use crate::server::limits::Limits;
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
@@ -58,6 +60,7 @@ pub struct Serve<'a, A> {
     after: Vec<Place>,
     limits: Limits,
     protocols: Protocols,
+    wishes: Wishes,
     ownership: Ownership,
 }
 
@@ -71,6 +74,7 @@ impl<'a, A: App> Serve<'a, A> {
             after: Vec::new(),
             limits: Limits::default(),
             protocols: Protocols::default(),
+            wishes: Wishes::default(),
             ownership: Ownership::Exclusive(Gate::Try),
         }
     }
@@ -101,6 +105,36 @@ impl<'a, A: App> Serve<'a, A> {
     /// Chooses the versions of HTTP; both by default.
     pub fn protocols(mut self, protocols: Protocols) -> Self {
         self.protocols = protocols;
+        self
+    }
+
+    /// Keeps this listener as it is in Running until nothing that [depends on](Self::depends_on) it is at work: for metrics, and for
+    /// what the rest of the service needs while it drains.
+    ///
+    /// Its clients are told to go, and it is swept and closed, only then, or when the drain ends. Its connections are waited for like
+    /// any; its requests do not prolong the window.
+    pub fn inner(mut self) -> Self {
+        self.wishes.inner = true;
+        self
+    }
+
+    /// Closes admission so long after T, if the service's window is not over before.
+    ///
+    /// No effect on an [`inner`](Self::inner) listener.
+    pub fn window_at_most(mut self, window: Duration) -> Self {
+        self.wishes.window_at_most = Some(window);
+        self
+    }
+
+    /// Decides what becomes of late requests here, instead of the plan.
+    pub fn late(mut self, late: Late) -> Self {
+        self.wishes.late = Some(late);
+        self
+    }
+
+    /// Spreads the steering of the connections open at T over so long, instead of the window's floor. The window's end steers the rest.
+    pub fn spread(mut self, spread: Duration) -> Self {
+        self.wishes.spread = Some(spread);
         self
     }
 
@@ -136,11 +170,21 @@ impl<'a, A: App> Serve<'a, A> {
         for other in &self.after {
             enrol = enrol.after(other);
         }
-        let participant = enrol.listener(open).register().map_err(ServeError::Enrol)?;
+        let enrol = if self.wishes.inner {
+            enrol.inner_listener(open)
+        } else {
+            enrol.listener(open)
+        };
+        let participant = enrol.register().map_err(ServeError::Enrol)?;
         participant.ready();
         let place = participant.place().clone();
         let acceptor = Acceptor {
-            shared: Arc::new(Shared::new(self.life, self.limits, self.protocols)),
+            shared: Arc::new(Shared::new(
+                self.life,
+                self.limits,
+                self.protocols,
+                self.wishes,
+            )),
             app: self.app,
             participant,
             local: local.clone(),

@@ -46,7 +46,22 @@ pub(crate) struct Acceptor<A> {
 
 impl<A: App> Acceptor<A> {
     /// Accepts from Running to the end of the window, then closes, then waits for its connections.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let shared = self.shared.clone();
+        let mut conduct = pin!(
+            shared
+                .drain
+                .conduct(self.participant.closing(), &shared.life)
+        );
+        let mut run = pin!(self.accept_and_wait());
+        tokio::select! {
+            () = &mut run => return,
+            () = &mut conduct => {}
+        }
+        run.await;
+    }
+
+    async fn accept_and_wait(mut self) {
         let closed = match self.opened().await {
             Some(socket) => match self.listener(socket) {
                 Ok(listener) => self.serve(listener).await,
@@ -164,7 +179,12 @@ impl<A: App> Acceptor<A> {
     fn admit<S: Stream>(&mut self, stream: S, peer: Option<SocketAddr>) {
         let inflight = self.shared.life.inflight();
         self.shared.tally(Count::Accepted);
-        let Ok(pass) = inflight.connections.enter() else {
+        let pass = if self.shared.drain.is_inner() {
+            // Its participant stands for it: the gate closes while it is still open.
+            None
+        } else if let Ok(pass) = inflight.connections.enter() {
+            Some(pass)
+        } else {
             // The deadline passed before the sweep was over.
             self.shared.tally(Count::Ended);
             return;

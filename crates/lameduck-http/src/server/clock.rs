@@ -89,7 +89,7 @@ impl<'a> Clock<'a> {
     pub(crate) fn begin_closing(&mut self) {
         let shared = &self.watch.shared;
         self.closing = Some(shared.life.elapsed());
-        if shared.life.plan().late() == Late::Refuse && !self.swept {
+        if shared.drain.late() == Late::Refuse && !self.swept {
             if self.look() == Pending::Data && !self.watch.is_open() {
                 self.watch.note_head();
             }

@@ -13,11 +13,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lameduck::{Count, Drain};
+use lameduck::Count;
 use tokio::io::AsyncWriteExt;
 
 use super::Protocols;
 use super::clock::End;
+use super::course::Course;
 use super::exchange::App;
 use super::h1::{self, Spoken};
 use super::h2;
@@ -31,7 +32,7 @@ const TIMED_OUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Where in the floor a connection accepted now is steered: spread evenly when it is open at T, at the floor's end when accepted after it.
-pub(crate) fn place_in_floor(drain: &Drain) -> u64 {
+pub(crate) fn place_in_floor(drain: &Course) -> u64 {
     static SEED: OnceLock<RandomState> = OnceLock::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);
     if drain.is_steering() {
@@ -110,7 +111,8 @@ async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pi
         _ => {}
     }
     let limit = shared.before_deadline(shared.limits.linger, shared.life.elapsed());
-    let unread = watch.leaves_input_unread() && !watch.is_ended_by_peer();
+    // An HTTP/2 client always has something to say, if only about its windows.
+    let unread = (watch.leaves_input_unread() || watch.is_http2()) && !watch.is_ended_by_peer();
     let input = match (unread, shared.drain.is_closing()) {
         (false, _) => Input::Complete,
         (true, false) => Input::UnreadUntilQuiet(limit),

@@ -14,7 +14,7 @@ use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use lameduck::{Count, Phase};
+use lameduck::Count;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -107,10 +107,10 @@ pub(crate) fn respond<A: App>(
         request.uri().path(),
         shared.life.elapsed(),
     );
-    if !is_health_check(&request) {
+    if !shared.drain.is_inner() && !is_health_check(&request) {
         shared.life.inflight().requests.count_one();
     }
-    let step = if shared.life.phase() >= Phase::Terminating && watch.is_late() {
+    let step = if watch.is_late() {
         shared.tally(Count::LateRefused);
         Step::Refused
     } else {
@@ -250,7 +250,7 @@ impl<A: App> Step<A, A::Answer> {
 /// Adds `Connection: close` when it is this HTTP/1.1 connection's time to go. Before T and without an age limit: one atomic load.
 fn say_close<B>(response: &mut Response<B>, watch: &Watch) {
     let shared = &watch.shared;
-    let is_asked = shared.life.phase() >= Phase::Terminating;
+    let is_asked = shared.drain.is_steering();
     if watch.is_http2()
         || response.status() == StatusCode::SWITCHING_PROTOCOLS
         || !(is_asked || shared.limits.age.is_some())

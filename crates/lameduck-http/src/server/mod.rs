@@ -7,6 +7,7 @@
 //! | `sweep` | closing a listener without resetting anybody |
 //! | `conn` | one connection, from accept to its end |
 //! | `date` | the date of responses |
+//! | `course` | when one listener leaves, where that is not when the service does |
 //! | `detect` | which protocol a client's first bytes belong to |
 //! | `h1`, `h2` | HTTP/1.1 and HTTP/2 on one connection |
 //! | `pulse` | what every part of a connection waits for beside its peer |
@@ -19,6 +20,7 @@
 pub(crate) mod accept;
 pub(crate) mod clock;
 pub(crate) mod conn;
+pub(crate) mod course;
 pub(crate) mod date;
 pub(crate) mod detect;
 pub(crate) mod errors;
@@ -37,26 +39,33 @@ pub(crate) mod watch;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lameduck::{Count, Drain, Lifecycle};
+use lameduck::{Count, Lifecycle};
 use tokio::sync::Notify;
 
+use self::course::{Course, Wishes};
 use self::limits::Limits;
 
 /// What the connections of one listener share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) life: Lifecycle,
-    pub(crate) drain: Drain,
+    /// The shutdown as this listener sees it.
+    pub(crate) drain: Course,
     pub(crate) limits: Limits,
     pub(crate) protocols: Protocols,
     pub(crate) crowd: Crowd,
 }
 
 impl Shared {
-    pub(crate) fn new(life: &Lifecycle, limits: Limits, protocols: Protocols) -> Self {
+    pub(crate) fn new(
+        life: &Lifecycle,
+        limits: Limits,
+        protocols: Protocols,
+        wishes: Wishes,
+    ) -> Self {
         Self {
             life: life.clone(),
-            drain: life.drain(),
+            drain: Course::new(life, wishes),
             limits,
             protocols,
             crowd: Crowd::default(),

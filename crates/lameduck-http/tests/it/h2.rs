@@ -116,6 +116,22 @@ async fn h2_04_a_stream_above_the_last_one_is_left_alone_and_nothing_is_reset() 
 }
 
 #[tokio::test]
+async fn h2_04_what_comes_after_the_end_is_read_and_thrown_away() {
+    let mut limits = Limits::default();
+    limits.settle = Duration::from_secs(10);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    rig.terminate().await;
+    assert_eq!(peer.end().await, &Ended::Fin);
+    for _ in 0..20 {
+        // After a reset the second write at the latest would fail.
+        peer.send(&frame(PING, 0, 0, b"are you?")).await;
+    }
+    drop(peer);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
 async fn h2_05_a_ping_without_an_answer_does_not_hold_the_exit() {
     let mut limits = Limits::default();
     limits.ping_answer = millis(100);

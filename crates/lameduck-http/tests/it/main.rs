@@ -6,6 +6,7 @@ mod h1;
 mod h2;
 mod limits;
 mod load;
+mod order;
 mod probes;
 mod support;
 mod transfer;

@@ -62,6 +62,17 @@ impl Enrol {
         self
     }
 
+    /// It admits connections for others in the service, and goes on through `Draining` until
+    /// [`closing`](Participant::closing): nobody waits for it to close. `open` runs as that of a [`listener`](Self::listener).
+    pub fn inner_listener(
+        mut self,
+        open: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> Self {
+        self.open = Some(Box::new(open));
+        self.listens = Listens::Never;
+        self
+    }
+
     /// Enrols it.
     ///
     /// # Errors

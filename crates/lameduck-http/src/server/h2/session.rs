@@ -187,7 +187,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         let shared = &self.watch.shared;
         self.served += 1;
         self.quiet_since = None;
-        if shared.drain.is_closing() && shared.life.plan().late() == Late::Refuse {
+        if shared.drain.is_closing() && shared.drain.late() == Late::Refuse {
             shared.tally(Count::LateRefused);
             answer.send_reset(Reason::REFUSED_STREAM);
             return;
