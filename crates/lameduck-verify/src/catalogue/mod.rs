@@ -2,7 +2,9 @@
 //! Not: how it is checked (see `scenario`).
 
 mod entries;
+mod http2;
 mod load;
+mod tls;
 mod websocket;
 
 use serde::Serialize;
@@ -41,7 +43,13 @@ pub struct CheckInfo {
 }
 
 /// In the order of the contract.
-const SECTIONS: [&[CheckInfo]; 3] = [entries::ENTRIES, websocket::ENTRIES, load::ENTRIES];
+const SECTIONS: [&[CheckInfo]; 5] = [
+    entries::ENTRIES,
+    http2::ENTRIES,
+    websocket::ENTRIES,
+    tls::ENTRIES,
+    load::ENTRIES,
+];
 
 /// Every id that this version checks, in the order of the contract.
 #[must_use]

@@ -268,7 +268,7 @@ const ASKING_ROUNDS: u32 = 6;
 const ENOUGH_REFUSALS: u32 = 6;
 
 impl Newcomer {
-    fn new(request: Vec<u8>, first_pause: Duration) -> Self {
+    pub(crate) fn new(request: Vec<u8>, first_pause: Duration) -> Self {
         Self {
             request,
             place: 0,

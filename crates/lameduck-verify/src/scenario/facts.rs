@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::requests;
+use super::speech::Speech;
 use crate::observe::outcome::Usual;
 use crate::observe::response::ResponseReader;
 use crate::options::Options;
@@ -39,6 +40,8 @@ pub(crate) struct Facts {
     pub(crate) large_path: Option<String>,
     /// Where WebSockets are echoed, ports not filled in.
     pub(crate) ws_path: Option<String>,
+    /// What it speaks besides HTTP/1.1.
+    pub(crate) speech: Speech,
     pub(crate) round_trip: Duration,
     pub(crate) notes: Vec<String>,
 }
@@ -78,6 +81,7 @@ impl Facts {
             means: Means::HalfHead,
             large_path: None,
             ws_path: None,
+            speech: Speech::default(),
             round_trip: round_trip(place),
             notes,
         };
@@ -85,6 +89,9 @@ impl Facts {
         facts.try_means(options, place);
         facts.try_large(options, place);
         facts.try_websocket(options, place);
+        if super::asks_for_more(options) {
+            facts.speech = Speech::learn(options, running, &mut facts.notes);
+        }
         Ok(facts)
     }
 

@@ -47,7 +47,7 @@ impl Think {
     }
 
     /// Crossings can be avoided by a window: they count as failures.
-    fn is_within(self, quiet: Option<Duration>) -> bool {
+    pub(crate) fn is_within(self, quiet: Option<Duration>) -> bool {
         quiet.is_some_and(|quiet| self.to <= quiet / 2)
     }
 }
@@ -273,7 +273,7 @@ pub(crate) fn judge(bench: &Bench<'_>, id: &'static str, load: &Load) -> Finding
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Keeping,
     Connecting,
 }
@@ -306,7 +306,7 @@ enum Next {
 }
 
 /// One closed-loop client.
-struct Client {
+pub(crate) struct Client {
     make: Box<dyn FnMut() -> Vec<u8> + Send>,
     kind: Kind,
     habit: Habit,
@@ -317,7 +317,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(
+    pub(crate) fn new(
         make: Box<dyn FnMut() -> Vec<u8> + Send>,
         kind: Kind,
         habit: Habit,

@@ -5,6 +5,7 @@ mod bench;
 mod drain;
 mod facts;
 mod h1;
+mod h2;
 mod idle;
 mod judge;
 mod lanes;
@@ -16,7 +17,11 @@ mod reader;
 mod requests;
 mod rounds;
 mod rush;
+mod second;
+mod speech;
 mod stop;
+mod tls;
+mod wide;
 mod ws;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -91,11 +96,29 @@ pub fn verify(
         );
         findings.extend(rush::run(&bench)?);
     }
+    if second::IDS.iter().any(|id| bench.wants(id)) {
+        announce(
+            &bench,
+            total,
+            progress,
+            "one drain with every kind of HTTP/2 and TLS connection open",
+        );
+        findings.extend(second::run(&bench)?);
+    }
     findings.extend(run_waiting(&bench, idle, ready, total, progress)?);
     for check in &LOADS {
         if bench.wants(check.id) {
             findings.push(run_load(&bench, check, total, progress)?);
         }
+    }
+    if wide::IDS.iter().any(|id| bench.wants(id)) {
+        announce(
+            &bench,
+            total,
+            progress,
+            "stopping under load over HTTP/2 and TLS",
+        );
+        findings.extend(wide::run(&bench)?);
     }
     let target = TargetReport {
         label: options.target.label.clone(),
@@ -136,6 +159,7 @@ fn run_waiting(
         ("P4", Box::new(|| stop::early(bench, ready).map(one))),
         ("P9", Box::new(|| stop::repeats(bench).map(one))),
         ("H1-10", Box::new(|| reader::run(bench).map(one))),
+        ("H2-09", Box::new(|| h2::grpc::run(bench).map(one))),
     ];
     jobs.retain(|(id, _)| bench.wants(id));
     if long::ids().any(|id| bench.wants(id)) {
@@ -294,7 +318,7 @@ fn planned_launches(options: &Options) -> u32 {
         .filter(|check| any(&[check.id]))
         .map(|check| options.rounds.div_ceil(check.share))
         .sum();
-    let groups: [(&[&str], u32); 7] = [
+    let groups: [(&[&str], u32); 9] = [
         (&DRAIN_IDS, 1),
         (&RUSH_IDS, 2),
         (&["P2"], 1),
@@ -302,15 +326,29 @@ fn planned_launches(options: &Options) -> u32 {
         (&["P4"], 4),
         (&["P9"], 4),
         (&["H1-10"], 1),
+        (&second::IDS, 1),
+        (&["H2-09"], h2::grpc::launches(options)),
     ];
     let long = u32::from(long::ids().any(|id| wants(options, id)));
+    let wide = if any(&wide::IDS) {
+        wide::rounds(options)
+    } else {
+        0
+    };
     1 + load
         + long
+        + wide
         + groups
             .iter()
             .filter(|(ids, _)| any(ids))
             .map(|(_, launches)| launches)
             .sum::<u32>()
+}
+
+/// Something is asked for that a target may lack without lacking HTTP/1.1.
+fn asks_for_more(options: &Options) -> bool {
+    let mut ids = second::IDS.iter().chain(&wide::IDS).chain(&["H2-09"]);
+    ids.any(|id| wants(options, id))
 }
 
 fn fresh_seed() -> u64 {

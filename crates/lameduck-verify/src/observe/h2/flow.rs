@@ -61,6 +61,8 @@ pub(super) struct Conn {
     pub(super) reader: FrameReader,
     /// Frames of ours that the socket has not taken yet.
     pub(super) out: Vec<u8>,
+    /// What the server is owed, while it has not had our preface: nothing may come before that.
+    early: Option<Vec<u8>>,
     pub(super) held_pings: Vec<[u8; 8]>,
     /// Where its calls begin among those of the flow.
     pub(super) first_call: usize,
@@ -79,12 +81,18 @@ impl Conn {
             is_over: false,
             reader: FrameReader::default(),
             out: Vec::new(),
+            early: Some(Vec::new()),
             held_pings: Vec::new(),
             first_call,
             next_id: 1,
             window: 65_535,
             first_window: 65_535,
         }
+    }
+
+    /// Answers a frame of the server, behind our preface; never where none is sent.
+    pub(super) fn reply(&mut self, frame: Vec<u8>) {
+        self.early.as_mut().unwrap_or(&mut self.out).extend(frame);
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -155,6 +163,16 @@ impl Flow {
             )
         );
         waits && self.conn.as_ref().is_some_and(Conn::is_usable)
+    }
+
+    /// It has nothing left to do, or its connection ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.finished || self.conn.as_ref().is_some_and(|conn| conn.is_over)
+    }
+
+    /// Its first door is a TLS one.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.doors.first().is_some_and(Door::is_tls)
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {
@@ -237,7 +255,9 @@ impl Flow {
             }
             _ if !connected => None,
             Step::Greet => {
-                let greeting = self.greeting();
+                let mut greeting = self.greeting();
+                let early = self.conn.as_mut().and_then(|conn| conn.early.take());
+                greeting.extend(early.unwrap_or_default());
                 self.put(&greeting, world)
             }
             Step::Bytes(bytes) => self.put(bytes, world),

@@ -11,7 +11,7 @@ mod read;
 pub(crate) mod script;
 mod write;
 
-pub(crate) use frame::{Ends, MAX_31, NO_ERROR, PREFACE};
+pub(crate) use frame::{Ends, PREFACE};
 
 #[cfg(test)]
 mod tests;

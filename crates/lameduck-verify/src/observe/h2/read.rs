@@ -13,6 +13,8 @@ use crate::observe::outcome::End;
 
 /// GOAWAYs and PINGs that are kept for one connection; later ones are acted on, not kept.
 const MAX_LOGGED: usize = 32;
+/// Most bytes of ours that may wait for the socket: a server that asks and does not read is none to talk to.
+const MAX_WAITING: usize = 1024 * 1024;
 /// Most bytes read from one connection in one go.
 const READ_SIZE: usize = 16 * 1024;
 
@@ -59,6 +61,9 @@ impl Flow {
         let (Some(conn), Some(log)) = (&mut self.conn, self.conns.last_mut()) else {
             return Ok(());
         };
+        if conn.out.len() > MAX_WAITING {
+            return Err("it asks for answers and does not read them".to_owned());
+        }
         let told = !log.goaways.is_empty();
         let first = conn.first_call.min(self.calls.len());
         let present = &mut self.calls[first..];
@@ -78,9 +83,9 @@ impl Flow {
                 end,
             } => {
                 if self.manners.credit == Credit::AtOnce && counted > 0 {
-                    conn.out.extend(frame::window_update(0, counted));
+                    conn.reply(frame::window_update(0, counted));
                     if !end {
-                        conn.out.extend(frame::window_update(stream, counted));
+                        conn.reply(frame::window_update(stream, counted));
                     }
                 }
                 if let Some(call) = of(present, stream) {
@@ -107,14 +112,14 @@ impl Flow {
                         _ => {}
                     }
                 }
-                conn.out.extend(frame::settings_ack());
+                conn.reply(frame::settings_ack());
             }
             Frame::Ping(payload) => {
                 if log.pings.len() < MAX_LOGGED {
                     log.pings.push(now);
                 }
                 match self.manners.pings {
-                    Pings::AtOnce => conn.out.extend(frame::pong(payload)),
+                    Pings::AtOnce => conn.reply(frame::pong(payload)),
                     Pings::Held if conn.held_pings.len() < MAX_LOGGED => {
                         conn.held_pings.push(payload);
                     }

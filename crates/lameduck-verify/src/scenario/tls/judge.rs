@@ -1,0 +1,283 @@
+//! Owns the verdicts over TLS of the second drain: TLS-1 to TLS-4.
+//! Not: making the drain (see `clients` and `second`).
+
+use std::time::{Duration, Instant};
+
+use crate::observe::flow::Flow;
+use crate::observe::outcome::{End, Outcome, Tally};
+use crate::scenario::bench::Bench;
+use crate::scenario::drain::SWEEP;
+use crate::scenario::judge::{in_words, lateness_bound, offset_in_words};
+use crate::scenario::second::{Held, Seconded};
+use crate::verdict::{Finding, Verdict};
+
+const LACKING: &str = "no TLS door is known; --tls-url or {tls_port} in the command would give one";
+/// At least so many of the eight offsets need a sample in time.
+const OFFSETS_NEEDED: usize = 6;
+/// An honest client is delayed when its handshake and first answer take so much longer than usual.
+const DELAYED: Duration = Duration::from_millis(700);
+
+/// Judges all of them.
+pub(crate) fn judge(bench: &Bench<'_>, passes: &[Seconded]) -> Vec<Finding> {
+    if !bench.facts.speech.tls {
+        return ["TLS-1", "TLS-2", "TLS-3", "TLS-4"]
+            .map(|id| bench.lacking(id, LACKING))
+            .into();
+    }
+    vec![
+        Shaking::of(passes).judge(bench),
+        stalled(bench, passes),
+        farewells(bench, passes),
+        undelayed(bench, passes),
+    ]
+}
+
+/// Every sweep that was asked for has enough samples in time, or has failed already.
+pub(crate) fn is_covered(bench: &Bench<'_>, passes: &[Seconded]) -> bool {
+    if !bench.facts.speech.tls || !bench.wants("TLS-1") {
+        return true;
+    }
+    let shaking = Shaking::of(passes);
+    shaking.poised == 0 || shaking.worst.is_some() || shaking.is_covered()
+}
+
+fn of_group<'p>(
+    passes: &'p [Seconded],
+    group: &'static str,
+) -> impl Iterator<Item = (&'p Seconded, &'p Flow)> {
+    passes.iter().flat_map(move |pass| {
+        let flows = pass.engine.group(group);
+        flows.map(move |flow| (pass, flow))
+    })
+}
+
+/// What became of handshakes that were under way at the signal.
+#[derive(Debug, Default)]
+struct Shaking {
+    tally: Tally,
+    poised: u64,
+    unserved: u64,
+    late: u64,
+    covered: [bool; SWEEP.len()],
+    worst: Option<(Duration, Outcome)>,
+}
+
+impl Shaking {
+    fn of(passes: &[Seconded]) -> Self {
+        let mut shaking = Self::default();
+        for (_, flow) in of_group(passes, "tls-shaking") {
+            if flow.was_poised {
+                shaking.take(flow);
+            }
+        }
+        shaking
+    }
+
+    fn take(&mut self, flow: &Flow) {
+        self.poised += 1;
+        let offset = flow.offset.unwrap_or_default();
+        let outcome = match flow.exchanges.first() {
+            Some(exchange) => {
+                self.tally.add(exchange);
+                // Behind a handshake, a client that finds the connection ended has been turned away by its end.
+                exchange.outcome.unwrap_or(Outcome::Eof)
+            }
+            None => {
+                self.tally.add_outcome(Outcome::HandshakeFailed);
+                Outcome::HandshakeFailed
+            }
+        };
+        if !outcome.is_served() {
+            self.unserved += 1;
+            self.worst.get_or_insert((offset, outcome));
+        }
+        let bound = lateness_bound(offset) + Duration::from_millis(10);
+        let in_time = flow
+            .exchanges
+            .first()
+            .is_none_or(|exchange| exchange.lateness() <= bound);
+        match SWEEP.iter().position(|known| *known == offset) {
+            Some(index) if in_time => self.covered[index] = true,
+            _ => self.late += 1,
+        }
+    }
+
+    fn is_covered(&self) -> bool {
+        self.covered.iter().filter(|covered| **covered).count() >= OFFSETS_NEEDED
+    }
+
+    fn judge(self, bench: &Bench<'_>) -> Finding {
+        let poised = self.poised;
+        let (verdict, detail) = if poised == 0 {
+            (
+                Verdict::NotApplicable,
+                "no handshake could be kept under way until the signal".to_owned(),
+            )
+        } else if let Some((offset, outcome)) = self.worst {
+            let when = offset_in_words(offset);
+            let how = in_words(outcome);
+            (
+                Verdict::Fail,
+                format!(
+                    "{} of {poised} not served; one that went on {when} after the signal {how}",
+                    self.unserved
+                ),
+            )
+        } else if !self.is_covered() {
+            let detail = format!(
+                "this machine was too busy: {} of {poised} handshakes went on too late",
+                self.late
+            );
+            (Verdict::Inconclusive, detail)
+        } else {
+            let detail = format!("{poised} of {poised} became whole and were served");
+            (Verdict::Pass, detail)
+        };
+        bench
+            .finding("TLS-1", verdict, detail)
+            .with_requests(self.tally)
+            .with_figure("handshakes", poised)
+            .with_figure("late", self.late)
+    }
+}
+
+fn stalled(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
+    let mut held = Held::default();
+    for (pass, flow) in of_group(passes, "tls-stalled").filter(|(_, flow)| flow.was_poised) {
+        let end = flow.end().map(|(at, _)| at);
+        held.take(bench, &pass.departure, end);
+    }
+    held.judge(bench, "TLS-2", "stalled handshake")
+}
+
+/// How connections ended that had a whole handshake.
+#[derive(Debug, Default)]
+struct Farewells {
+    notified: u64,
+    bare: u64,
+    reset: u64,
+}
+
+impl Farewells {
+    fn take(&mut self, end: Option<End>, notified: bool) {
+        match end {
+            Some(End::Fin) if notified => self.notified += 1,
+            Some(End::Fin) => self.bare += 1,
+            Some(End::Reset) => self.reset += 1,
+            Some(End::GaveUp) | None => {}
+        }
+    }
+}
+
+fn farewells(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
+    let mut seen = Farewells::default();
+    for (pass, flow) in of_group(passes, "tls-idle").filter(|(_, flow)| flow.was_poised) {
+        let cut = cut_by_exit(bench, pass, flow.end().map(|(at, _)| at));
+        if !cut {
+            seen.take(flow.end().map(|(_, end)| end), flow.was_notified());
+        }
+    }
+    for group in ["h2-idle", "h2-in-flight"] {
+        for pass in passes {
+            for flow in pass
+                .h2(group)
+                .filter(|flow| flow.was_poised && flow.is_tls())
+            {
+                let Some(log) = flow.conns.last() else {
+                    continue;
+                };
+                if !cut_by_exit(bench, pass, log.end.map(|(at, _)| at)) {
+                    seen.take(log.end.map(|(_, end)| end), log.notified);
+                }
+            }
+        }
+    }
+    let Farewells {
+        notified,
+        bare,
+        reset,
+    } = seen;
+    let all = notified + bare + reset;
+    let (verdict, detail) = if all == 0 {
+        (
+            Verdict::NotApplicable,
+            "no TLS connection was closed by the target itself".to_owned(),
+        )
+    } else if bare > 0 {
+        (
+            Verdict::Fail,
+            format!(
+                "{bare} of {all} connections ended by a bare FIN: a client can not tell that from an attack"
+            ),
+        )
+    } else if reset > 0 {
+        (
+            Verdict::Fail,
+            format!("{reset} of {all} connections were reset"),
+        )
+    } else {
+        (
+            Verdict::Pass,
+            format!("{all} of {all} closes began with close_notify"),
+        )
+    };
+    bench
+        .finding("TLS-3", verdict, detail)
+        .with_figure("close_notify", notified)
+        .with_figure("bare_fin", bare)
+        .with_figure("reset", reset)
+}
+
+/// The kernel ended it, when a forced exit or the kill did: that is no orderly close.
+fn cut_by_exit(bench: &Bench<'_>, pass: &Seconded, end: Option<Instant>) -> bool {
+    let mut held = Held::default();
+    held.take(bench, &pass.departure, end);
+    held.held > 0
+}
+
+fn undelayed(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
+    let bound = DELAYED + bench.facts.speech.tls_took * 4;
+    let (mut served, mut delayed, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
+    for (pass, flow) in of_group(passes, "tls-newcomers") {
+        let over = pass.departure.exit.map(|exit| exit.at);
+        for exchange in &flow.exchanges {
+            let Some(ended) = exchange.ended_at else {
+                continue;
+            };
+            let took = ended.saturating_duration_since(exchange.opened_at);
+            slowest = slowest.max(took);
+            served += u64::from(exchange.outcome.is_some_and(Outcome::is_served));
+            delayed += u64::from(took > bound);
+        }
+        for (dialled, ended) in &flow.failed_handshakes {
+            let took = ended.saturating_duration_since(*dialled);
+            let by_exit = over.is_some_and(|over| *ended >= over);
+            delayed += u64::from(took > bound && !by_exit);
+        }
+    }
+    let bad = of_group(passes, "tls-stalled").chain(of_group(passes, "tls-hostile"));
+    let bad = bad.filter(|(_, flow)| !flow.marks.is_empty()).count();
+    let millis = slowest.as_secs_f64() * 1e3;
+    let (verdict, detail) = if delayed > 0 {
+        let detail = format!(
+            "{delayed} honest clients waited for more than {} ms while {bad} others stalled or spoke no TLS",
+            bound.as_millis()
+        );
+        (Verdict::Fail, detail)
+    } else if served == 0 {
+        (
+            Verdict::Fail,
+            format!("no honest client was served while {bad} others stalled or spoke no TLS"),
+        )
+    } else {
+        let detail = format!(
+            "{served} new clients served within {millis:.0} ms while {bad} others stalled or spoke no TLS"
+        );
+        (Verdict::Pass, detail)
+    };
+    bench
+        .finding("TLS-4", verdict, detail)
+        .with_figure("bad_clients", bad)
+        .with_figure("served", served)
+        .with_figure("slowest_ms", slowest)
+}
