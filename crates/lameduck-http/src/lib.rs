@@ -19,6 +19,7 @@
 //! ```
 
 mod body;
+mod end_when;
 mod handler;
 mod health;
 mod layer;
@@ -29,14 +30,22 @@ mod server;
 mod side;
 
 pub use body::{Body, BodyError};
+pub use end_when::{EndWhen, end_when};
 pub use handler::{ServiceFn, service_fn};
 pub use health::is_health_check;
-pub use layer::{ExposeDrain, ExposeDrainService};
+pub use layer::{EndStreams, EndStreamsFuture, EndStreamsService, ExposeDrain, ExposeDrainService};
 pub use probes::{ProbeRoutes, probe_routes};
 pub use scope::drain;
 pub use serve::{Serve, ServeError, Server, serve, serve_listener};
 pub use server::Protocols;
+pub use server::ending::Ending;
 pub use server::exchange::{App, BoxError};
 pub use server::limits::Limits;
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
 pub use side::{SideServer, admin, probes};
+
+/// What reads untrusted or endless bytes, for the fuzzer.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::server::ending::fuzzing::{follow_events, follow_messages};
+}

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::server::accept::{Acceptor, Ownership};
 use crate::server::course::Wishes;
+use crate::server::ending::Ending;
 use crate::server::exchange::App;
 use crate::server::limits::Limits;
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
@@ -61,6 +62,7 @@ pub struct Serve<'a, A> {
     limits: Limits,
     protocols: Protocols,
     wishes: Wishes,
+    event_streams: Ending,
     ownership: Ownership,
 }
 
@@ -75,6 +77,7 @@ impl<'a, A: App> Serve<'a, A> {
             limits: Limits::default(),
             protocols: Protocols::default(),
             wishes: Wishes::default(),
+            event_streams: Ending::default(),
             ownership: Ownership::Exclusive(Gate::Try),
         }
     }
@@ -138,6 +141,13 @@ impl<'a, A: App> Serve<'a, A> {
         self
     }
 
+    /// Chooses how event streams end that say nothing themselves: `text/event-stream` in answer to a GET. By default between two events,
+    /// without a `retry`. [`EndStreams`](crate::EndStreams) chooses for one route, [`Ending`] in a response's extensions for one response.
+    pub fn event_streams(mut self, ending: Ending) -> Self {
+        self.event_streams = ending;
+        self
+    }
+
     /// Declares that other processes hold the listening socket too: at the end it is let go without a sweep.
     pub fn shared(mut self) -> Self {
         self.ownership = Ownership::Shared;
@@ -179,12 +189,10 @@ impl<'a, A: App> Serve<'a, A> {
         participant.ready();
         let place = participant.place().clone();
         let acceptor = Acceptor {
-            shared: Arc::new(Shared::new(
-                self.life,
-                self.limits,
-                self.protocols,
-                self.wishes,
-            )),
+            shared: Arc::new(Shared {
+                event_streams: self.event_streams,
+                ..Shared::new(self.life, self.limits, self.protocols, self.wishes)
+            }),
             app: self.app,
             participant,
             local: local.clone(),

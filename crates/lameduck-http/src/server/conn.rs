@@ -103,6 +103,10 @@ async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pi
     match end {
         // The peer does not read or does not send: waiting for it is what just failed.
         End::Cut | End::Expired(Situation::Transfer) => return cut(&stream, watch),
+        // The application gave its response up: its end must not look like one.
+        End::Http1(Err(error)) if error.is_user() && watch.is_close_delimited() => {
+            return cut(&stream, watch);
+        }
         End::Expired(Situation::Head) if !watch.is_http2() => {
             // Best effort: the answer is a courtesy, the send queue is empty.
             let _ =

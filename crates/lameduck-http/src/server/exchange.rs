@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONNECTION, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use lameduck::Count;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::ending::{self, Ender};
+use super::piece::Piece;
 use super::watch::Watch;
 use crate::body::Body;
 use crate::health::is_health_check;
@@ -101,6 +103,7 @@ pub(crate) fn respond<A: App>(
     request: Request<Body>,
 ) -> Responding<A> {
     let shared = &watch.shared;
+    let is_get = request.method() == Method::GET;
     watch.begin();
     watch.slot.begin(
         request.method().as_str(),
@@ -121,6 +124,7 @@ pub(crate) fn respond<A: App>(
     };
     Responding {
         step,
+        is_get,
         open: Some(Open {
             watch: watch.clone(),
         }),
@@ -144,6 +148,7 @@ pin_project! {
     pub(crate) struct Responding<A: App> {
         #[pin]
         step: Step<A, A::Answer>,
+        is_get: bool,
         open: Option<Open>,
     }
 }
@@ -169,20 +174,23 @@ impl<A: App> Future for Responding<A> {
             Ok(step) => ready!(step),
             Err(_payload) => Err(Failed::Panicked),
         };
-        let open = self
-            .project()
-            .open
-            .take()
-            .expect("a response is given once");
+        let this = self.project();
+        let open = this.open.take().expect("a response is given once");
         let watch = open.watch.clone();
         let mut response = match answered {
-            Ok(response) => response.map(|body| Outgoing {
-                body: Some(body),
+            Ok(response) => {
+                let ender = ending::ender(&response, &watch, *this.is_get);
+                response.map(|body| Outgoing {
+                    body: Some(body),
+                    ender,
+                    open,
+                })
+            }
+            Err(failed) => failed.response(&watch).map(|()| Outgoing {
+                body: None,
+                ender: None,
                 open,
             }),
-            Err(failed) => failed
-                .response(&watch)
-                .map(|()| Outgoing { body: None, open }),
         };
         say_close(&mut response, &watch);
         Poll::Ready(Ok(response))
@@ -274,32 +282,47 @@ fn say_close<B>(response: &mut Response<B>, watch: &Watch) {
 }
 
 pin_project! {
-    /// The response's body, which notes its own end.
+    /// The response's body, which notes its own end, and is ended when it would have none.
     #[derive(Debug)]
     pub(crate) struct Outgoing<B> {
-        // None: an empty answer in the application's stead.
+        // None: an empty answer in the application's stead, or a body that was ended.
         #[pin]
         body: Option<B>,
+        // None for all but streams that are ended by us.
+        ender: Option<Box<Ender>>,
         open: Open,
     }
 }
 
-impl<B: HttpBody> HttpBody for Outgoing<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl<B: HttpBody<Error: Into<BoxError>>> HttpBody for Outgoing<B> {
+    type Data = Piece<B::Data>;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        match self.project().body.as_pin_mut() {
-            Some(body) => body.poll_frame(cx),
+    ) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>> {
+        let this = self.project();
+        if let Some(ender) = this.ender {
+            return ender.poll_frame(this.body, &this.open.watch, cx);
+        }
+        match this.body.as_pin_mut() {
+            Some(body) => body.poll_frame(cx).map(|given| {
+                given.map(|frame| {
+                    frame
+                        .map(|frame| frame.map_data(Piece::Whole))
+                        .map_err(Into::into)
+                })
+            }),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+        match &self.ender {
+            Some(ender) => ender.is_end(self.body.as_ref()),
+            None => self.body.as_ref().is_none_or(HttpBody::is_end_stream),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -13,6 +13,8 @@
 //! | `pulse` | what every part of a connection waits for beside its peer |
 //! | `clock` | what is due on a connection, by its limits and the phases |
 //! | `exchange` | one request and its response |
+//! | `ending` | how a response that would never end is ended |
+//! | `piece` | what is sent of a body |
 //! | `io`, `watch` | what passes through a connection, noted |
 //! | `linger` | the end of a connection that loses nothing |
 //! | `limits`, `errors`, `sock` | numbers, errors of accept(2), system calls |
@@ -23,6 +25,7 @@ pub(crate) mod conn;
 pub(crate) mod course;
 pub(crate) mod date;
 pub(crate) mod detect;
+pub(crate) mod ending;
 pub(crate) mod errors;
 pub(crate) mod exchange;
 pub(crate) mod h1;
@@ -31,6 +34,7 @@ pub(crate) mod io;
 pub(crate) mod limits;
 pub(crate) mod linger;
 pub(crate) mod listen;
+pub(crate) mod piece;
 pub(crate) mod pulse;
 pub(crate) mod sock;
 pub(crate) mod sweep;
@@ -43,6 +47,7 @@ use lameduck::{Count, Lifecycle};
 use tokio::sync::Notify;
 
 use self::course::{Course, Wishes};
+use self::ending::Ending;
 use self::limits::Limits;
 
 /// What the connections of one listener share.
@@ -53,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) drain: Course,
     pub(crate) limits: Limits,
     pub(crate) protocols: Protocols,
+    /// What becomes of event streams about which the application says nothing.
+    pub(crate) event_streams: Ending,
     pub(crate) crowd: Crowd,
 }
 
@@ -68,6 +75,7 @@ impl Shared {
             drain: Course::new(life, wishes),
             limits,
             protocols,
+            event_streams: Ending::default(),
             crowd: Crowd::default(),
         }
     }

@@ -88,7 +88,8 @@ impl Watch {
 
     /// The facts about one stream of this connection.
     pub(crate) fn of_stream(&self) -> Self {
-        let stream = Self::new(self.shared.clone(), self.peer, self.spread);
+        let mut stream = Self::new(self.shared.clone(), self.peer, self.spread);
+        stream.born = self.born;
         stream.note_http2();
         stream
     }

@@ -46,6 +46,8 @@ counts! {
     LateRefused => "late_refused",
     /// Responses that told their client to go elsewhere.
     Steered => "steered",
+    /// Event streams and the like that were ended between two events when their connection was to go.
+    StreamEnded => "streams_ended",
     /// Connections ended by the drain deadline.
     Ended => "ended",
     /// Handlers that panicked.

@@ -26,10 +26,10 @@ use http_body::Body as HttpBody;
 
 use self::lent::{Lent, lend};
 use self::session::Session;
-use self::stream::Piece;
 use super::clock::{Check, End};
 use super::exchange::App;
 use super::io::Stream;
+use super::piece::Piece;
 use super::pulse::Pulse;
 use super::watch::Watch;
 

@@ -19,12 +19,13 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::leave::{Facts, Leave, Step, Why};
 use super::ping::{Alive, KeepAlive};
-use super::stream::{self, Piece};
+use super::stream;
 use super::{Data, Http};
 use crate::body::Body;
 use crate::server::clock::{End, UNARMED};
 use crate::server::exchange::{App, respond};
 use crate::server::io::Stream;
+use crate::server::piece::Piece;
 use crate::server::pulse::Heard;
 use crate::server::watch::{Situation, Watch};
 

@@ -21,7 +21,8 @@ use http_body::{Body as HttpBody, Frame};
 
 use crate::scope;
 use crate::server::date;
-use crate::server::exchange::{App, Outgoing, Responding};
+use crate::server::exchange::{App, BoxError, Outgoing, Responding};
+use crate::server::piece::Piece;
 use crate::server::watch::Watch;
 
 /// What is asked of the client's window at a time: one stream must not take it all from the others.
@@ -35,43 +36,6 @@ const CONNECTION_FIELDS: [HeaderName; 5] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-
-/// What h2 sends: a piece of the application's body, or bytes cut from one.
-#[derive(Debug)]
-pub(super) enum Piece<D> {
-    Whole(D),
-    Part(Bytes),
-}
-
-impl<D: Buf> Buf for Piece<D> {
-    fn remaining(&self) -> usize {
-        match self {
-            Self::Whole(data) => data.remaining(),
-            Self::Part(bytes) => bytes.remaining(),
-        }
-    }
-
-    fn chunk(&self) -> &[u8] {
-        match self {
-            Self::Whole(data) => data.chunk(),
-            Self::Part(bytes) => bytes.chunk(),
-        }
-    }
-
-    fn advance(&mut self, count: usize) {
-        match self {
-            Self::Whole(data) => data.advance(count),
-            Self::Part(bytes) => bytes.advance(count),
-        }
-    }
-
-    fn chunks_vectored<'a>(&'a self, into: &mut [std::io::IoSlice<'a>]) -> usize {
-        match self {
-            Self::Whole(data) => data.chunks_vectored(into),
-            Self::Part(bytes) => bytes.chunks_vectored(into),
-        }
-    }
-}
 
 /// Answers one request. Ends early, the handler with it, when the client does not want the answer any more.
 ///
@@ -136,7 +100,11 @@ fn prepare<B: HttpBody>(head: &mut Parts, body: &B, method: &Method) {
 }
 
 /// Sends a body to its end.
-async fn send<B: HttpBody>(body: Outgoing<B>, stream: SendStream<Piece<B::Data>>, watch: &Watch) {
+async fn send<B: HttpBody<Error: Into<BoxError>>>(
+    body: Outgoing<B>,
+    stream: SendStream<Piece<B::Data>>,
+    watch: &Watch,
+) {
     let drain = &watch.shared.drain;
     let mut body = pin!(body);
     let mut sending = Sending {
@@ -156,7 +124,7 @@ async fn send<B: HttpBody>(body: Outgoing<B>, stream: SendStream<Piece<B::Data>>
 struct Sending<'a, D: Buf> {
     stream: SendStream<Piece<D>>,
     /// What is left of the frame that the body gave last.
-    data: Option<D>,
+    data: Option<Piece<D>>,
     watch: &'a Watch,
 }
 
@@ -165,7 +133,7 @@ struct Gone;
 
 impl<D: Buf> Sending<'_, D> {
     /// Ready when there is nothing more to send, for whatever reason.
-    fn advance<B: HttpBody<Data = D>>(
+    fn advance<B: HttpBody<Data = D, Error: Into<BoxError>>>(
         &mut self,
         mut body: Pin<&mut Outgoing<B>>,
         cx: &mut Context<'_>,
@@ -197,7 +165,7 @@ impl<D: Buf> Sending<'_, D> {
         }
     }
 
-    fn take(&mut self, frame: Frame<D>) -> Result<Sent, Gone> {
+    fn take(&mut self, frame: Frame<Piece<D>>) -> Result<Sent, Gone> {
         match frame.into_data() {
             Ok(data) => {
                 // An empty frame says nothing; the end is asked for separately.
@@ -217,7 +185,7 @@ impl<D: Buf> Sending<'_, D> {
     /// Sends as much of `data` as the client has room for.
     fn send_some(
         &mut self,
-        mut data: D,
+        mut data: Piece<D>,
         is_last: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Sent, Gone>> {
@@ -237,7 +205,7 @@ impl<D: Buf> Sending<'_, D> {
         let room = self.stream.capacity();
         let count = room.min(data.remaining());
         let (piece, rest) = if count == data.remaining() {
-            (Piece::Whole(data), None)
+            (data, None)
         } else {
             // No copy where the body's data is `Bytes`.
             let part = data.copy_to_bytes(count);
