@@ -85,6 +85,13 @@ impl Control {
         sender
     }
 
+    /// The body of the stream that was prepared.
+    pub(crate) async fn body(&self) -> axum::body::Body {
+        self.entered.add_permits(1);
+        let chunks = self.chunks.lock().await.take();
+        axum::body::Body::new(Chunks(chunks.expect("a prepared stream")))
+    }
+
     pub(crate) async fn entered(&self) {
         soon("a request in its handler", self.entered.acquire())
             .await
@@ -126,14 +133,7 @@ pub(crate) fn app(control: Control) -> Router {
         }
     }
     async fn stream(State(control): State<Control>) -> Response {
-        control.entered.add_permits(1);
-        let chunks = control
-            .chunks
-            .lock()
-            .await
-            .take()
-            .expect("a prepared stream");
-        Response::new(axum::body::Body::new(Chunks(chunks)))
+        Response::new(control.body().await)
     }
     async fn large(Query(length): Query<std::collections::HashMap<String, usize>>) -> Vec<u8> {
         vec![b'x'; Length(length["bytes"]).0]
@@ -327,6 +327,13 @@ impl Client {
     pub(crate) async fn head_seen(&mut self) {
         while !self.buffer.windows(4).any(|four| four == b"\r\n\r\n") {
             assert!(self.more().await, "ended without a head");
+        }
+    }
+
+    /// Waits until these bytes are here, and leaves them there.
+    pub(crate) async fn seen(&mut self, bytes: &[u8]) {
+        while !self.buffer.windows(bytes.len()).any(|some| some == bytes) {
+            assert!(self.more().await, "ended before that: {:?}", self.buffer);
         }
     }
 
