@@ -17,6 +17,17 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Long responses
+//!
+//! Every limit on a transfer is a stall limit: a response that goes on, and whose client reads, may take as long as the plan lasts.
+//!
+//! - An event stream (`text/event-stream` in answer to a GET) is ended by the server between two events, in its connection's turn: its
+//!   client connects again, to another instance. [`Serve::event_streams`] adds a `retry`, [`EndStreams`] chooses for a route
+//!   ([`Ending::Never`] opts out), [`Ending`] in a response's extensions for one response.
+//! - Rows, gRPC calls and the like end the same way where their route says so: [`Ending::AtFrame`], [`Ending::AtGrpcMessage`].
+//! - Whatever has a better idea listens to [`drain()`], or is wrapped in [`end_when`].
+//! - What does not end is cut at the drain deadline so that it does not look whole, and named in the report.
 
 mod body;
 mod end_when;
