@@ -92,6 +92,17 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         cost: "2 launches, shared with A5",
     },
     CheckInfo {
+        id: "A4",
+        class: Class::Loss,
+        owed: "a connection whose final ACK is still under way when the listener closes is served or refused",
+        short: "late last ACK: served, not reset",
+        source: "over a real network the last ACK of a handshake is half a round trip away; loopback hides it",
+        consequence: "clients that were told that they are connected get a reset, and their request is lost",
+        remedy: "drop new SYNs first, go on accepting for a few round trips, then close",
+        scenario: "late-ack",
+        cost: "1 launch, about 3 s; needs the right to make a network namespace (Linux)",
+    },
+    CheckInfo {
         id: "A5",
         class: Class::Loss,
         owed: "once connects are refused they are refused at once; none is accepted and then dropped, none hangs",

@@ -68,14 +68,19 @@ fn header(report: &Report, style: Style, out: &mut Vec<String>) {
 }
 
 fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
-    let load = report.checks.iter().find(|finding| finding.id == "L-H1");
+    let is_load = |finding: &&Finding| finding.id.starts_with("L-");
     let (mut all, mut rest) = (Tally::default(), Tally::default());
+    let mut under_load = Tally::default();
     for finding in &report.checks {
         all.merge(&finding.requests);
-        if finding.id != "L-H1" {
-            rest.merge(&finding.requests);
-        }
+        let part = if is_load(&finding) {
+            &mut under_load
+        } else {
+            &mut rest
+        };
+        part.merge(&finding.requests);
     }
+    let load = (under_load.sent() > 0).then_some(&under_load);
     let bound = |tally: &Tally| {
         upper_bound_95(tally.lost, tally.sent()).map_or_else(String::new, |rate| {
             match (tally.lost, one_in(rate)) {
@@ -86,8 +91,7 @@ fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
         })
     };
     let sentence = match load {
-        Some(load) if rest.lost == 0 => {
-            let tally = &load.requests;
+        Some(tally) if rest.lost == 0 => {
             format!(
                 "LOST {} of {} requests{}",
                 grouped(tally.lost),
@@ -99,9 +103,9 @@ fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
             "LOST {} of {} requests: {} of {} under load{}, {} of {} sent right around the signal",
             grouped(all.lost),
             grouped(all.sent()),
-            grouped(load.requests.lost),
-            grouped(load.requests.sent()),
-            bound(&load.requests),
+            grouped(load.lost),
+            grouped(load.sent()),
+            bound(load),
             grouped(rest.lost),
             grouped(rest.sent())
         ),
@@ -117,7 +121,8 @@ fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
     for line in &mut out[from..] {
         *line = paint(style, colour, line);
     }
-    if let Some(line) = load.and_then(counted) {
+    let loads: Vec<&Finding> = report.checks.iter().filter(is_load).collect();
+    if let Some(line) = counted(&loads) {
         hanging("  ", &line, style.width, out);
     }
     for line in what_users_saw(&all) {
@@ -126,16 +131,24 @@ fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
 }
 
 /// What the numbers under load count.
-fn counted(load: &Finding) -> Option<String> {
-    let figure = |name| match load.figures.get(name) {
-        Some(Figure::Count(count)) => Some(*count),
-        _ => None,
+fn counted(loads: &[&Finding]) -> Option<String> {
+    let figure = |name| {
+        let counts = loads
+            .iter()
+            .filter_map(|load| match load.figures.get(name) {
+                Some(Figure::Count(count)) => Some(*count),
+                _ => None,
+            });
+        counts.sum::<u64>()
     };
     let (rounds, with_loss, before) = (
-        figure("rounds")?,
-        figure("rounds_with_loss")?,
-        figure("answered_before_signal")?,
+        figure("rounds"),
+        figure("rounds_with_loss"),
+        figure("answered_before_signal"),
     );
+    if rounds == 0 {
+        return None;
+    }
     let stops = if with_loss == 0 {
         String::new()
     } else {

@@ -126,7 +126,7 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
     } else {
         format!(" --grace {grace}ms")
     });
-    if id == "L-H1" && options.rounds != 20 {
+    if id.starts_with("L-") && options.rounds != 20 {
         text.push_str(&format!(" --rounds {}", options.rounds));
     }
     let paths = [

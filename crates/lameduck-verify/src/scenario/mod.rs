@@ -9,6 +9,7 @@ mod h2;
 mod idle;
 mod judge;
 mod lanes;
+mod late_ack;
 mod load;
 mod long;
 mod mix;
@@ -159,6 +160,7 @@ fn run_waiting(
         ("P4", Box::new(|| stop::early(bench, ready).map(one))),
         ("P9", Box::new(|| stop::repeats(bench).map(one))),
         ("H1-10", Box::new(|| reader::run(bench).map(one))),
+        ("A4", Box::new(|| late_ack::run(bench).map(one))),
         ("H2-09", Box::new(|| h2::grpc::run(bench).map(one))),
     ];
     jobs.retain(|(id, _)| bench.wants(id));
@@ -318,7 +320,7 @@ fn planned_launches(options: &Options) -> u32 {
         .filter(|check| any(&[check.id]))
         .map(|check| options.rounds.div_ceil(check.share))
         .sum();
-    let groups: [(&[&str], u32); 9] = [
+    let groups: [(&[&str], u32); 10] = [
         (&DRAIN_IDS, 1),
         (&RUSH_IDS, 2),
         (&["P2"], 1),
@@ -326,6 +328,7 @@ fn planned_launches(options: &Options) -> u32 {
         (&["P4"], 4),
         (&["P9"], 4),
         (&["H1-10"], 1),
+        (&["A4"], 1),
         (&second::IDS, 1),
         (&["H2-09"], h2::grpc::launches(options)),
     ];
