@@ -124,7 +124,7 @@ impl Talk {
     }
 
     /// Nobody waits for it to finish: it may be deaf, and never see the end.
-    pub(crate) fn as_bystander(mut self) -> Self {
+    pub(crate) fn unawaited(mut self) -> Self {
         self.is_bystander = true;
         self
     }

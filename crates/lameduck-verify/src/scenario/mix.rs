@@ -145,9 +145,9 @@ fn add_hostile(bench: &Bench<'_>, place: &Place, engine: &mut Engine, rng: &Rng)
         }
         for deeds in scripts {
             let talk = Talk::new("hostile", Client::new(1, deeds));
-            engine.add_talk(talk.with_receive_buffer(RECEIVE_BUFFER).as_bystander());
+            engine.add_talk(talk.with_receive_buffer(RECEIVE_BUFFER).unawaited());
         }
-        engine.add_talk(Talk::new("hostile", Breaker { half, left: BREAKS }).as_bystander());
+        engine.add_talk(Talk::new("hostile", Breaker { half, left: BREAKS }).unawaited());
     }
 }
 

@@ -107,10 +107,8 @@ pub fn verify(
         findings.extend(second::run(&bench)?);
     }
     findings.extend(run_waiting(&bench, idle, ready, total, progress)?);
-    for check in &LOADS {
-        if bench.wants(check.id) {
-            findings.push(run_load(&bench, check, total, progress)?);
-        }
+    for check in LOADS.iter().filter(|check| bench.wants(check.id)) {
+        findings.push(run_load(&bench, check, total, progress)?);
     }
     if wide::IDS.iter().any(|id| bench.wants(id)) {
         announce(

@@ -152,12 +152,17 @@ fn judge_chunked(seen: &Seen<'_>) -> Finding {
         };
         (verdict, format!("{ending} ended whole{cut}{named}"))
     };
-    let mut finding = seen
+    let finding = seen
         .finding(id, verdict, detail)
         .with_requests(tally)
         .with_figure("ending", ending)
         .with_figure("endless", endless().count());
-    if verdict == Verdict::Differs {
+    unnamed(finding)
+}
+
+/// What it means that a cut response is not named.
+fn unnamed(mut finding: Finding) -> Finding {
+    if finding.verdict == Verdict::Differs {
         finding.consequence =
             Some("a response was cut off, and nobody can tell afterwards which one it was");
         finding.remedy = Some("name what the deadline ends: method, path, peer, age");

@@ -14,8 +14,6 @@ const LEAVING: [u16; 2] = [1001, 1012];
 /// A burst is counted in windows of this length.
 const BURST: Duration = Duration::from_millis(100);
 
-const NO_PATH: &str = "no path with a WebSocket is known; --ws-path would give one";
-
 pub(super) fn judge(seen: &Seen<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(reason) = super::lacks(seen.bench) {

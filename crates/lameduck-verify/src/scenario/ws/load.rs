@@ -134,10 +134,6 @@ struct Loop {
 }
 
 impl Loop {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller, and each is a plain part of a client"
-    )]
     fn new(
         name: usize,
         place: Place,
