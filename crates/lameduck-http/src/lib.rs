@@ -34,17 +34,21 @@ mod end_when;
 mod handler;
 mod health;
 mod layer;
+mod peer;
 mod probes;
 mod scope;
 mod serve;
 mod server;
 mod side;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use body::{Body, BodyError};
 pub use end_when::{EndWhen, end_when};
 pub use handler::{ServiceFn, service_fn};
 pub use health::is_health_check;
 pub use layer::{EndStreams, EndStreamsFuture, EndStreamsService, ExposeDrain, ExposeDrainService};
+pub use peer::Peer;
 pub use probes::{ProbeRoutes, probe_routes};
 pub use scope::drain;
 pub use serve::{Serve, ServeError, Server, serve, serve_listener};

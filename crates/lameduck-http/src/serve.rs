@@ -14,6 +14,7 @@ use lameduck::{EnrolError, Late, Lifecycle, Member, Place};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::peer::{self, Introduction, Make, Peer};
 use crate::server::accept::{Acceptor, Ownership};
 use crate::server::course::Wishes;
 use crate::server::ending::Ending;
@@ -64,6 +65,9 @@ pub struct Serve<'a, A> {
     wishes: Wishes,
     event_streams: Ending,
     ownership: Ownership,
+    introduce: Option<Make>,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::tls::Tls>,
 }
 
 impl<'a, A: App> Serve<'a, A> {
@@ -79,6 +83,9 @@ impl<'a, A: App> Serve<'a, A> {
             wishes: Wishes::default(),
             event_streams: Ending::default(),
             ownership: Ownership::Exclusive(Gate::Try),
+            introduce: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -148,6 +155,36 @@ impl<'a, A: App> Serve<'a, A> {
         self
     }
 
+    /// Serves HTTPS: with this configuration, an `Arc<rustls::ServerConfig>` or one that is reloaded.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: impl Into<crate::tls::Tls>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// Makes a value of each connection's peer, once; a clone of it stands in the extensions of each of its requests.
+    ///
+    /// # Examples
+    /// For axum's extractor `ConnectInfo<SocketAddr>`:
+    /// ```no_run
+    /// # async fn run(life: lameduck::Lifecycle, app: axum::Router) -> Result<(), lameduck_http::ServeError> {
+    /// use axum::extract::ConnectInfo;
+    ///
+    /// lameduck_http::serve(&life, "127.0.0.1:8080", app)
+    ///     .connect_info(|peer| ConnectInfo(peer.addr().expect("the listener is TCP")))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_info<T, F>(mut self, make: F) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+        F: Fn(&Peer) -> T + Send + Sync + 'static,
+    {
+        self.introduce = Some(peer::erased(make));
+        self
+    }
+
     /// Declares that other processes hold the listening socket too: at the end it is let go without a sweep.
     pub fn shared(mut self) -> Self {
         self.ownership = Ownership::Shared;
@@ -165,6 +202,12 @@ impl<'a, A: App> Serve<'a, A> {
     fn start(self) -> Result<Server, ServeError> {
         let runtime = Handle::try_current().map_err(|_| ServeError::Runtime)?;
         let bound = self.bound.map_err(ServeError::Bind)?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls
+            && tls.contradicts(self.protocols)
+        {
+            return Err(ServeError::Alpn(self.protocols));
+        }
         let local = bound.local.clone();
         let (bound, file) = bound.into_parts();
         let (opener, opened) = oneshot::channel();
@@ -188,11 +231,18 @@ impl<'a, A: App> Serve<'a, A> {
         let participant = enrol.register().map_err(ServeError::Enrol)?;
         participant.ready();
         let place = participant.place().clone();
+        let introduction = self
+            .introduce
+            .map(|make| Introduction::new(local.clone(), make));
+        let shared = Shared {
+            event_streams: self.event_streams,
+            introduction,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+            ..Shared::new(self.life, self.limits, self.protocols, self.wishes)
+        };
         let acceptor = Acceptor {
-            shared: Arc::new(Shared {
-                event_streams: self.event_streams,
-                ..Shared::new(self.life, self.limits, self.protocols, self.wishes)
-            }),
+            shared: Arc::new(shared),
             app: self.app,
             participant,
             local: local.clone(),
@@ -259,6 +309,8 @@ pub enum ServeError {
     Runtime,
     /// An admin listener must not be reachable from other machines.
     Reachable(LocalAddr),
+    /// The TLS configuration offers a version of HTTP that the listener does not speak.
+    Alpn(Protocols),
 }
 
 impl fmt::Display for ServeError {
@@ -271,6 +323,15 @@ impl fmt::Display for ServeError {
                 f,
                 "the admin listener must be on loopback or a Unix socket, {addr} can be reached from elsewhere"
             ),
+            Self::Alpn(protocols) => write!(
+                f,
+                "the TLS configuration offers by ALPN what a listener for {} does not speak",
+                match protocols {
+                    Protocols::Both => "HTTP/1.1 and HTTP/2",
+                    Protocols::Http1 => "HTTP/1.1 alone",
+                    Protocols::Http2 => "HTTP/2 alone",
+                }
+            ),
         }
     }
 }
@@ -280,7 +341,7 @@ impl Error for ServeError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Enrol(error) => Some(error),
-            Self::Runtime | Self::Reachable(_) => None,
+            Self::Runtime | Self::Reachable(_) | Self::Alpn(_) => None,
         }
     }
 }

@@ -193,6 +193,15 @@ impl<A: App> Acceptor<A> {
         let watch = Watch::new(self.shared.clone(), peer, place);
         let counted = Counted::of(&self.shared);
         let app = self.app.clone();
+        #[cfg(feature = "tls")]
+        if self.shared.tls.is_some() {
+            tokio::spawn(async move {
+                let _counted = counted;
+                conn::drive_tls(stream, app, Arc::new(watch)).await;
+                drop(pass);
+            });
+            return;
+        }
         tokio::spawn(async move {
             let _counted = counted;
             conn::drive(stream, app, Arc::new(watch)).await;

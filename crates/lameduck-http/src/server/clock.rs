@@ -3,6 +3,7 @@
 //! Owns the limits in time and what the end of the window changes about them. One timer per connection, re-armed lazily: it is moved only
 //! when something is due earlier than it would fire, and asked what is due only when it fires.
 
+use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::Context;
@@ -24,6 +25,8 @@ pub(crate) enum End {
     Http1(Result<(), hyper::Error>),
     /// HTTP/2 said so: GOAWAY and no stream left, the peer's end, an error.
     Http2(Result<(), ::h2::Error>),
+    /// The TLS handshake failed; Ok when the peer left without a word.
+    Handshake(io::Result<()>),
     /// Nothing was being said for long enough; hyper may still hold the beginning of a head.
     Quiet(Situation),
     /// A limit passed in the middle of something.
@@ -90,7 +93,8 @@ impl<'a> Clock<'a> {
         let shared = &self.watch.shared;
         self.closing = Some(shared.life.elapsed());
         if shared.drain.late() == Late::Refuse && !self.swept {
-            if self.look() == Pending::Data && !self.watch.is_open() {
+            if self.look() == Pending::Data && !self.watch.is_open() && !self.watch.is_handshaking()
+            {
                 self.watch.note_head();
             }
             if self.watch.situation() != Situation::Head {
@@ -149,14 +153,19 @@ impl<'a> Clock<'a> {
             (Situation::Handling, _) => return None,
             (Situation::Silent | Situation::Idle, None) => since + limits.idle,
             (Situation::Head, None) => since + limits.head,
+            (Situation::Handshake, None) => since + limits.handshake,
             (Situation::Transfer, None) => since + limits.stall,
             (Situation::Silent | Situation::Idle, Some(closing)) => {
                 closing.max(since + shared.before_deadline(limits.settle, since))
             }
-            (Situation::Head, Some(closing)) => {
+            (Situation::Head | Situation::Handshake, Some(closing)) => {
                 let draining =
                     since.max(closing) + shared.before_deadline(limits.head_draining, closing);
-                draining.min(since + limits.head)
+                let running = match self.situation {
+                    Situation::Handshake => limits.handshake,
+                    _ => limits.head,
+                };
+                draining.min(since + running)
             }
             (Situation::Transfer, Some(closing)) => {
                 since.max(closing) + shared.before_deadline(limits.stall_draining, closing)

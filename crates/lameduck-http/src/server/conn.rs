@@ -23,9 +23,14 @@ use super::exchange::App;
 use super::h1::{self, Spoken};
 use super::h2;
 use super::io::{Io, Stream};
-use super::linger::{self, Input, Lingered};
+use super::linger::{self, Ended, Input, Lingered};
 use super::pulse::Pulse;
+#[cfg(feature = "tls")]
+use super::tls::handshake::{self as tls, Failed};
 use super::watch::{Situation, Watch};
+use crate::peer::Peer;
+#[cfg(feature = "tls")]
+use crate::tls::{Agreed, TlsInfo};
 
 /// The answer to a head that did not complete in time.
 const TIMED_OUT: &[u8] =
@@ -51,27 +56,93 @@ pub(crate) fn place_in_floor(drain: &Course) -> u64 {
 /// Dropping the future drops the connection: whatever was in flight is lost.
 pub(crate) async fn drive<S: Stream, A: App>(stream: S, app: A, watch: Arc<Watch>) {
     let mut pulse = pin!(Pulse::new(&watch, stream.as_fd().as_raw_fd()));
-    let (stream, end) = converse(stream, app, &watch, pulse.as_mut()).await;
+    introduce(&stream, &watch, |peer| peer);
+    let opening = match watch.shared.protocols {
+        Protocols::Both => Opening::Detected,
+        Protocols::Http1 => Opening::Http1,
+        Protocols::Http2 => Opening::Http2,
+    };
+    speak(stream, opening, app, &watch, pulse.as_mut()).await;
+}
+
+/// Serves a connection under TLS to its end, from its handshake on.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection: whatever was in flight is lost.
+#[cfg(feature = "tls")]
+pub(crate) async fn drive_tls<S: Stream, A: App>(stream: S, app: A, watch: Arc<Watch>) {
+    let shared = watch.shared.clone();
+    let tls = shared.tls.as_ref().expect("a listener for TLS");
+    let mut pulse = pin!(Pulse::new(&watch, stream.as_fd().as_raw_fd()));
+    // In a box of its own: a connection does not carry the room for its handshake all its life.
+    match Box::pin(tls::shake(stream, tls, &watch, pulse.as_mut())).await {
+        Ok(stream) => {
+            let session = stream.session();
+            let info = || Some(Arc::new(TlsInfo::of(session)));
+            introduce(&stream, &watch, |peer| Peer {
+                tls: info(),
+                ..peer
+            });
+            match Agreed::of(session, shared.protocols) {
+                Agreed::Http1 => speak(stream, Opening::Http1, app, &watch, pulse).await,
+                Agreed::Http2 => speak(stream, Opening::Http2, app, &watch, pulse).await,
+                Agreed::Other => finish(stream, End::Handshake(Ok(())), &watch, pulse).await,
+            }
+        }
+        Err(Failed { stream, end }) => match stream {
+            Some(stream) => Box::pin(finish(stream, end, &watch, pulse)).await,
+            None => count(&end, &watch),
+        },
+    }
+}
+
+/// Tells the application who is there, if it wants to know.
+fn introduce<S: Stream>(stream: &S, watch: &Watch, complete: impl FnOnce(Peer) -> Peer) {
+    if let Some(introduction) = &watch.shared.introduction {
+        let local = socket2::SockRef::from(stream).local_addr();
+        let local = local.ok().and_then(|local| local.as_socket());
+        let peer = complete(introduction.of(watch.peer, local));
+        watch.introduce(introduction.introduce(&peer));
+    }
+}
+
+/// How a conversation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// In the protocol that the client's first bytes belong to.
+    Detected,
+    Http1,
+    Http2,
+}
+
+async fn speak<S: Stream, A: App>(
+    stream: S,
+    opening: Opening,
+    app: A,
+    watch: &Arc<Watch>,
+    mut pulse: Pin<&mut Pulse<'_>>,
+) {
+    let (stream, end) = converse(stream, opening, app, watch, pulse.as_mut()).await;
     watch.slot.idle();
     if let Some(stream) = stream {
         // In a box of its own, so that a connection does not carry the room for its end all its life.
-        Box::pin(finish(stream, end, &watch, pulse)).await;
+        Box::pin(finish(stream, end, watch, pulse)).await;
     }
 }
 
 /// Speaks whatever protocol the client speaks; gives the stream back, unless it broke with the conversation.
 async fn converse<S: Stream, A: App>(
     stream: S,
+    opening: Opening,
     app: A,
     watch: &Arc<Watch>,
     mut pulse: Pin<&mut Pulse<'_>>,
 ) -> (Option<S>, End) {
-    let protocols = watch.shared.protocols;
-    let (stream, said, app) = if protocols == Protocols::Http2 {
+    let (stream, said, app) = if opening == Opening::Http2 {
         (stream, Bytes::new(), app)
     } else {
         let io = Io::new(stream, watch.clone());
-        let io = if protocols == Protocols::Http1 {
+        let io = if opening == Opening::Http1 {
             io
         } else {
             io.detecting()
@@ -88,8 +159,75 @@ async fn converse<S: Stream, A: App>(
 /// Ends the socket in the way that the reason asks for, and counts it.
 async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pin<&mut Pulse<'_>>) {
     let shared = &watch.shared;
+    count(&end, watch);
     match &end {
-        End::Http1(Ok(())) | End::Http2(Ok(())) => {}
+        // The peer does not read or does not send: waiting for it is what just failed.
+        End::Cut | End::Expired(Situation::Transfer) => return cut(&stream, watch),
+        // The application gave its response up: its end must not look like one.
+        End::Http1(Err(error)) if error.is_user() && watch.is_close_delimited() => {
+            return cut(&stream, watch);
+        }
+        // Best effort, all of them: the last words are a courtesy, and the send queue is empty.
+        End::Expired(Situation::Head) if !watch.is_http2() => say(&mut stream, TIMED_OUT).await,
+        #[cfg(feature = "tls")]
+        End::Expired(Situation::Handshake) => say(&mut stream, tls::GIVEN_UP).await,
+        _ => {}
+    }
+    let now = shared.life.elapsed();
+    let limit = shared.before_deadline(shared.limits.linger, now);
+    let stall = match shared.drain.is_closing() {
+        false => shared.limits.stall,
+        true => shared.before_deadline(shared.limits.stall_draining, now),
+    };
+    // An HTTP/2 client always has something to say, if only about its windows.
+    let unread = (watch.leaves_input_unread() || watch.is_http2()) && !watch.is_ended_by_peer();
+    let input = match (unread, shared.drain.is_closing()) {
+        // What a client says that failed to shake hands is read on, so that it can read why.
+        _ if matches!(end, End::Handshake(Err(_))) => Input::UnreadUntilQuiet(shared.limits.settle),
+        (false, _) => Input::Complete,
+        (true, false) => Input::UnreadUntilQuiet(limit),
+        (true, true) => Input::UnreadUntilQuiet(shared.limits.settle),
+    };
+    let ended = until_ending(linger::end(&mut stream, stall), pulse.as_mut()).await;
+    if let None | Some(Ended::Unsent) = ended {
+        shared.tally(ended.map_or(Count::Ended, |_| Count::LingerExpired));
+        return cut(&stream, watch);
+    }
+    if ended == Some(Ended::Gone) {
+        return;
+    }
+    match until_ending(linger::settle(&mut stream, input, limit), pulse).await {
+        Some(Lingered::Done) => {}
+        Some(Lingered::Expired) => shared.tally(Count::LingerExpired),
+        None => shared.tally(Count::Ended),
+    }
+}
+
+/// What comes of `future`; None when the drain's end comes first.
+async fn until_ending<F: Future>(future: F, mut pulse: Pin<&mut Pulse<'_>>) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => pulse.as_mut().poll_ending(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Says a connection's last words, if they find room at once.
+async fn say<S: Stream>(stream: &mut S, words: &[u8]) {
+    let _ = tokio::time::timeout(Duration::from_millis(100), async {
+        stream.write_all(words).await?;
+        stream.flush().await
+    })
+    .await;
+}
+
+fn count(end: &End, watch: &Watch) {
+    let shared = &watch.shared;
+    match end {
+        End::Http1(Ok(())) | End::Http2(Ok(())) | End::Handshake(Ok(())) => {}
+        End::Handshake(Err(_)) => shared.tally(Count::HandshakeFailed),
+        End::Expired(Situation::Handshake) => shared.tally(Count::HandshakeExpired),
         End::Http1(Err(error)) if error.is_parse() => shared.tally(Count::Malformed),
         End::Http2(Err(error)) if error.is_go_away() && error.is_library() => {
             shared.tally(Count::Malformed);
@@ -99,38 +237,6 @@ async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pi
         End::Expired(Situation::Head) => shared.tally(Count::HeadExpired),
         End::Expired(_) => shared.tally(Count::StallExpired),
         End::Cut => shared.tally(Count::Ended),
-    }
-    match end {
-        // The peer does not read or does not send: waiting for it is what just failed.
-        End::Cut | End::Expired(Situation::Transfer) => return cut(&stream, watch),
-        // The application gave its response up: its end must not look like one.
-        End::Http1(Err(error)) if error.is_user() && watch.is_close_delimited() => {
-            return cut(&stream, watch);
-        }
-        End::Expired(Situation::Head) if !watch.is_http2() => {
-            // Best effort: the answer is a courtesy, the send queue is empty.
-            let _ =
-                tokio::time::timeout(Duration::from_millis(100), stream.write_all(TIMED_OUT)).await;
-        }
-        _ => {}
-    }
-    let limit = shared.before_deadline(shared.limits.linger, shared.life.elapsed());
-    // An HTTP/2 client always has something to say, if only about its windows.
-    let unread = (watch.leaves_input_unread() || watch.is_http2()) && !watch.is_ended_by_peer();
-    let input = match (unread, shared.drain.is_closing()) {
-        (false, _) => Input::Complete,
-        (true, false) => Input::UnreadUntilQuiet(limit),
-        (true, true) => Input::UnreadUntilQuiet(shared.limits.settle),
-    };
-    let mut lingering = pin!(linger::close(stream, input, limit));
-    let lingered = poll_fn(|cx| match lingering.as_mut().poll(cx) {
-        Poll::Ready(lingered) => Poll::Ready(Some(lingered)),
-        Poll::Pending => pulse.as_mut().poll_ending(cx).map(|()| None),
-    });
-    match lingered.await {
-        Some(Lingered::Done) => {}
-        Some(Lingered::Expired) => shared.tally(Count::LingerExpired),
-        None => shared.tally(Count::Ended),
     }
 }
 

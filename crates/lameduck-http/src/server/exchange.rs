@@ -100,8 +100,11 @@ impl<A: App> hyper::service::Service<Request<Incoming>> for Exchange<A> {
 pub(crate) fn respond<A: App>(
     app: &A,
     watch: &Arc<Watch>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Responding<A> {
+    if let Some(introduced) = watch.introduced() {
+        introduced.to(request.extensions_mut());
+    }
     let shared = &watch.shared;
     let is_get = request.method() == Method::GET;
     watch.begin();

@@ -22,6 +22,9 @@ pub struct Limits {
     pub head: Duration,
     /// The same after the lame-duck window ended: 5 s, and never past the drain deadline.
     pub head_draining: Duration,
+    /// A TLS handshake, from the client's first byte to its end: 10 s. After the lame-duck window ended also not longer than
+    /// `head_draining` from then on, and never past the drain deadline.
+    pub handshake: Duration,
     /// How long a connection may stay open without a request: 75 s, above the 60 s after which an AWS ALB closes its side.
     pub idle: Duration,
     /// How long a transfer may stand still (no byte read or acknowledged) while the service waits for the client: 30 s.
@@ -66,6 +69,7 @@ impl Default for Limits {
         Self {
             head: Duration::from_secs(10),
             head_draining: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             stall: Duration::from_secs(30),
             stall_draining: Duration::from_secs(5),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::io::Stream;
 use super::sock::{self, Pending};
@@ -42,9 +42,49 @@ const LONGEST_WAIT: Duration = Duration::from_millis(32);
 /// # Cancel safety
 /// Dropping the future closes the socket at once.
 pub(crate) async fn close<S: Stream>(mut stream: S, input: Input, limit: Duration) -> Lingered {
-    if stream.shutdown().await.is_err() {
-        return Lingered::Done; // the connection is gone already
+    match end(&mut stream, limit).await {
+        Ended::Sent => settle(&mut stream, input, limit).await,
+        Ended::Gone => Lingered::Done,
+        Ended::Unsent => Lingered::Expired,
     }
+}
+
+/// How the end was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// FIN is behind everything else in the send queue.
+    Sent,
+    /// The connection was gone already.
+    Gone,
+    /// What stands before FIN found no room in the send queue, and the peer took nothing out of it: only under TLS.
+    Unsent,
+}
+
+/// Sends FIN, behind close_notify under TLS. For that it waits as long as the peer reads something within each `stall`.
+///
+/// # Cancel safety
+/// Dropping the future may leave FIN unsent; asking again goes on.
+pub(crate) async fn end<S: Stream>(stream: &mut S, stall: Duration) -> Ended {
+    let mut queued = sock::unacknowledged(stream.as_fd());
+    loop {
+        match timeout(stall, stream.shutdown()).await {
+            Ok(Ok(())) => return Ended::Sent,
+            Ok(Err(_)) => return Ended::Gone,
+            Err(_) => {}
+        }
+        let left = sock::unacknowledged(stream.as_fd());
+        if left >= queued {
+            return Ended::Unsent;
+        }
+        queued = left;
+    }
+}
+
+/// Waits after FIN until all that was sent is acknowledged.
+///
+/// # Cancel safety
+/// Dropping the future changes nothing; the stream can be dropped then.
+pub(crate) async fn settle<S: Stream>(stream: &mut S, input: Input, limit: Duration) -> Lingered {
     let until = Instant::now() + limit;
     let mut reader = Reader {
         ended: false,
@@ -78,7 +118,7 @@ pub(crate) async fn close<S: Stream>(mut stream: S, input: Input, limit: Duratio
         if reader.ended || reader.left == 0 {
             sleep(pause - Instant::now()).await;
         } else {
-            let _ = timeout_at(pause, poll_fn(|cx| reader.poll_end(cx, &mut stream))).await;
+            let _ = timeout_at(pause, poll_fn(|cx| reader.poll_end(cx, stream))).await;
         }
         wait = (wait * 2).min(LONGEST_WAIT);
     }

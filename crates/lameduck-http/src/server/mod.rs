@@ -16,6 +16,7 @@
 //! | `ending` | how a response that would never end is ended |
 //! | `piece` | what is sent of a body |
 //! | `io`, `watch` | what passes through a connection, noted |
+//! | `tls` | TLS under either of them (feature `tls`) |
 //! | `linger` | the end of a connection that loses nothing |
 //! | `limits`, `errors`, `sock` | numbers, errors of accept(2), system calls |
 //!
@@ -38,6 +39,8 @@ pub(crate) mod piece;
 pub(crate) mod pulse;
 pub(crate) mod sock;
 pub(crate) mod sweep;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod watch;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,6 +52,7 @@ use tokio::sync::Notify;
 use self::course::{Course, Wishes};
 use self::ending::Ending;
 use self::limits::Limits;
+use crate::peer::Introduction;
 
 /// What the connections of one listener share.
 #[derive(Debug)]
@@ -61,6 +65,10 @@ pub(crate) struct Shared {
     /// What becomes of event streams about which the application says nothing.
     pub(crate) event_streams: Ending,
     pub(crate) crowd: Crowd,
+    /// How connections are introduced to the application, if it asked for that.
+    pub(crate) introduction: Option<Introduction>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Tls>,
 }
 
 impl Shared {
@@ -77,6 +85,9 @@ impl Shared {
             protocols,
             event_streams: Ending::default(),
             crowd: Crowd::default(),
+            introduction: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 

@@ -7,19 +7,22 @@
 //! changes reach us together with hyper's wake-up. So all orderings are `Relaxed`: no other memory hangs on these values.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lameduck::inflight::Slot;
 
 use super::Shared;
+use crate::peer::Introduced;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Situation {
     /// No byte ever came.
     Silent,
+    /// The rest of a TLS handshake.
+    Handshake,
     /// The client's next request: nothing of it was seen.
     Idle,
     /// The rest of a request head.
@@ -58,6 +61,14 @@ pub(crate) struct Watch {
     late: AtomicBool,
     abandoned: AtomicBool,
     http2: AtomicBool,
+    /// A TLS handshake is under way.
+    handshaking: AtomicBool,
+    /// Bytes read below TLS; without TLS none.
+    wire_read: AtomicU64,
+    /// A TLS record has begun and not ended.
+    record_open: AtomicBool,
+    /// What the application is told about this connection with each request.
+    introduced: OnceLock<Introduced>,
 }
 
 impl Watch {
@@ -83,6 +94,10 @@ impl Watch {
             late: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             http2: AtomicBool::new(false),
+            handshaking: AtomicBool::new(false),
+            wire_read: AtomicU64::new(0),
+            record_open: AtomicBool::new(false),
+            introduced: OnceLock::new(),
         }
     }
 
@@ -91,17 +106,26 @@ impl Watch {
         let mut stream = Self::new(self.shared.clone(), self.peer, self.spread);
         stream.born = self.born;
         stream.note_http2();
+        if let Some(introduced) = self.introduced() {
+            stream.introduce(introduced.clone());
+        }
         stream
     }
 
     pub(crate) fn situation(&self) -> Situation {
         let blocked = self.write_blocked.load(Relaxed);
         let upload = self.upload.load(Relaxed);
-        if blocked || upload == UPLOAD_WAITING {
+        if self.handshaking.load(Relaxed) {
+            match self.wire_read.load(Relaxed) {
+                0 => Situation::Silent,
+                _ => Situation::Handshake,
+            }
+        } else if blocked || upload == UPLOAD_WAITING {
             Situation::Transfer
         } else if self.open.load(Relaxed) || upload == UPLOAD_OPEN {
             Situation::Handling
-        } else if self.head.load(Relaxed) {
+        } else if self.head.load(Relaxed) || self.record_open.load(Relaxed) {
+            // What a record holds is known only at its end. It is taken for a head, which it is most of the time.
             Situation::Head
         } else if self.read.load(Relaxed) == 0 {
             Situation::Silent
@@ -150,6 +174,23 @@ impl Watch {
 
     pub(crate) fn note_write_blocked(&self) {
         self.write_blocked.store(true, Relaxed);
+    }
+
+    // ---- from below TLS
+
+    pub(crate) fn begin_handshake(&self) {
+        self.handshaking.store(true, Relaxed);
+    }
+
+    pub(crate) fn end_handshake(&self) {
+        self.handshaking.store(false, Relaxed);
+    }
+
+    /// `count` bytes of TLS came from the peer, and end within a record or at its end.
+    pub(crate) fn note_wire_read(&self, count: usize, record_open: bool) {
+        self.wire_read
+            .store(self.wire_read.load(Relaxed) + count as u64, Relaxed);
+        self.record_open.store(record_open, Relaxed);
     }
 
     // ---- from the service and the bodies above hyper
@@ -201,7 +242,26 @@ impl Watch {
         self.late.store(true, Relaxed);
     }
 
+    /// From now on each request brings this to the application.
+    pub(crate) fn introduce(&self, introduced: Introduced) {
+        // A second introduction would change nothing; there is none.
+        let _ = self.introduced.set(introduced);
+    }
+
     // ---- facts
+
+    pub(crate) fn introduced(&self) -> Option<&Introduced> {
+        self.introduced.get()
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.handshaking.load(Relaxed)
+    }
+
+    /// Whether a peer that speaks TLS said anything at all.
+    pub(crate) fn is_wire_silent(&self) -> bool {
+        self.wire_read.load(Relaxed) == 0
+    }
 
     /// When it is old enough to go, if connections of this listener age.
     pub(crate) fn aged_at(&self) -> Option<Duration> {
@@ -218,14 +278,15 @@ impl Watch {
         self.served.load(Relaxed)
     }
 
-    /// Bytes moved in either direction, as far as the kernel took or gave them.
+    /// Bytes moved in either direction, as far as the kernel took or gave them. Under TLS both the bytes inside and outside of
+    /// records: it grows when either moves.
     pub(crate) fn moved(&self) -> u64 {
-        self.read.load(Relaxed) + self.written.load(Relaxed)
+        self.received() + self.written.load(Relaxed)
     }
 
     /// Bytes that came from the peer.
     pub(crate) fn received(&self) -> u64 {
-        self.read.load(Relaxed)
+        self.read.load(Relaxed) + self.wire_read.load(Relaxed)
     }
 
     pub(crate) fn is_write_blocked(&self) -> bool {

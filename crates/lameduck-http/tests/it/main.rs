@@ -7,10 +7,15 @@ mod h2;
 mod limits;
 mod load;
 mod order;
+mod peer;
 mod probes;
 mod reader;
 mod sse;
 mod streams;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_support;
 mod transfer;
 mod unix;

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use lameduck::{Count, Lifecycle, Outcome, Plan, Preset, Window};
 use lameduck_http::Limits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -257,7 +257,10 @@ pub(crate) fn end_window_now(rig: &Rig) {
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
+    /// FIN; under TLS behind a close_notify.
     Fin,
+    /// FIN without close_notify, under TLS.
+    Cut,
     Reset,
 }
 
@@ -277,8 +280,8 @@ impl Answer {
     }
 }
 
-pub(crate) struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    pub stream: S,
     buffer: Vec<u8>,
     pub ended: Option<Ended>,
 }
@@ -293,6 +296,20 @@ impl Client {
 
     pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
+        Self::over(stream)
+    }
+
+    /// Asks once and reads the answer: an idle, reused connection from here on.
+    pub(crate) async fn reused(addr: SocketAddr) -> Self {
+        let mut client = Self::connect(addr).await;
+        client.send(GET).await;
+        assert!(!client.served().await.close);
+        client
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) const fn over(stream: S) -> Self {
         Self {
             stream,
             buffer: Vec::new(),
@@ -301,14 +318,16 @@ impl Client {
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        soon("a write", self.stream.write_all(bytes))
-            .await
-            .expect("write");
+        self.try_send(bytes).await.expect("write");
     }
 
     /// Sends what the connection may refuse to take.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        soon("a write", self.stream.write_all(bytes)).await
+        soon("a write", async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        })
+        .await
     }
 
     async fn more(&mut self) -> bool {
@@ -318,6 +337,9 @@ impl Client {
         match soon("a byte or an end", self.stream.read_buf(&mut self.buffer)).await {
             Ok(0) => self.ended = Some(Ended::Fin),
             Ok(_) => return true,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.ended = Some(Ended::Cut);
+            }
             Err(_) => self.ended = Some(Ended::Reset),
         }
         false
@@ -440,13 +462,5 @@ impl Client {
             String::from_utf8_lossy(&self.buffer)
         );
         self.ended.as_ref().expect("an end")
-    }
-
-    /// Asks once and reads the answer: an idle, reused connection from here on.
-    pub(crate) async fn reused(addr: SocketAddr) -> Self {
-        let mut client = Self::connect(addr).await;
-        client.send(GET).await;
-        assert!(!client.served().await.close);
-        client
     }
 }

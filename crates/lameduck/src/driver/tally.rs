@@ -36,6 +36,10 @@ counts! {
     PingExpired => "ping_expired",
     /// Requests that ended because their connection was older than allowed and its grace was over.
     AgeExpired => "age_expired",
+    /// TLS handshakes that failed.
+    HandshakeFailed => "handshake_failed",
+    /// TLS handshakes that took too long.
+    HandshakeExpired => "handshake_expired",
     /// Closes that did not wait any longer for the peer.
     LingerExpired => "linger_expired",
     /// Connections without a byte that were closed at the end of the window.
