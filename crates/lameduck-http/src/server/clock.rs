@@ -26,6 +26,10 @@ pub(crate) enum End {
     /// HTTP/2 said so: GOAWAY and no stream left, the peer's end, an error.
     Http2(Result<(), ::h2::Error>),
     /// The TLS handshake failed; Ok when the peer left without a word.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "only TLS shakes hands")
+    )]
     Handshake(io::Result<()>),
     /// Nothing was being said for long enough; hyper may still hold the beginning of a head.
     Quiet(Situation),

@@ -176,23 +176,6 @@ impl Watch {
         self.write_blocked.store(true, Relaxed);
     }
 
-    // ---- from below TLS
-
-    pub(crate) fn begin_handshake(&self) {
-        self.handshaking.store(true, Relaxed);
-    }
-
-    pub(crate) fn end_handshake(&self) {
-        self.handshaking.store(false, Relaxed);
-    }
-
-    /// `count` bytes of TLS came from the peer, and end within a record or at its end.
-    pub(crate) fn note_wire_read(&self, count: usize, record_open: bool) {
-        self.wire_read
-            .store(self.wire_read.load(Relaxed) + count as u64, Relaxed);
-        self.record_open.store(record_open, Relaxed);
-    }
-
     // ---- from the service and the bodies above hyper
 
     /// A request was dispatched.
@@ -258,11 +241,6 @@ impl Watch {
         self.handshaking.load(Relaxed)
     }
 
-    /// Whether a peer that speaks TLS said anything at all.
-    pub(crate) fn is_wire_silent(&self) -> bool {
-        self.wire_read.load(Relaxed) == 0
-    }
-
     /// When it is old enough to go, if connections of this listener age.
     pub(crate) fn aged_at(&self) -> Option<Duration> {
         let age = self.shared.limits.age?;
@@ -318,5 +296,29 @@ impl Watch {
     /// Whether the response's end is told by the connection's end alone: then a cut must not look like one.
     pub(crate) fn is_close_delimited(&self) -> bool {
         self.close_delimited.load(Relaxed)
+    }
+}
+
+/// What is seen from below TLS.
+#[cfg(feature = "tls")]
+impl Watch {
+    pub(crate) fn begin_handshake(&self) {
+        self.handshaking.store(true, Relaxed);
+    }
+
+    pub(crate) fn end_handshake(&self) {
+        self.handshaking.store(false, Relaxed);
+    }
+
+    /// `count` bytes of TLS came from the peer, and end within a record or at its end.
+    pub(crate) fn note_wire_read(&self, count: usize, record_open: bool) {
+        self.wire_read
+            .store(self.wire_read.load(Relaxed) + count as u64, Relaxed);
+        self.record_open.store(record_open, Relaxed);
+    }
+
+    /// Whether the peer said nothing at all.
+    pub(crate) fn is_wire_silent(&self) -> bool {
+        self.wire_read.load(Relaxed) == 0
     }
 }
