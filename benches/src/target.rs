@@ -38,6 +38,8 @@ pub enum Speech {
     Http2,
     /// WebSocket over HTTP/1.1
     WebSocket,
+    /// WebSocket over HTTP/2, by extended CONNECT
+    Tunnel,
     /// An event stream
     Events,
     /// gRPC
@@ -48,10 +50,11 @@ pub enum Speech {
 
 impl Speech {
     /// All that is looked for.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Http1,
         Self::Http2,
         Self::WebSocket,
+        Self::Tunnel,
         Self::Events,
         Self::Grpc,
         Self::Tls,
@@ -64,6 +67,7 @@ impl fmt::Display for Speech {
             Self::Http1 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
             Self::WebSocket => "WebSocket",
+            Self::Tunnel => "WebSocket over HTTP/2",
             Self::Events => "event streams",
             Self::Grpc => "gRPC",
             Self::Tls => "TLS",
@@ -123,6 +127,10 @@ impl Demo {
                 demo.speaks.insert(speech);
             }
         }
+        let tunnels = || settings_of(address).is_ok_and(|settings| allow_tunnels(&settings));
+        if demo.speaks(Speech::Http2) && demo.speaks(Speech::WebSocket) && tunnels() {
+            demo.speaks.insert(Speech::Tunnel);
+        }
         if demo.speaks(Speech::Http2) && honest::speaks_grpc(address, PATIENCE) {
             demo.speaks.insert(Speech::Grpc);
         }
@@ -181,11 +189,30 @@ fn offers(program: &Path, flag: &str) -> bool {
 }
 
 fn speaks_http2(address: SocketAddr) -> io::Result<bool> {
+    settings_of(address).map(|_| true)
+}
+
+/// The payload of the SETTINGS frame that opens an HTTP/2 connection.
+fn settings_of(address: SocketAddr) -> io::Result<Vec<u8>> {
+    const SETTINGS: u8 = 4;
     let opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let mut stream = ask(address, opening)?;
     let mut frame = [0; 9];
     stream.read_exact(&mut frame)?;
-    Ok(frame[3] == 4)
+    let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]) as usize;
+    if frame[3] != SETTINGS || length > MOST_READ {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload)?;
+    Ok(payload)
+}
+
+/// Whether SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3) is on.
+fn allow_tunnels(settings: &[u8]) -> bool {
+    settings
+        .chunks_exact(6)
+        .any(|setting| setting == [0, 8, 0, 0, 0, 1])
 }
 
 fn speaks_websocket(address: SocketAddr) -> io::Result<bool> {
@@ -240,5 +267,11 @@ mod tests {
         let line = "lameduck demo listening on 127.0.0.1:1  tls 127.0.0.1:2  admin 127.0.0.1:3  plan local";
         assert_eq!(listener_named("tls", line), "127.0.0.1:2".parse().ok());
         assert_eq!(listener_named("probes", line), None);
+    }
+
+    #[test]
+    fn extended_connect_is_read_from_the_settings() {
+        assert!(allow_tunnels(&[0, 3, 0, 0, 0, 100, 0, 8, 0, 0, 0, 1]));
+        assert!(!allow_tunnels(&[0, 3, 0, 0, 0, 8, 0, 8, 0, 0, 0, 0]));
     }
 }

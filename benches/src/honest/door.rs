@@ -26,12 +26,12 @@ use crate::target::Door;
 /// Rest after a connect that failed before the signal.
 const REST: Duration = Duration::from_millis(20);
 
-/// Which protocol is asked for by ALPN, where there is TLS.
+/// Which HTTP a client speaks; with TLS, ALPN asks for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Route {
-    /// `http/1.1`
+pub enum Route {
+    /// HTTP/1.1
     Http1,
-    /// `h2`
+    /// HTTP/2
     Http2,
 }
 
@@ -158,22 +158,31 @@ enum OpenError {
     Handshake(io::Error),
 }
 
+/// A byte stream whose unread input can be seen.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Whether the kernel holds something that was not read yet, an end included.
+    fn has_news(&self) -> bool;
+
+    /// Waits until what the kernel holds can be read here.
+    fn arrival(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Line for Stream {
+    fn has_news(&self) -> bool {
+        has_news(&SockRef::from(self.tcp()))
+    }
+
+    async fn arrival(&self) -> io::Result<()> {
+        self.tcp().readable().await
+    }
+}
+
 impl Stream {
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
         }
-    }
-
-    /// Whether the kernel holds something that was not read yet, an end included.
-    pub(super) fn has_news(&self) -> bool {
-        has_news(&SockRef::from(self.tcp()))
-    }
-
-    /// Waits until the reactor knows of what the kernel holds.
-    pub(super) async fn arrival(&self) -> io::Result<()> {
-        self.tcp().readable().await
     }
 
     /// A second descriptor of the connection, by which it can be looked at while others own it.

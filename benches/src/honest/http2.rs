@@ -297,7 +297,7 @@ fn says_ok(trailers: Option<&HeaderMap>) -> bool {
 }
 
 /// What an error of the h2 crate means: it gives a GOAWAY only to streams above its last id.
-fn fate(error: &h2::Error, when: &'static str) -> Fate {
+pub(super) fn fate(error: &h2::Error, when: &'static str) -> Fate {
     let safe = error.is_remote()
         && (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)
             || error.is_go_away() && error.reason() == Some(Reason::NO_ERROR));

@@ -10,6 +10,7 @@ mod grpc;
 mod http1;
 mod http2;
 pub mod ledger;
+mod tunnel;
 mod websocket;
 
 use std::io;
@@ -25,6 +26,7 @@ use crate::rng::Rng;
 use crate::script::{AfterClose, Kind, Promise, Script, Think};
 use crate::target::{Door, Speech};
 use door::Path;
+pub use door::Route;
 use ledger::Ledger;
 
 /// What all who take part in a round know of it.
@@ -81,6 +83,8 @@ pub enum Role {
     WebSocket {
         /// Where it connects.
         door: Door,
+        /// By upgrade of HTTP/1.1, or by extended CONNECT of HTTP/2.
+        route: Route,
         /// Largest message in bytes.
         largest: u64,
         /// Rest between two messages.
@@ -102,7 +106,10 @@ impl Role {
             Self::Http1 { door, .. } => (door, Speech::Http1),
             Self::Http2 { door, .. } => (door, Speech::Http2),
             Self::Grpc { door, .. } => (door, Speech::Grpc),
-            Self::WebSocket { door, .. } => (door, Speech::WebSocket),
+            Self::WebSocket { door, route, .. } => match route {
+                Route::Http1 => (door, Speech::WebSocket),
+                Route::Http2 => (door, Speech::Tunnel),
+            },
             Self::Events { door, .. } => (door, Speech::Events),
         };
         let tls = (*door == Door::Tls).then_some(Speech::Tls);
@@ -261,9 +268,10 @@ async fn live(field: Arc<Field>, member: Member) {
         } => http2::live(path(door), streams, &grpc::Plan { longest, think }, rng).await,
         Role::WebSocket {
             door,
+            route,
             largest,
             think,
-        } => websocket::live(path(door), largest, &think, rng).await,
+        } => websocket::live(path(door), route, largest, &think, rng).await,
         Role::Events { door, every } => events::live(path(door), every).await,
     }
 }

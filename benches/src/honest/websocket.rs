@@ -9,55 +9,100 @@ use futures_util::{Sink, Stream as _};
 use std::pin::Pin;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{self, Message, protocol::Role};
 
 use super::Field;
-use super::door::{Path, Route, Stream};
+use super::door::{Line, Path, Route, Stream};
 use super::ledger::{Ended, Fate};
+use super::tunnel::Tunnel;
 use crate::rng::Rng;
 use crate::script::Think;
 use crate::target::Door;
 
-type Socket = WebSocketStream<Stream>;
-
-pub(super) async fn live(mut path: Path<'_>, largest: u64, think: &Think, mut rng: Rng) {
+pub(super) async fn live(
+    mut path: Path<'_>,
+    route: Route,
+    largest: u64,
+    think: &Think,
+    mut rng: Rng,
+) {
     let field = path.field;
-    let (label, opening) = match path.door {
-        Door::Plain => ("ws message", "ws upgrade"),
-        Door::Tls => ("tls ws message", "tls ws upgrade"),
+    let (label, opening) = match (route, path.door) {
+        (Route::Http1, Door::Plain) => ("ws message", "ws upgrade"),
+        (Route::Http1, Door::Tls) => ("tls ws message", "tls ws upgrade"),
+        (Route::Http2, Door::Plain) => ("h2 ws message", "h2 ws connect"),
+        (Route::Http2, Door::Tls) => ("tls h2 ws message", "tls h2 ws connect"),
     };
-    while let Some(stream) = path.open(Route::Http1).await {
-        let began = Instant::now();
-        let upgrade = tokio_tungstenite::client_async("ws://localhost/ws", stream);
-        let (fate, socket) = match timeout(field.patience, upgrade).await {
-            Ok(Ok((socket, _))) => (Fate::Served, Some(socket)),
-            Ok(Err(tungstenite::Error::Http(response)))
-                if response.status() == 503 && response.headers().contains_key("retry-after") =>
-            {
-                (Fate::Refused, None)
+    let door = path.door;
+    while let Some(stream) = path.open(route).await {
+        let written_at = Instant::now();
+        let opened = timeout(field.patience, open(stream, route, door));
+        let fate = match opened.await {
+            Ok(Ok(opened)) => {
+                field.ledger().end(Ended {
+                    label: opening,
+                    fate: Fate::Served,
+                    written_at,
+                });
+                match opened {
+                    Opened::Upgraded(socket) => {
+                        let mut session = Session {
+                            field,
+                            socket,
+                            label,
+                        };
+                        session.talk(largest, think, &mut rng).await;
+                    }
+                    Opened::Tunnelled(socket) => {
+                        let mut session = Session {
+                            field,
+                            socket,
+                            label,
+                        };
+                        session.talk(largest, think, &mut rng).await;
+                    }
+                }
+                continue;
             }
-            Ok(Err(error)) => (Fate::Lost(error.to_string().into()), None),
-            Err(_) => (Fate::Lost("hung".into()), None),
+            Ok(Err(fate)) => fate,
+            Err(_) => Fate::Lost("hung".into()),
         };
         field.ledger().end(Ended {
             label: opening,
             fate,
-            written_at: began,
+            written_at,
         });
-        if let Some(socket) = socket {
-            let mut session = Session {
-                field,
-                socket,
-                label,
-            };
-            session.talk(largest, think, &mut rng).await;
-        }
     }
 }
 
-struct Session<'a> {
+enum Opened {
+    Upgraded(WebSocketStream<Stream>),
+    Tunnelled(WebSocketStream<Tunnel>),
+}
+
+async fn open(stream: Stream, route: Route, door: Door) -> Result<Opened, Fate> {
+    if route == Route::Http2 {
+        let tunnel = Tunnel::open(stream, door, "/ws").await?;
+        let socket = WebSocketStream::from_raw_socket(tunnel, Role::Client, None).await;
+        return Ok(Opened::Tunnelled(socket));
+    }
+    match tokio_tungstenite::client_async("ws://localhost/ws", stream).await {
+        Ok((socket, _)) => Ok(Opened::Upgraded(socket)),
+        Err(tungstenite::Error::Http(response))
+            if response.status() == 503 && response.headers().contains_key("retry-after") =>
+        {
+            Err(Fate::Refused)
+        }
+        Err(error) => Err(Fate::Lost(error.to_string().into())),
+    }
+}
+
+/// How often a look goes on while something comes; a server that never pauses is met by the message itself.
+const LOOKS: usize = 64;
+
+struct Session<'a, S> {
     field: &'a Field,
-    socket: Socket,
+    socket: WebSocketStream<S>,
     label: &'static str,
 }
 
@@ -68,7 +113,7 @@ enum Came {
     End(String),
 }
 
-impl Session<'_> {
+impl<S: Line> Session<'_, S> {
     /// Message after message, until the server says Close; then answers it and waits for the end.
     async fn talk(&mut self, largest: u64, think: &Think, rng: &mut Rng) {
         loop {
@@ -113,17 +158,21 @@ impl Session<'_> {
 
     /// Takes what has come so far; nothing when nothing but control frames has.
     async fn look(&mut self) -> Option<Came> {
-        while self.socket.get_ref().has_news() {
-            if self.socket.get_ref().arrival().await.is_err() {
-                return Some(Came::End("reset".to_owned()));
-            }
+        for _ in 0..LOOKS {
             let once = std::future::poll_fn(|context| {
                 Poll::Ready(Pin::new(&mut self.socket).poll_next(context))
             });
-            if let Poll::Ready(came) = once.await
-                && let Some(came) = understand(came)
-            {
-                return Some(came);
+            if let Poll::Ready(came) = once.await {
+                match understand(came) {
+                    Some(came) => return Some(came),
+                    None => continue,
+                }
+            }
+            if !self.socket.get_ref().has_news() {
+                return None;
+            }
+            if self.socket.get_ref().arrival().await.is_err() {
+                return Some(Came::End("reset".to_owned()));
             }
         }
         None

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{Window, draw_script, ms};
-use crate::honest::{Member, Role};
+use crate::honest::{Member, Role, Route};
 use crate::hostile::{self, Then};
 use crate::rng::Rng;
 use crate::script::{AfterClose, Kind, Think};
@@ -23,6 +23,7 @@ pub(super) fn honest(rng: &mut Rng, window: Window, leaving: u64) -> Vec<Member>
             roles.push(http2(rng, door, &half));
             roles.push(Role::WebSocket {
                 door,
+                route: *rng.pick(&[Route::Http1, Route::Http1, Route::Http2]),
                 largest: *rng.pick(&[125, 16 * 1024, 100 * 1024]),
                 think: half.clone(),
             });

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::honest::ledger::{Ledger, Moment};
-use crate::honest::{Field, Member, Party, Role, Watch};
+use crate::honest::{Field, Member, Party, Role, Route, Watch};
 use crate::hostile::crowd::Crowd;
 use crate::hostile::{Attack, Ends};
 use crate::memory::{Peak, resident};
@@ -282,8 +282,9 @@ fn honest_clients(demo: &Demo) -> Vec<Member> {
         longest: ms(5),
         think: think.clone(),
     };
-    let websocket = |door| Role::WebSocket {
-        door,
+    let websocket = |route| Role::WebSocket {
+        door: Door::Plain,
+        route,
         largest: 16 * 1024,
         think: think.clone(),
     };
@@ -303,7 +304,8 @@ fn honest_clients(demo: &Demo) -> Vec<Member> {
         Speech::Http2,
         vec![http2(Door::Plain, Kind::Get), http2(Door::Plain, echo())],
     );
-    add(Speech::WebSocket, vec![websocket(Door::Plain)]);
+    add(Speech::WebSocket, vec![websocket(Route::Http1)]);
+    add(Speech::Tunnel, vec![websocket(Route::Http2)]);
     add(Speech::Grpc, vec![grpc(Door::Plain)]);
     add(
         Speech::Tls,
