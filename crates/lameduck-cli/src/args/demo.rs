@@ -4,15 +4,19 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-/// A small HTTP/1.1 service that leaves well, to try things on
+/// A small service that leaves well, to try things on
 #[derive(Debug, Args)]
 #[command(after_help = "It serves:
   GET  /                        a greeting
   GET  /slow?ms=N               an answer after N ms
   GET  /stream?chunks=N&ms=M    N chunks, M ms apart
   GET  /large?bytes=N           N bytes
+  GET  /sse?ms=N                an event stream, an event every N ms
   POST /echo                    the body that it was sent
   POST /upload                  the number of bytes that it read
+  gRPC lameduck.demo.v1.Echo    Say, Count, Chat; and grpc.health.v1
+
+HTTP/1.1 and HTTP/2 (by prior knowledge) on the same port.
 
 The plan comes from the platform (LAMEDUCK_PRESET overrides what is detected), then LAMEDUCK_* variables, then these flags.\nAt exit one JSON line, lameduck.shutdown/1, goes to stderr: `lameduck explain FILE` tells its story.")]
 pub(crate) struct DemoArguments {

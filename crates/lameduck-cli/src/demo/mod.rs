@@ -1,6 +1,8 @@
 //! `lameduck demo`: a small service on our own server. What it means is decided here, what it answers in `routes`.
 
 mod config;
+mod events;
+mod grpc;
 mod routes;
 
 use std::{
@@ -116,7 +118,7 @@ async fn serve(
     if let Some(most) = arguments.max_connections {
         limits.connections = most;
     }
-    let app = routes::router(config);
+    let app = routes::router(Arc::clone(&config)).merge(grpc::router(&life, config));
     let server = lameduck_http::serve(&life, arguments.listen.as_str(), app)
         .limits(limits)
         .await?;

@@ -23,7 +23,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::time::Sleep;
 
-use super::config::Config;
+use super::{config::Config, events};
 
 type Shared = State<Arc<ArcSwap<Config>>>;
 
@@ -34,6 +34,7 @@ pub(super) fn router(config: Arc<ArcSwap<Config>>) -> Router {
         .route("/slow", get(slow).post(slow))
         .route("/stream", get(stream))
         .route("/large", get(large))
+        .route("/sse", get(sse))
         .route("/echo", post(echo))
         .route("/upload", post(upload))
         .with_state(config)
@@ -122,6 +123,17 @@ impl HttpBody for Chunks {
         let line = format!("chunk {} of {}\n", self.sent, self.total);
         Poll::Ready(Some(Ok(Frame::data(Bytes::from(line)))))
     }
+}
+
+#[derive(Deserialize)]
+struct Sse {
+    #[serde(default = "default_pause")]
+    ms: u64,
+}
+
+async fn sse(State(config): Shared, Query(Sse { ms }): Query<Sse>) -> Result<Response, Refused> {
+    let ms = capped("ms", ms, config.load().max_ms)?;
+    Ok(events::response(Duration::from_millis(ms)))
 }
 
 #[derive(Deserialize)]
