@@ -14,15 +14,25 @@ use clap::{Args, ValueEnum};
   GET  /sse?ms=N                an event stream, an event every N ms
   POST /echo                    the body that it was sent
   POST /upload                  the number of bytes that it read
+       /ws                      a WebSocket that sends back what it is sent
   gRPC lameduck.demo.v1.Echo    Say, Count, Chat; and grpc.health.v1
 
-HTTP/1.1 and HTTP/2 (by prior knowledge) on the same port.
+HTTP/1.1 and HTTP/2 on the same port: by prior knowledge, or by ALPN with --tls-listen.
 
 The plan comes from the platform (LAMEDUCK_PRESET overrides what is detected), then LAMEDUCK_* variables, then these flags.\nAt exit one JSON line, lameduck.shutdown/1, goes to stderr: `lameduck explain FILE` tells its story.")]
 pub(crate) struct DemoArguments {
     /// Where it serves; port 0 lets the system choose
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
+    /// Where it serves the same over TLS; the certificate is made for this run unless --cert and --key are given
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) tls_listen: Option<String>,
+    /// The certificate chain as PEM, leaf first; read again on SIGHUP
+    #[arg(long, value_name = "FILE", requires_all = ["key", "tls_listen"])]
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's private key as PEM
+    #[arg(long, value_name = "FILE", requires_all = ["cert", "tls_listen"])]
+    pub(crate) key: Option<PathBuf>,
     /// Where it answers /livez, /readyz, /startupz and /lbz
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_PROBES_LISTEN")]
     pub(crate) probes: Option<String>,

@@ -1,9 +1,11 @@
 //! `lameduck demo`: a small service on our own server. What it means is decided here, what it answers in `routes`.
 
 mod config;
+mod echo;
 mod events;
 mod grpc;
 mod routes;
+mod tls;
 
 use std::{
     error::Error,
@@ -47,6 +49,7 @@ fn prepare(arguments: &DemoArguments) -> Result<(Plan, Start, Config), Failure> 
         Some(path) => Config::read(path).map_err(|error| Failure::new(error).code(IMPOSSIBLE))?,
         None => Config::default(),
     };
+    tls::check(arguments).map_err(|error| Failure::new(error).code(IMPOSSIBLE))?;
     Ok((plan, start, config))
 }
 
@@ -119,11 +122,19 @@ async fn serve(
         limits.connections = most;
     }
     let app = routes::router(Arc::clone(&config)).merge(grpc::router(&life, config));
+    let mut listening = String::new();
+    if let Some(addr) = &arguments.tls_listen {
+        let server = lameduck_http::serve(&life, addr.as_str(), app.clone())
+            .tls(tls::load(&arguments, &life)?)
+            .limits(limits.clone())
+            .await?;
+        write!(listening, "  tls {}", server.local_addr())?;
+    }
     let server = lameduck_http::serve(&life, arguments.listen.as_str(), app)
         .limits(limits)
         .await?;
     let line = format!(
-        "lameduck demo listening on {}{ready}  plan {plan}\n",
+        "lameduck demo listening on {}{listening}{ready}  plan {plan}\n",
         server.local_addr()
     );
     tokio::spawn(async move {

@@ -15,7 +15,7 @@ use axum::{
     extract::{Query, Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -23,7 +23,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::time::Sleep;
 
-use super::{config::Config, events};
+use super::{config::Config, echo as websocket, events};
 
 type Shared = State<Arc<ArcSwap<Config>>>;
 
@@ -35,6 +35,7 @@ pub(super) fn router(config: Arc<ArcSwap<Config>>) -> Router {
         .route("/stream", get(stream))
         .route("/large", get(large))
         .route("/sse", get(sse))
+        .route("/ws", any(websocket::upgrade))
         .route("/echo", post(echo))
         .route("/upload", post(upload))
         .with_state(config)
