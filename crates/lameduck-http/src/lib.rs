@@ -63,4 +63,6 @@ pub use side::{SideServer, admin, probes};
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use crate::server::ending::fuzzing::{follow_events, follow_messages};
+    #[cfg(feature = "tls")]
+    pub use crate::server::tls::records::follow_records;
 }

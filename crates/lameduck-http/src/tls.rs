@@ -108,9 +108,9 @@ pub fn from_pem_files(
     key: impl AsRef<Path>,
 ) -> Result<ServerConfig, PemError> {
     let (certificate, key) = (certificate.as_ref(), key.as_ref());
+    let provider = CryptoProvider::get_default().ok_or(PemError(Why::Provider))?;
     let chain = certificates(certificate).map_err(|why| PemError::of(certificate, why))?;
     let secret = private_key(key).map_err(|why| PemError::of(key, why))?;
-    let provider = CryptoProvider::get_default().ok_or(PemError(Why::Provider))?;
     let config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .and_then(|builder| {
@@ -186,7 +186,10 @@ impl fmt::Display for PemError {
         let (path, trouble) = match &self.0 {
             Why::File(path, trouble) => (path.display(), trouble),
             Why::Provider => {
-                return f.write_str("no crypto provider is installed for TLS in this process");
+                return f.write_str(
+                    "no crypto provider for TLS is installed in this process \
+                     (CryptoProvider::install_default)",
+                );
             }
         };
         match trouble {
@@ -352,6 +355,53 @@ impl Agreed {
             Some(_) => Self::Other,
             None if protocols == Protocols::Http2 => Self::Http2,
             None => Self::Http1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_provider_the_sentence_says_so() {
+        // Nothing in this test binary installs one.
+        let error = from_pem_files("/nowhere/tls.crt", "/nowhere/tls.key").expect_err("none");
+        assert!(error.to_string().contains("no crypto provider"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_a_certificate_is_told_apart() {
+        let path = |name: &str| {
+            std::env::temp_dir().join(format!("lameduck-http-{name}-{}.pem", std::process::id()))
+        };
+        let (none, broken, large) = (path("none"), path("broken"), path("large"));
+        std::fs::write(&none, "nothing here\n").expect("a file");
+        std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!\n").expect("a file");
+        std::fs::write(&large, vec![b'x'; 1024 * 1024 + 1]).expect("a file");
+        let why = |path: &Path| {
+            let trouble = certificates(path).expect_err("no certificate");
+            PemError::of(path, trouble).to_string()
+        };
+        assert!(
+            why(&none).ends_with("holds no certificate"),
+            "{}",
+            why(&none)
+        );
+        assert!(
+            why(&broken).ends_with("is not valid PEM"),
+            "{}",
+            why(&broken)
+        );
+        assert!(
+            why(&large).ends_with("is larger than 1 MiB"),
+            "{}",
+            why(&large)
+        );
+        assert!(why(Path::new("/nowhere")).contains("cannot be read"));
+        assert!(matches!(private_key(&none), Err(Trouble::NoKey)));
+        for path in [none, broken, large] {
+            std::fs::remove_file(path).expect("it was there");
         }
     }
 }

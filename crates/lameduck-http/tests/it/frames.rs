@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::{Ended, soon};
@@ -76,8 +76,8 @@ pub(crate) enum Fate {
     Lost,
 }
 
-pub(crate) struct Peer {
-    pub stream: TcpStream,
+pub(crate) struct Peer<S = TcpStream> {
+    pub stream: S,
     buffer: Vec<u8>,
     seen: VecDeque<Frame>,
     pub ended: Option<Ended>,
@@ -89,19 +89,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// Connected and greeted. `settings` are pairs of identifier and value.
     pub(crate) async fn greet(addr: SocketAddr, settings: &[(u16, u32)]) -> Self {
-        let mut peer = Self::silent(addr).await;
-        let mut payload = Vec::new();
-        for (name, value) in settings {
-            payload.extend(name.to_be_bytes());
-            payload.extend(value.to_be_bytes());
-        }
-        let mut bytes = PREFACE.to_vec();
-        bytes.extend(frame(SETTINGS, 0, 0, &payload));
-        peer.send(&bytes).await;
-        let first = peer.frame(SETTINGS).await;
-        assert_eq!(first.flags, 0);
-        peer.send(&frame(SETTINGS, ACK, 0, &[])).await;
-        peer
+        Self::silent(addr).await.greeted(settings).await
     }
 
     pub(crate) async fn silent(addr: SocketAddr) -> Self {
@@ -109,6 +97,12 @@ impl Peer {
             .await
             .expect("connect");
         stream.set_nodelay(true).expect("nodelay");
+        Self::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    pub(crate) const fn over(stream: S) -> Self {
         Self {
             stream,
             buffer: Vec::new(),
@@ -119,10 +113,28 @@ impl Peer {
         }
     }
 
+    /// Exchanges the prefaces.
+    pub(crate) async fn greeted(mut self, settings: &[(u16, u32)]) -> Self {
+        let mut payload = Vec::new();
+        for (name, value) in settings {
+            payload.extend(name.to_be_bytes());
+            payload.extend(value.to_be_bytes());
+        }
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(SETTINGS, 0, 0, &payload));
+        self.send(&bytes).await;
+        let first = self.frame(SETTINGS).await;
+        assert_eq!(first.flags, 0);
+        self.send(&frame(SETTINGS, ACK, 0, &[])).await;
+        self
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        soon("a write", self.stream.write_all(bytes))
-            .await
-            .expect("write");
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        soon("a write", writing).await.expect("write");
     }
 
     /// Sends a request without a body; its stream.
@@ -177,7 +189,7 @@ impl Peer {
             match soon("a byte or an end", self.stream.read_buf(&mut self.buffer)).await {
                 Ok(0) => self.ended = Some(Ended::Fin),
                 Ok(_) => {}
-                Err(_) => self.ended = Some(Ended::Reset),
+                Err(error) => self.ended = Some(Ended::by(&error)),
             }
         }
     }

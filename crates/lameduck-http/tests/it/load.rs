@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lameduck::{Count, Outcome};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 use crate::support::{Client, Rig, millis, plan, window};
@@ -11,15 +12,15 @@ const POST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\
 
 /// What became of one client's requests.
 #[derive(Debug, Default)]
-struct Sent {
-    served: u32,
-    lost: u32,
+pub(crate) struct Sent {
+    pub served: u32,
+    pub lost: u32,
 }
 
 /// Pseudo-random pauses below `think`, the same in every run.
-struct Pauses {
-    state: u64,
-    think: Duration,
+pub(crate) struct Pauses {
+    pub state: u64,
+    pub think: Duration,
 }
 
 impl Pauses {
@@ -33,7 +34,10 @@ impl Pauses {
 }
 
 /// Asks over and over until told to go elsewhere; looks before each write, as a connection pool does.
-async fn ask(mut client: Client, mut pauses: Pauses) -> Sent {
+pub(crate) async fn ask<S>(mut client: Client<S>, mut pauses: Pauses) -> Sent
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut sent = Sent::default();
     loop {
         if client.ends_within(pauses.next()).await {

@@ -16,6 +16,16 @@ mod support;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]
+mod tls_clients;
+#[cfg(feature = "tls")]
+mod tls_ends;
+#[cfg(feature = "tls")]
+mod tls_listeners;
+#[cfg(feature = "tls")]
+mod tls_load;
+#[cfg(feature = "tls")]
+mod tls_reload;
+#[cfg(feature = "tls")]
 mod tls_support;
 mod transfer;
 mod unix;

@@ -264,6 +264,15 @@ pub(crate) enum Ended {
     Reset,
 }
 
+impl Ended {
+    pub(crate) fn by(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Cut,
+            _ => Self::Reset,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub status: u16,
@@ -337,10 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         match soon("a byte or an end", self.stream.read_buf(&mut self.buffer)).await {
             Ok(0) => self.ended = Some(Ended::Fin),
             Ok(_) => return true,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.ended = Some(Ended::Cut);
-            }
-            Err(_) => self.ended = Some(Ended::Reset),
+            Err(error) => self.ended = Some(Ended::by(&error)),
         }
         false
     }

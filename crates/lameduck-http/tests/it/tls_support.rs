@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::support::{Client, Control, GET, Rig, app, soon};
+use crate::support::{Client, Control, Ended, GET, Rig, app, soon};
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -162,12 +162,22 @@ impl TlsRig {
     }
 }
 
+/// The client is told the end by close_notify and FIN, and by nothing else.
+pub(crate) async fn ends_in_order(mut client: Client<Records>) {
+    assert_eq!(client.end().await, &Ended::Fin);
+    let mut more = [0; 1];
+    let after = soon("FIN", client.stream.tcp.read(&mut more)).await;
+    assert_eq!(after.expect("no reset"), 0);
+}
+
 /// A client's side of TLS, its records in reach.
 pub(crate) struct Records {
     pub tcp: TcpStream,
     pub session: ClientConnection,
     /// Records made and not written yet.
     out: Vec<u8>,
+    /// What came and was not given to the session yet.
+    unread: Vec<u8>,
 }
 
 impl Records {
@@ -181,6 +191,7 @@ impl Records {
             tcp,
             session: ClientConnection::new(config, name).expect("a session"),
             out: Vec::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -219,21 +230,24 @@ impl Records {
 
     /// Takes one read from the server into the session.
     pub(crate) async fn hear(&mut self) -> io::Result<()> {
-        let mut bytes = [0; 4096];
-        let count = soon("the server's turn", self.tcp.read(&mut bytes)).await?;
+        let count = soon("the server's turn", self.tcp.read_buf(&mut self.unread)).await?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.digest(&bytes[..count])
+        while !self.unread.is_empty() {
+            self.digest()?;
+        }
+        Ok(())
     }
 
-    fn digest(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            self.session.read_tls(&mut bytes)?;
-            self.session
-                .process_new_packets()
-                .map_err(io::Error::other)?;
-        }
+    /// Gives the session what was read, as much as it takes: it holds no more than a record or so that nobody reads.
+    fn digest(&mut self) -> io::Result<()> {
+        let mut rest = &self.unread[..];
+        let took = self.session.read_tls(&mut rest)?;
+        self.unread.drain(..took);
+        self.session
+            .process_new_packets()
+            .map_err(io::Error::other)?;
         Ok(())
     }
 
@@ -262,13 +276,17 @@ impl AsyncRead for Records {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
+            if !self.unread.is_empty() {
+                self.digest()?;
+                continue;
+            }
             let mut scratch = [0; 4096];
             let mut buffer = ReadBuf::new(&mut scratch);
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 self.session.read_tls(&mut io::empty())?;
             } else {
-                self.digest(buffer.filled())?;
+                self.unread.extend_from_slice(buffer.filled());
             }
         }
     }

@@ -39,6 +39,20 @@ impl Records {
     }
 }
 
+/// Follows `bytes` whole and in pieces of `length`.
+///
+/// # Panics
+/// If the two readings differ.
+#[cfg(fuzzing)]
+pub fn follow_records(bytes: &[u8], length: usize) {
+    let (mut whole, mut pieces) = (Records::default(), Records::default());
+    whole.follow(bytes);
+    for piece in bytes.chunks(length.max(1)) {
+        pieces.follow(piece);
+    }
+    assert_eq!(whole, pieces);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
