@@ -231,6 +231,26 @@ async fn h1_12_over_tls_an_early_answer_to_an_unread_upload_is_readable() {
 }
 
 #[tokio::test]
+async fn tls_3_what_comes_after_close_notify_is_read_whatever_it_is() {
+    let rig = TlsRig::start(plan(window(0, 5_000, 5_000))).await;
+    let mut client = rig.connect().await;
+    client
+        .send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 4194304\r\n\r\n")
+        .await;
+    client.head_seen().await;
+    rig.rig.terminate().await;
+    rig.rig.window_end().await;
+    // No record at all: TLS would end the connection over it, and with it the answer on its way.
+    let garbage = vec![0xff; 64 * 1024];
+    for _ in 0..32 {
+        client.stream.write_raw(&garbage).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.served().await.text(), "early");
+    ends_in_order(client).await;
+}
+
+#[tokio::test]
 async fn fin_without_close_notify_is_an_end_like_any() {
     use tokio::io::AsyncWriteExt;
 
