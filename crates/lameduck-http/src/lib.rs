@@ -55,7 +55,7 @@ pub use serve::{Serve, ServeError, Server, serve, serve_listener};
 pub use server::Protocols;
 pub use server::ending::Ending;
 pub use server::exchange::{App, BoxError};
-pub use server::limits::Limits;
+pub use server::limits::{Limits, TcpKeepAlive};
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
 pub use side::{SideServer, admin, probes};
 

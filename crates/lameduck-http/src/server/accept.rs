@@ -173,6 +173,9 @@ impl<A: App> Acceptor<A> {
         }
         // Fails only on a connection that is gone already, which its driver finds out.
         let _ = stream.set_nodelay(true);
+        if let Some(keep_alive) = self.shared.limits.tcp_keep_alive {
+            let _ = sock::keep_alive(&stream, keep_alive);
+        }
         self.admit(stream, Some(peer));
     }
 

@@ -42,6 +42,11 @@ pub struct Limits {
     pub headers: usize,
     /// HTTP/2 streams at the same time on one connection (SETTINGS_MAX_CONCURRENT_STREAMS): 200; more are refused retry-safe.
     pub streams: u32,
+    /// Bytes of an HTTP/2 frame's payload (SETTINGS_MAX_FRAME_SIZE): 16 KiB, the least that RFC 9113 allows; at most 16 MiB less one.
+    pub frame_bytes: u32,
+    /// HTTP/2 streams that a client may take back before the service has seen them: 20; past it the connection ends with ENHANCE_YOUR_CALM
+    /// (CVE-2023-44487).
+    pub unseen_resets: usize,
     /// Bytes that a client may send on one HTTP/2 stream before the service reads them: 256 KiB.
     pub stream_window: u32,
     /// The same for all streams of a connection together: 1 MiB.
@@ -50,6 +55,8 @@ pub struct Limits {
     pub ping_every: Duration,
     /// How long it may take to answer a PING, that of the GOAWAY pair too: 10 s, and never past the drain deadline.
     pub ping_answer: Duration,
+    /// How the kernel finds out about a TCP peer that is gone without a word, for requests and WebSockets that are silent for long: not at all.
+    pub tcp_keep_alive: Option<TcpKeepAlive>,
     /// How old a connection may become before its client is told to go elsewhere, as at a shutdown: no limit. Spread by a tenth
     /// in both directions, so that connections made together do not go together.
     pub age: Option<Duration>,
@@ -59,6 +66,21 @@ pub struct Limits {
     /// 100 000, or what `RLIMIT_NOFILE` leaves after 64 descriptors for the service itself, whichever is less. 0 means 1: a
     /// listener that accepts nobody would hold its clients for ever.
     pub connections: usize,
+}
+
+/// TCP keep-alive (tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the three options that the kernel has"
+)]
+pub struct TcpKeepAlive {
+    /// Silence before the first probe, in whole seconds (`TCP_KEEPIDLE`).
+    pub after: Duration,
+    /// From probe to probe, in whole seconds (`TCP_KEEPINTVL`).
+    pub every: Duration,
+    /// Probes without an answer before the connection is given up (`TCP_KEEPCNT`).
+    pub probes: u32,
 }
 
 const CONNECTIONS: usize = 100_000;
@@ -78,10 +100,13 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             headers: 100,
             streams: 200,
+            frame_bytes: 16 * 1024,
+            unseen_resets: 20,
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
             ping_every: Duration::from_secs(60),
             ping_answer: Duration::from_secs(10),
+            tcp_keep_alive: None,
             age: None,
             age_grace: None,
             connections: connections_allowed(super::sock::descriptor_limit()),

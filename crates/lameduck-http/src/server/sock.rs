@@ -6,6 +6,11 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use super::limits::TcpKeepAlive;
+
 /// What stands in a socket's receive queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pending {
@@ -42,6 +47,18 @@ pub(crate) fn look(fd: BorrowedFd<'_>) -> Pending {
             },
         };
     }
+}
+
+/// Lets the kernel find out about a peer that is gone.
+///
+/// # Errors
+/// When the kernel takes none of the values.
+pub(crate) fn keep_alive(stream: &TcpStream, wanted: TcpKeepAlive) -> io::Result<()> {
+    let wanted = socket2::TcpKeepalive::new()
+        .with_time(wanted.after)
+        .with_interval(wanted.every)
+        .with_retries(wanted.probes);
+    SockRef::from(stream).set_tcp_keepalive(&wanted)
 }
 
 /// The soft limit of open descriptors, `None` when unlimited or unknown.
@@ -177,5 +194,34 @@ mod system {
     /// There is no such filter on this platform.
     pub(crate) fn attach_syn_gate(_listener: BorrowedFd<'_>) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keep_alive_is_set_as_wanted() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let addr = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(addr).await.expect("connect");
+        let wanted = TcpKeepAlive {
+            after: Duration::from_secs(30),
+            every: Duration::from_secs(7),
+            probes: 3,
+        };
+        keep_alive(&stream, wanted).expect("the kernel takes it");
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("known"));
+        assert_eq!(socket.tcp_keepalive_time().expect("known"), wanted.after);
+        assert_eq!(
+            socket.tcp_keepalive_interval().expect("known"),
+            wanted.every
+        );
+        assert_eq!(
+            socket.tcp_keepalive_retries().expect("known"),
+            wanted.probes
+        );
     }
 }

@@ -33,6 +33,10 @@ use super::piece::Piece;
 use super::pulse::Pulse;
 use super::watch::Watch;
 
+/// RFC 9113 §6.5.2.
+const FRAME_AT_LEAST: u32 = 1 << 14;
+const FRAME_AT_MOST: u32 = (1 << 24) - 1;
+
 type Data<A> = <<A as App>::ResponseBody as HttpBody>::Data;
 type Http<S, A> = Connection<Lent<S>, Piece<Data<A>>>;
 
@@ -65,6 +69,9 @@ async fn greet<S: Stream, A: App>(
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(limits.streams)
+        .max_pending_accept_reset_streams(limits.unseen_resets)
+        // h2 takes no other values.
+        .max_frame_size(limits.frame_bytes.clamp(FRAME_AT_LEAST, FRAME_AT_MOST))
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window);
