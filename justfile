@@ -54,6 +54,15 @@ adversary *args:
     cargo build --release -p lameduck-cli
     cargo run --release -p lameduck-benches --bin adversary -- {{args}}
 
+# The seeds of the fuzz targets on the stable toolchain: split, cut and changed in every way
+seeds:
+    cd fuzz && RUSTFLAGS="--cfg fuzzing" cargo test --no-default-features --test seeds
+
+# One fuzz target for a while (events, first_bytes, messages, records); needs cargo-fuzz and a nightly toolchain
+fuzz target="first_bytes" seconds="60":
+    mkdir -p fuzz/corpus/{{target}}
+    cargo +nightly fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}}
+
 # Guard, request count and phase check, then the signal path, beside peers
 bench-micro:
     cargo bench -p lameduck-benches

@@ -63,6 +63,7 @@ pub use side::{SideServer, admin, probes};
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use crate::server::ending::fuzzing::{follow_events, follow_messages};
+    pub use crate::server::fuzzing::judge_first_bytes;
     #[cfg(feature = "tls")]
     pub use crate::server::tls::records::follow_records;
 }

@@ -9,6 +9,7 @@
 //! | `date` | the date of responses |
 //! | `course` | when one listener leaves, where that is not when the service does |
 //! | `detect` | which protocol a client's first bytes belong to |
+//! | `fuzzing` | what reads a client's bytes before any protocol does, for the fuzzer |
 //! | `h1`, `h2` | HTTP/1.1 and HTTP/2 on one connection |
 //! | `pulse` | what every part of a connection waits for beside its peer |
 //! | `clock` | what is due on a connection, by its limits and the phases |
@@ -29,6 +30,8 @@ pub(crate) mod detect;
 pub(crate) mod ending;
 pub(crate) mod errors;
 pub(crate) mod exchange;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod io;

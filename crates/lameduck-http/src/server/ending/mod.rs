@@ -12,7 +12,7 @@
 
 mod follow;
 #[cfg(fuzzing)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod turn;
 
 use std::error::Error;

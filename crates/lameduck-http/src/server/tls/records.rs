@@ -42,7 +42,7 @@ impl Records {
 /// Follows `bytes` whole and in pieces of `length`.
 ///
 /// # Panics
-/// If the two readings differ.
+/// If the two readings differ, or one thinks a record open that is not.
 #[cfg(fuzzing)]
 pub fn follow_records(bytes: &[u8], length: usize) {
     let (mut whole, mut pieces) = (Records::default(), Records::default());
@@ -51,6 +51,17 @@ pub fn follow_records(bytes: &[u8], length: usize) {
         pieces.follow(piece);
     }
     assert_eq!(whole, pieces);
+
+    // Five bytes of header, of which the last two are the length of what follows (RFC 8446 §5.1).
+    let mut rest = bytes;
+    while let [_, _, _, high, low, after @ ..] = rest {
+        let record = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some(next) = after.get(record..) else {
+            break;
+        };
+        rest = next;
+    }
+    assert_eq!(whole.is_open(), !rest.is_empty());
 }
 
 #[cfg(test)]
