@@ -244,3 +244,8 @@ fn a4_fails_when_the_door_shuts_before_the_last_ack() {
         report.to_json()
     );
 }
+
+#[test]
+fn ws_05_fails_when_a_tunnel_ends_without_a_close() {
+    breaks("WS-05", "WS-05", Verdict::Fail);
+}

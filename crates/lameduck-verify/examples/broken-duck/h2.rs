@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
-use crate::{DRAINING, Duck, RUNNING, WINDOW};
+use crate::{DRAINING, Duck, RUNNING, WINDOW, ws};
 
 /// Between two looks at the phase.
 const STEP: Duration = Duration::from_millis(2);
@@ -69,7 +69,9 @@ pub(crate) async fn drive<T>(duck: &Arc<Duck>, io: T, fd: RawFd, born: u8)
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let greeting = h2::server::Builder::new().handshake::<T, Bytes>(io);
+    let greeting = h2::server::Builder::new()
+        .enable_connect_protocol()
+        .handshake::<T, Bytes>(io);
     let conn = tokio::select! {
         conn = greeting => conn,
         () = limit(duck), if !duck.is_broken("H2-06") => return,
@@ -223,6 +225,9 @@ async fn handle(
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
     let (parts, body) = request.into_parts();
+    if parts.extensions.get::<h2::ext::Protocol>().is_some() {
+        return tunnel(duck, body, respond).await;
+    }
     let body = read(body).await?;
     let is_grpc = parts
         .headers
@@ -261,6 +266,49 @@ async fn handle(
         return send.send_data(bytes, true);
     }
     write(&mut send, bytes).await?;
+    send.send_data(Bytes::new(), true)
+}
+
+/// A WebSocket in a stream (RFC 8441): echoes, says Close when the server leaves, and waits for the answer for a while.
+async fn tunnel(
+    duck: &Duck,
+    mut body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let mut send = respond.send_response(Response::new(()), false)?;
+    let (mut input, mut closing_since) = (Vec::new(), None::<Instant>);
+    let mut over = false;
+    while !over {
+        let chunk = tokio::select! {
+            chunk = body.data() => Some(chunk),
+            () = sleep(STEP) => None,
+        };
+        if let Some(chunk) = chunk {
+            let Some(chunk) = chunk else { break };
+            let chunk = chunk?;
+            input.extend_from_slice(&chunk);
+            body.flow_control().release_capacity(chunk.len())?;
+        }
+        while let Some((first, payload)) = ws::next_frame(&mut input) {
+            if first & 0x0f == ws::CLOSE {
+                over = true;
+            } else if closing_since.is_none() {
+                write(&mut send, ws::served(first, &payload).into()).await?;
+            }
+        }
+        if duck.phase() >= WINDOW && closing_since.is_none() {
+            if duck.is_broken("WS-05") {
+                break;
+            }
+            closing_since = Some(Instant::now());
+            write(
+                &mut send,
+                ws::served(0x80 | ws::CLOSE, &1001_u16.to_be_bytes()).into(),
+            )
+            .await?;
+        }
+        over |= closing_since.is_some_and(|since| since.elapsed() > ws::CLOSE_BOUND);
+    }
     send.send_data(Bytes::new(), true)
 }
 

@@ -16,11 +16,11 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Closes are spread over this span.
 const SPREAD: Duration = Duration::from_millis(400);
 /// How long the answer to a Close is waited for.
-const CLOSE_BOUND: Duration = Duration::from_millis(700);
+pub(crate) const CLOSE_BOUND: Duration = Duration::from_millis(700);
 const PIECE: usize = 16 * 1024;
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-const CLOSE: u8 = 8;
+pub(crate) const CLOSE: u8 = 8;
 const PING: u8 = 9;
 
 static OPENED: AtomicU64 = AtomicU64::new(0);
@@ -117,7 +117,7 @@ impl Socket<'_> {
                     break;
                 }
                 self.input.extend_from_slice(&chunk[..count]);
-                while let Some((first, _)) = self.next_frame() {
+                while let Some((first, _)) = next_frame(&mut self.input) {
                     self.is_closed |= first & 0x0f == CLOSE;
                 }
             }
@@ -139,7 +139,7 @@ impl Socket<'_> {
             }
             self.input.extend_from_slice(&chunk[..count]);
         }
-        while let Some((first, payload)) = self.next_frame() {
+        while let Some((first, payload)) = next_frame(&mut self.input) {
             self.take(first, payload)?;
         }
         poll_in(self.stream.as_raw_fd(), 5);
@@ -181,40 +181,39 @@ impl Socket<'_> {
         }
         Ok(())
     }
+}
 
-    /// The next whole frame of the input, unmasked.
-    fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let [first, second, rest @ ..] = self.input.as_slice() else {
-            return None;
-        };
-        let first = *first;
-        let (length, skip) = match second & 0x7f {
-            126 => (
-                usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?)),
-                4,
-            ),
-            127 => {
-                let long = u64::from_be_bytes(rest.get(..8)?.try_into().ok()?);
-                (usize::try_from(long).ok()?, 10)
-            }
-            short => (usize::from(short), 2),
-        };
-        let mask: [u8; 4] = self.input.get(skip..skip + 4)?.try_into().ok()?;
-        let body = skip + 4;
-        let payload: Vec<u8> = self
-            .input
-            .get(body..body.checked_add(length)?)?
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask)
-            .collect();
-        self.input.drain(..body + length);
-        Some((first, payload))
-    }
+/// Takes the next whole frame off the front of `input`, unmasked.
+pub(crate) fn next_frame(input: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let [first, second, rest @ ..] = input.as_slice() else {
+        return None;
+    };
+    let first = *first;
+    let (length, skip) = match second & 0x7f {
+        126 => (
+            usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?)),
+            4,
+        ),
+        127 => {
+            let long = u64::from_be_bytes(rest.get(..8)?.try_into().ok()?);
+            (usize::try_from(long).ok()?, 10)
+        }
+        short => (usize::from(short), 2),
+    };
+    let mask: [u8; 4] = input.get(skip..skip + 4)?.try_into().ok()?;
+    let body = skip + 4;
+    let payload: Vec<u8> = input
+        .get(body..body.checked_add(length)?)?
+        .iter()
+        .zip(mask.iter().cycle())
+        .map(|(byte, mask)| byte ^ mask)
+        .collect();
+    input.drain(..body + length);
+    Some((first, payload))
 }
 
 /// A frame as a server sends it.
-fn served(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn served(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
         short @ 0..=125 => bytes.push(short as u8),

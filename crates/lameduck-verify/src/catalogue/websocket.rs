@@ -48,6 +48,17 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         cost: "shared by the drain of long exchanges; needs a declared farewell",
     },
     CheckInfo {
+        id: "WS-05",
+        class: Class::Loss,
+        owed: "over HTTP/2 (extended CONNECT) a Close frame is received before the stream ends, and a silent client does not hold the exit",
+        short: "over HTTP/2: told with a Close too",
+        source: "RFC 8441; browsers speak it where the server offers it",
+        consequence: "behind HTTP/2, clients see a bare end of their stream, which they take for a broken network",
+        remedy: "close tunnels in streams as you close those on connections of their own",
+        scenario: "long",
+        cost: "shared by the drain of long exchanges; needs --ws-path and HTTP/2",
+    },
+    CheckInfo {
         id: "WS-06",
         class: Class::Manners,
         owed: "closes are spread over a span, not sent in one burst",

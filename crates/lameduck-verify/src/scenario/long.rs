@@ -14,8 +14,10 @@ use crate::verdict::{Finding, Verdict};
 
 /// How long opening all connections may take.
 const OPENING_BOUND: Duration = Duration::from_secs(5);
+/// And the last of them, whose time runs.
+pub(crate) const LAST_BOUND: Duration = Duration::from_secs(1);
 /// How old the exchanges are at T.
-pub(crate) const AGE_AT_STOP: Duration = Duration::from_millis(300);
+const AGE_AT_STOP: Duration = Duration::from_millis(300);
 
 /// What those who open clients need.
 pub(crate) struct Opening<'a> {
@@ -89,7 +91,9 @@ pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
 fn await_poise(engine: &mut Engine, running: &Running, deadline: Instant) {
     engine.run(deadline, |engine| {
         let mut talks = engine.talks.iter();
-        running.exit().is_some() || talks.all(|talk| talk.is_poised() || talk.is_finished())
+        running.exit().is_some()
+            || talks.all(|talk| talk.is_poised() || talk.is_finished())
+                && ws::are_tunnels_ready(engine)
     });
 }
 
@@ -107,8 +111,9 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     let begun = Instant::now();
     await_poise(opening.engine, &running, begun + OPENING_BOUND);
     h1::open_last(&mut opening);
-    await_poise(&mut engine, &running, begun + OPENING_BOUND);
-    engine.run(Instant::now() + AGE_AT_STOP, |_| running.exit().is_some());
+    let last_begun = Instant::now();
+    await_poise(&mut engine, &running, last_begun + LAST_BOUND);
+    engine.run(last_begun + AGE_AT_STOP, |_| running.exit().is_some());
     engine.note_eve();
     engine.run(Instant::now(), |_| false);
     engine.note_stop(running.signal(bench.options.signal));

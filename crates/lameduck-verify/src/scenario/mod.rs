@@ -139,7 +139,14 @@ fn announce(bench: &Bench<'_>, total: u32, progress: &mut dyn FnMut(Progress), n
     });
 }
 
-/// The scenarios that mostly wait: side by side where the target may run in several copies.
+/// A scenario that mostly waits.
+type Job<'j> = (
+    &'static str,
+    Box<dyn Fn() -> Result<Vec<Finding>, VerifyError> + Send + Sync + 'j>,
+);
+
+/// The scenarios that mostly wait: side by side where the target may run in several copies. First those about the
+/// process, whose times are short; then those about clients that last.
 fn run_waiting(
     bench: &Bench<'_>,
     idle: IdleExit,
@@ -147,33 +154,44 @@ fn run_waiting(
     total: u32,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Finding>, VerifyError> {
-    type Job<'j> = (
-        &'static str,
-        Box<dyn Fn() -> Result<Vec<Finding>, VerifyError> + Send + Sync + 'j>,
-    );
     let one = |finding| vec![finding];
-    let mut jobs: Vec<Job<'_>> = vec![
+    let mut process: Vec<Job<'_>> = vec![
         ("P2", Box::new(|| stop::stuck(bench, idle).map(one))),
         ("P3", Box::new(|| stop::repeat_late(bench).map(one))),
         ("P4", Box::new(|| stop::early(bench, ready).map(one))),
         ("P9", Box::new(|| stop::repeats(bench).map(one))),
         ("H1-10", Box::new(|| reader::run(bench).map(one))),
+    ];
+    let mut lasting: Vec<Job<'_>> = vec![
         ("A4", Box::new(|| late_ack::run(bench).map(one))),
         ("H2-09", Box::new(|| h2::grpc::run(bench).map(one))),
     ];
-    jobs.retain(|(id, _)| bench.wants(id));
+    lasting.retain(|(id, _)| bench.wants(id));
     if long::ids().any(|id| bench.wants(id)) {
-        jobs.push(("long", Box::new(|| long::run(bench))));
+        lasting.push(("long", Box::new(|| long::run(bench))));
     }
-    if jobs.is_empty() {
-        return Ok(Vec::new());
+    process.retain(|(id, _)| bench.wants(id));
+    let batches = [
+        (
+            process,
+            "a stuck request, repeated signals, a stop while starting, a slow reader",
+        ),
+        (
+            lasting,
+            "one drain with slow clients, streams and WebSockets open",
+        ),
+    ];
+    let mut findings = Vec::new();
+    for (jobs, name) in batches {
+        if !jobs.is_empty() {
+            announce(bench, total, progress, name);
+            findings.extend(run_jobs(bench, &jobs)?);
+        }
     }
-    announce(
-        bench,
-        total,
-        progress,
-        "a stuck request, repeated signals, a stop while starting, slow clients, streams",
-    );
+    Ok(findings)
+}
+
+fn run_jobs(bench: &Bench<'_>, jobs: &[Job<'_>]) -> Result<Vec<Finding>, VerifyError> {
     if bench.options.target.copies() == 1 {
         let found: Result<Vec<_>, _> = jobs.iter().map(|(_, job)| job()).collect();
         return Ok(found?.concat());
@@ -348,7 +366,10 @@ fn planned_launches(options: &Options) -> u32 {
 
 /// Something is asked for that a target may lack without lacking HTTP/1.1.
 fn asks_for_more(options: &Options) -> bool {
-    let mut ids = second::IDS.iter().chain(&wide::IDS).chain(&["H2-09"]);
+    let mut ids = second::IDS
+        .iter()
+        .chain(&wide::IDS)
+        .chain(&["H2-09", "WS-05", "L-MIX"]);
     ids.any(|id| wants(options, id))
 }
 

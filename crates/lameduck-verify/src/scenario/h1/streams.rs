@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::client::{Client, Deed, LONG, Sign};
 use crate::observe::outcome::{End, Outcome, Tally};
 use crate::scenario::judge::in_words;
-use crate::scenario::long::{Opening, Seen, millis};
+use crate::scenario::long::{LAST_BOUND, Opening, Seen, millis};
 use crate::scenario::requests;
 use crate::target::Place;
 use crate::verdict::{Finding, Verdict};
@@ -59,8 +59,8 @@ pub(super) fn open_last(opening: &mut Opening<'_>) {
     if let Some(template) = target.stream_path.as_deref()
         && opening.wants("H1-11")
     {
-        let age = crate::scenario::long::AGE_AT_STOP * 2;
-        let chunks = ((opening.time + age).as_millis() / PACE.as_millis()) as u64;
+        let longest = opening.time + LAST_BOUND;
+        let chunks = (longest.as_millis() / PACE.as_millis()) as u64;
         let path = fill(opening.place, template, chunks);
         for _ in 0..CLIENTS {
             let client = reading(opening.place, &path, Deed::AwaitEndOrAnswer);
@@ -91,6 +91,77 @@ fn instead(seen: &Seen<'_>, group: &'static str) -> String {
     }
 }
 
+/// What the endless responses came to.
+struct Endless {
+    clients: usize,
+    held: bool,
+    looks_whole: bool,
+    cut_after: Option<Duration>,
+    is_named: bool,
+}
+
+impl Endless {
+    fn of(seen: &Seen<'_>, template: &str) -> Self {
+        let clients = || poised(seen, ENDLESS);
+        let route = template.split('?').next().unwrap_or(template);
+        Self {
+            clients: clients().count(),
+            held: clients().any(|client| seen.held_exit(client.answers.end)),
+            looks_whole: clients().any(|client| client.answers.whole() > 0),
+            cut_after: clients()
+                .filter_map(|client| Some(seen.after_stop(client.answers.end?.0)))
+                .max(),
+            is_named: clients().next().is_none() || seen.stderr.contains(route),
+        }
+    }
+
+    /// The verdict where those that end have all ended whole.
+    fn judge(&self, ending: u64) -> (Verdict, String) {
+        if self.looks_whole {
+            let detail =
+                "the endless response was ended with a terminator: it looks complete and is not";
+            return (Verdict::Fail, detail.to_owned());
+        }
+        if self.held {
+            let detail = "the endless response went on until the grace period was over, and the process had to be killed";
+            return (Verdict::Fail, detail.to_owned());
+        }
+        let cut = self.cut_after.map_or_else(String::new, |after| {
+            format!(
+                "; the endless one was cut {} after the signal",
+                millis(after)
+            )
+        });
+        if self.is_named {
+            (Verdict::Pass, format!("{ending} ended whole{cut}"))
+        } else {
+            let detail =
+                format!("{ending} ended whole{cut}, and nothing on standard error names it");
+            (Verdict::Differs, detail)
+        }
+    }
+}
+
+/// Why there is nothing to judge: the path gives no such response, or it was over too early.
+fn no_streams(seen: &Seen<'_>) -> (Verdict, String) {
+    let mut clients = seen.talkers::<Client>(ENDING);
+    let was_over = clients.any(|(_, client)| {
+        client.answers.get(0).is_some_and(|first| {
+            first.reader.body_bytes() > 0
+                && first.reader.head().is_some_and(|head| head.status == 200)
+        })
+    });
+    if was_over {
+        let detail =
+            "the streams had ended when the signal came: too short, or this machine too busy";
+        (Verdict::Inconclusive, detail.to_owned())
+    } else {
+        let why = instead(seen, ENDING);
+        let detail = format!("the stream path gave no response that lasts: {why}");
+        (Verdict::NotApplicable, detail)
+    }
+}
+
 fn judge_chunked(seen: &Seen<'_>) -> Finding {
     let id = "H1-11";
     let Some(template) = seen.bench.options.target.stream_path.as_deref() else {
@@ -108,55 +179,21 @@ fn judge_chunked(seen: &Seen<'_>) -> Finding {
             worst.get_or_insert(outcome);
         }
     }
-    let endless = || poised(seen, ENDLESS);
-    let held = endless().any(|client| seen.held_exit(client.answers.end));
-    let looks_whole = endless().any(|client| client.answers.whole() > 0);
-    let cut_after = endless()
-        .filter_map(|client| Some(seen.after_stop(client.answers.end?.0)))
-        .max();
-    let route = template.split('?').next().unwrap_or(template);
-    let is_named = endless().next().is_none() || seen.stderr.contains(route);
-    let (verdict, detail) = if ending == 0 {
-        let why = instead(seen, ENDING);
-        let detail = format!("the stream path gave no response that lasts: {why}");
-        (Verdict::NotApplicable, detail)
-    } else if let Some(outcome) = worst {
-        let detail = format!(
-            "{ending} chunked responses would have ended in time; one {}",
-            in_words(outcome)
-        );
-        (Verdict::Fail, detail)
-    } else if looks_whole {
-        let detail =
-            "the endless response was ended with a terminator: it looks complete and is not";
-        (Verdict::Fail, detail.to_owned())
-    } else if held {
-        let detail = "the endless response went on until the grace period was over, and the process had to be killed";
-        (Verdict::Fail, detail.to_owned())
-    } else {
-        let cut = cut_after.map_or_else(String::new, |after| {
-            format!(
-                "; the endless one was cut {} after the signal",
-                millis(after)
-            )
-        });
-        let verdict = if is_named {
-            Verdict::Pass
-        } else {
-            Verdict::Differs
-        };
-        let named = if is_named {
-            ""
-        } else {
-            ", and nothing on standard error names it"
-        };
-        (verdict, format!("{ending} ended whole{cut}{named}"))
+    let endless = Endless::of(seen, template);
+    let (verdict, detail) = match worst {
+        _ if ending == 0 => no_streams(seen),
+        Some(outcome) => {
+            let how = in_words(outcome);
+            let detail = format!("{ending} chunked responses would have ended in time; one {how}");
+            (Verdict::Fail, detail)
+        }
+        None => endless.judge(ending),
     };
     let finding = seen
         .finding(id, verdict, detail)
         .with_requests(tally)
         .with_figure("ending", ending)
-        .with_figure("endless", endless().count());
+        .with_figure("endless", endless.clients);
     unnamed(finding)
 }
 

@@ -97,6 +97,21 @@ pub(crate) fn grpc(place: &Place, door: &Door, path: &str, message: &[u8]) -> Re
     }
 }
 
+/// A WebSocket in a stream (RFC 8441): what comes back is kept, up to `keep` bytes.
+pub(crate) fn websocket(place: &Place, door: &Door, path: &str, keep: usize) -> Request {
+    let more = [("sec-websocket-version", "13")];
+    let mut fields = fields(place, door, "CONNECT", path, &more);
+    fields.insert(1, (":protocol".to_owned(), "websocket".to_owned()));
+    Request {
+        fields,
+        body: Vec::new(),
+        ends: Ends::Nothing,
+        heed: Heed::GoAway,
+        dialect: Dialect::Tunnel,
+        keep,
+    }
+}
+
 /// The fields of any request; pseudo fields first.
 pub(crate) fn fields(
     place: &Place,

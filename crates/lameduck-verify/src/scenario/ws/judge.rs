@@ -10,7 +10,7 @@ use crate::scenario::long::{Seen, millis};
 use crate::verdict::{Finding, Verdict};
 
 /// Codes that tell a client to come back elsewhere: going away, service restart.
-const LEAVING: [u16; 2] = [1001, 1012];
+pub(super) const LEAVING: [u16; 2] = [1001, 1012];
 /// A burst is counted in windows of this length.
 const BURST: Duration = Duration::from_millis(100);
 

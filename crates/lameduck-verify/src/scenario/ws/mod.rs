@@ -4,18 +4,20 @@
 mod client;
 mod judge;
 pub(crate) mod load;
+mod tunnel;
 
 use std::time::Duration;
 
 use super::bench::Bench;
 use super::long::{Opening, Seen};
 use super::requests;
+use crate::observe::engine::Engine;
 use crate::observe::talk::Talk;
 use crate::verdict::Finding;
 
 use client::{Manner, WsClient};
 
-pub(crate) const IDS: [&str; 5] = ["WS-01", "WS-02", "WS-03", "WS-04", "WS-06"];
+pub(crate) const IDS: [&str; 6] = ["WS-01", "WS-02", "WS-03", "WS-04", "WS-05", "WS-06"];
 
 const IDLE: &str = "ws-idle";
 const BUSY: &str = "ws-busy";
@@ -47,6 +49,9 @@ pub(crate) fn open(opening: &mut Opening<'_>) {
     if let Some(path) = opening.bench.facts.ws_path.as_deref() {
         let path = opening.place.fill(path);
         open_echoes(opening, &path);
+        if opening.wants("WS-05") {
+            tunnel::open(opening, &path);
+        }
     }
     if let Some(farewell) = &target.ws_farewell
         && opening.wants("WS-04")
@@ -88,6 +93,13 @@ fn open_echoes(opening: &mut Opening<'_>, path: &str) {
     }
 }
 
+/// The tunnels are where the signal should find them, or over.
+pub(crate) fn are_tunnels_ready(engine: &Engine) -> bool {
+    tunnel::are_ready(engine)
+}
+
 pub(crate) fn judge(seen: &Seen<'_>) -> Vec<Finding> {
-    judge::judge(seen)
+    let mut findings = judge::judge(seen);
+    findings.push(tunnel::judge(seen));
+    findings
 }
