@@ -58,7 +58,7 @@ adversary *args:
 seeds:
     cd fuzz && RUSTFLAGS="--cfg fuzzing" cargo test --no-default-features --test seeds
 
-# One fuzz target for a while (events, first_bytes, messages, records); needs cargo-fuzz and a nightly toolchain
+# One fuzz target for a while (events, first_bytes, frames, messages, records); needs cargo-fuzz and a nightly toolchain
 fuzz target="first_bytes" seconds="60":
     mkdir -p fuzz/corpus/{{target}}
     cargo +nightly fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}}

@@ -33,6 +33,13 @@ pub fn events(data: &[u8]) {
     }
 }
 
+/// Frames of a WebSocket.
+pub fn frames(data: &[u8]) {
+    if let Some((length, bytes)) = split(data) {
+        fuzzing::follow_frames(bytes, length);
+    }
+}
+
 /// Length-prefixed messages, as gRPC has them.
 pub fn messages(data: &[u8]) {
     if let Some((length, bytes)) = split(data) {

@@ -9,6 +9,7 @@ type Target = (&'static str, fn(&[u8]));
 const TARGETS: &[Target] = &[
     ("events", lameduck_fuzz::events),
     ("first_bytes", lameduck_fuzz::first_bytes),
+    ("frames", lameduck_fuzz::frames),
     ("messages", lameduck_fuzz::messages),
     ("records", lameduck_fuzz::records),
 ];

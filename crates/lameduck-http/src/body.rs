@@ -30,9 +30,18 @@ pub struct Body {
 enum Source {
     Http1(Incoming),
     Http2(Upload),
+    /// A tunnel has no body.
+    Empty,
 }
 
 impl Body {
+    pub(crate) fn empty() -> Self {
+        Self {
+            source: Source::Empty,
+            watch: None,
+        }
+    }
+
     pub(crate) fn http1(incoming: Incoming, watch: &Arc<Watch>) -> Self {
         Self::watched(Source::Http1(incoming), watch)
     }
@@ -92,6 +101,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Http1(incoming) => incoming.size_hint(),
             Source::Http2(upload) => upload.size_hint(),
+            Source::Empty => SizeHint::with_exact(0),
         }
     }
 }
@@ -101,6 +111,7 @@ impl Source {
         match self {
             Self::Http1(incoming) => incoming.is_end_stream(),
             Self::Http2(upload) => upload.stream.is_end_stream(),
+            Self::Empty => true,
         }
     }
 
@@ -112,6 +123,7 @@ impl Source {
             Self::Http2(upload) => upload
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            Self::Empty => Poll::Ready(None),
         }
     }
 }

@@ -28,6 +28,17 @@
 //! - Rows, gRPC calls and the like end the same way where their route says so: [`Ending::AtFrame`], [`Ending::AtGrpcMessage`].
 //! - Whatever has a better idea listens to [`drain()`], or is wrapped in [`end_when`].
 //! - What does not end is cut at the drain deadline so that it does not look whole, and named in the report.
+//!
+//! # WebSockets
+//!
+//! An upgraded connection stays a connection of the server: counted, named, limited, closed with care. It works with whatever takes hyper's `OnUpgrade`
+//! from the request: axum's `WebSocketUpgrade`, tokio-tungstenite on `hyper::upgrade::on`; over HTTP/2 by extended CONNECT (RFC 8441).
+//!
+//! - In its turn each WebSocket gets a Close (1001) between two messages, without the application's help, and never inside a frame. The application's
+//!   writes go nowhere from then on; it reads its client's answer, and the end. [`Serve::websockets`] chooses code, reason and spread.
+//! - An application that wants to say more asks for [`farewell()`] and is told when its turn has come.
+//! - Clients that do not answer and applications that do not let go are bounded by [`Limits::ws_close`]; they never hold up the exit.
+//! - In a protocol that is not WebSocket nothing is said: such a connection goes on until it ends, or is ended at the drain deadline and named.
 
 mod body;
 mod end_when;
@@ -42,6 +53,7 @@ mod server;
 mod side;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod ws;
 
 pub use body::{Body, BodyError};
 pub use end_when::{EndWhen, end_when};
@@ -58,6 +70,7 @@ pub use server::exchange::{App, BoxError};
 pub use server::limits::{Limits, TcpKeepAlive};
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
 pub use side::{SideServer, admin, probes};
+pub use ws::{Farewell, WebSockets, farewell};
 
 /// What reads untrusted or endless bytes, for the fuzzer.
 #[cfg(fuzzing)]
@@ -66,4 +79,5 @@ pub mod fuzzing {
     pub use crate::server::fuzzing::judge_first_bytes;
     #[cfg(feature = "tls")]
     pub use crate::server::tls::records::follow_records;
+    pub use crate::server::upgrade::fuzzing::follow_frames;
 }

@@ -23,6 +23,7 @@ use crate::server::limits::Limits;
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
 use crate::server::sweep::Gate;
 use crate::server::{Protocols, Shared};
+use crate::ws::WebSockets;
 
 /// Serves `app` on `addr` as a participant of `life`: bound at once, listening from Running on, drained when asked to leave.
 ///
@@ -64,6 +65,7 @@ pub struct Serve<'a, A> {
     protocols: Protocols,
     wishes: Wishes,
     event_streams: Ending,
+    websockets: WebSockets,
     ownership: Ownership,
     introduce: Option<Make>,
     #[cfg(feature = "tls")]
@@ -82,6 +84,7 @@ impl<'a, A: App> Serve<'a, A> {
             protocols: Protocols::default(),
             wishes: Wishes::default(),
             event_streams: Ending::default(),
+            websockets: WebSockets::default(),
             ownership: Ownership::Exclusive(Gate::Try),
             introduce: None,
             #[cfg(feature = "tls")]
@@ -185,6 +188,12 @@ impl<'a, A: App> Serve<'a, A> {
         self
     }
 
+    /// Chooses what the clients of WebSockets are told when the service leaves, and over which time.
+    pub fn websockets(mut self, websockets: WebSockets) -> Self {
+        self.websockets = websockets;
+        self
+    }
+
     /// Declares that other processes hold the listening socket too: at the end it is let go without a sweep.
     pub fn shared(mut self) -> Self {
         self.ownership = Ownership::Shared;
@@ -236,6 +245,7 @@ impl<'a, A: App> Serve<'a, A> {
             .map(|make| Introduction::new(local.clone(), make));
         let shared = Shared {
             event_streams: self.event_streams,
+            websockets: self.websockets,
             introduction,
             #[cfg(feature = "tls")]
             tls: self.tls,

@@ -13,6 +13,7 @@ use lameduck::Late;
 use tokio::time::{Instant, Sleep};
 
 use super::sock::{self, Pending};
+use super::upgrade::Tenant;
 use super::watch::{Situation, Watch};
 
 /// Far enough to never fire before it is armed.
@@ -31,6 +32,8 @@ pub(crate) enum End {
         expect(dead_code, reason = "only TLS shakes hands")
     )]
     Handshake(io::Result<()>),
+    /// What it was upgraded to is over, as far as the connection goes; the application may hold its side still.
+    Upgraded(Tenant),
     /// Nothing was being said for long enough; hyper may still hold the beginning of a head.
     Quiet(Situation),
     /// A limit passed in the middle of something.

@@ -27,6 +27,7 @@ use super::linger::{self, Ended, Input, Lingered};
 use super::pulse::Pulse;
 #[cfg(feature = "tls")]
 use super::tls::handshake::{self as tls, Failed};
+use super::upgrade;
 use super::watch::{Situation, Watch};
 use crate::peer::Peer;
 #[cfg(feature = "tls")]
@@ -150,6 +151,11 @@ async fn converse<S: Stream, A: App>(
         match h1::converse(io, app, watch, pulse.as_mut()).await {
             Spoken::Ended(stream, end) => return (Some(stream), end),
             Spoken::Http2 { stream, said, app } => (stream, said, app),
+            Spoken::Upgraded {
+                stream,
+                said,
+                pledge,
+            } => return Box::pin(upgrade::keep(stream, said, *pledge, watch, pulse)).await,
         }
     };
     // In a box of its own: an HTTP/1.1 connection does not carry the room for the other protocol.
@@ -184,6 +190,10 @@ async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pi
     let input = match (unread, shared.drain.is_closing()) {
         // What a client says that failed to shake hands is read on, so that it can read why.
         _ if matches!(end, End::Handshake(Err(_))) => Input::UnreadUntilQuiet(shared.limits.settle),
+        // Its last frames, a Close among them, may be on their way.
+        _ if matches!(end, End::Upgraded(_)) && !watch.is_ended_by_peer() => {
+            Input::UnreadUntilQuiet(shared.limits.settle)
+        }
         (false, _) => Input::Complete,
         (true, false) => Input::UnreadUntilQuiet(limit),
         (true, true) => Input::UnreadUntilQuiet(shared.limits.settle),
@@ -196,10 +206,13 @@ async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pi
     if ended == Some(Ended::Gone) {
         return;
     }
-    match until_ending(linger::settle(&mut stream, input, limit), pulse).await {
+    match until_ending(linger::settle(&mut stream, input, limit), pulse.as_mut()).await {
         Some(Lingered::Done) => {}
         Some(Lingered::Expired) => shared.tally(Count::LingerExpired),
-        None => shared.tally(Count::Ended),
+        None => return shared.tally(Count::Ended),
+    }
+    if let End::Upgraded(tenant) = &end {
+        until_ending(tenant.left(), pulse).await;
     }
 }
 
@@ -225,7 +238,7 @@ async fn say<S: Stream>(stream: &mut S, words: &[u8]) {
 fn count(end: &End, watch: &Watch) {
     let shared = &watch.shared;
     match end {
-        End::Http1(Ok(())) | End::Http2(Ok(())) | End::Handshake(Ok(())) => {}
+        End::Http1(Ok(())) | End::Http2(Ok(())) | End::Handshake(Ok(())) | End::Upgraded(_) => {}
         End::Handshake(Err(_)) => shared.tally(Count::HandshakeFailed),
         End::Expired(Situation::Handshake) => shared.tally(Count::HandshakeExpired),
         End::Http1(Err(error)) if error.is_parse() => shared.tally(Count::Malformed),

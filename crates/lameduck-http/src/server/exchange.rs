@@ -20,9 +20,11 @@ use tower_service::Service;
 
 use super::ending::{self, Ender};
 use super::piece::Piece;
+use super::upgrade::Pledge;
 use super::watch::Watch;
 use crate::body::Body;
 use crate::health::is_health_check;
+use crate::ws;
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -91,8 +93,9 @@ impl<A: App> hyper::service::Service<Request<Incoming>> for Exchange<A> {
         if request.version() == Version::HTTP_10 {
             watch.note_close_delimited();
         }
-        let request = request.map(|incoming| Body::http1(incoming, watch));
-        respond(&self.app, watch, request)
+        let mut request = request.map(|incoming| Body::http1(incoming, watch));
+        let pledge = Pledge::of(&mut request, watch);
+        respond(&self.app, watch, request, pledge)
     }
 }
 
@@ -101,6 +104,7 @@ pub(crate) fn respond<A: App>(
     app: &A,
     watch: &Arc<Watch>,
     mut request: Request<Body>,
+    pledge: Option<Box<Pledge>>,
 ) -> Responding<A> {
     if let Some(introduced) = watch.introduced() {
         introduced.to(request.extensions_mut());
@@ -131,6 +135,7 @@ pub(crate) fn respond<A: App>(
         open: Some(Open {
             watch: watch.clone(),
         }),
+        pledge,
     }
 }
 
@@ -153,6 +158,8 @@ pin_project! {
         step: Step<A, A::Answer>,
         is_get: bool,
         open: Option<Open>,
+        // For a request that asks for an upgrade.
+        pledge: Option<Box<Pledge>>,
     }
 }
 
@@ -171,13 +178,18 @@ impl<A: App> Future for Responding<A> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // A panic ends this request, not the connection's other promises: what panicked is dropped below and never polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            self.as_mut().project().step.advance(cx)
+            let this = self.as_mut().project();
+            match this.pledge {
+                None => this.step.advance(cx),
+                Some(pledge) => ws::with(pledge.turn(), || this.step.advance(cx)),
+            }
         }));
         let answered = match polled {
             Ok(step) => ready!(step),
             Err(_payload) => Err(Failed::Panicked),
         };
         let this = self.project();
+        let pledge = this.pledge.take();
         let open = this.open.take().expect("a response is given once");
         let watch = open.watch.clone();
         let mut response = match answered {
@@ -195,7 +207,10 @@ impl<A: App> Future for Responding<A> {
                 open,
             }),
         };
-        say_close(&mut response, &watch);
+        match pledge.and_then(|pledge| pledge.granted_by(&response)) {
+            Some(pledge) => watch.grant(pledge),
+            None => say_close(&mut response, &watch),
+        }
         Poll::Ready(Ok(response))
     }
 }

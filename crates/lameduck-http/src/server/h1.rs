@@ -16,6 +16,7 @@ use super::clock::{Check, End};
 use super::exchange::{App, Exchange};
 use super::io::{Io, Stream};
 use super::pulse::Pulse;
+use super::upgrade::Pledge;
 use super::watch::Watch;
 use crate::scope;
 
@@ -27,6 +28,12 @@ pub(crate) enum Spoken<S, A> {
     Ended(S, End),
     /// The client speaks HTTP/2; its first bytes are given back.
     Http2 { stream: S, said: Bytes, app: A },
+    /// An upgrade was granted, and its answer sent. What hyper had read beyond the request is given back.
+    Upgraded {
+        stream: S,
+        said: Bytes,
+        pledge: Box<Pledge>,
+    },
 }
 
 /// Speaks HTTP/1.1 until there is a reason to end, or until the client turns out to speak HTTP/2.
@@ -43,7 +50,20 @@ pub(crate) async fn converse<S: Stream, A: App>(
         loop {
             let speaking = http.as_mut().expect("taken apart only at the end");
             let end = match scope::with(drain, || Pin::new(speaking).poll(cx)) {
-                Poll::Ready(result) => End::Http1(result),
+                Poll::Ready(Ok(())) => {
+                    if let Some(pledge) = watch.take_granted() {
+                        let parts = http.take().expect("it spoke until now").into_parts();
+                        let (stream, _) = parts.io.into_parts();
+                        let said = parts.read_buf;
+                        return Poll::Ready(Spoken::Upgraded {
+                            stream,
+                            said,
+                            pledge,
+                        });
+                    }
+                    End::Http1(Ok(()))
+                }
+                Poll::Ready(Err(error)) => End::Http1(Err(error)),
                 Poll::Pending if watch.is_http2() => {
                     let parts = http.take().expect("it spoke until now").into_parts();
                     let (stream, said) = parts.io.into_parts();

@@ -57,6 +57,9 @@ pub struct Limits {
     pub ping_answer: Duration,
     /// How the kernel finds out about a TCP peer that is gone without a word, for requests and WebSockets that are silent for long: not at all.
     pub tcp_keep_alive: Option<TcpKeepAlive>,
+    /// How long a WebSocket's client may take to answer a Close at the end, an application to say the farewell that it promised, and to let go of a
+    /// connection that has ended: 5 s each, and never past the drain deadline.
+    pub ws_close: Duration,
     /// How old a connection may become before its client is told to go elsewhere, as at a shutdown: no limit. Spread by a tenth
     /// in both directions, so that connections made together do not go together.
     pub age: Option<Duration>,
@@ -107,6 +110,7 @@ impl Default for Limits {
             ping_every: Duration::from_secs(60),
             ping_answer: Duration::from_secs(10),
             tcp_keep_alive: None,
+            ws_close: Duration::from_secs(5),
             age: None,
             age_grace: None,
             connections: connections_allowed(super::sock::descriptor_limit()),

@@ -13,6 +13,7 @@
 //! | `h1`, `h2` | HTTP/1.1 and HTTP/2 on one connection |
 //! | `pulse` | what every part of a connection waits for beside its peer |
 //! | `clock` | what is due on a connection, by its limits and the phases |
+//! | `upgrade` | what a connection speaks after HTTP: WebSockets and tunnels |
 //! | `exchange` | one request and its response |
 //! | `ending` | how a response that would never end is ended |
 //! | `piece` | what is sent of a body |
@@ -44,6 +45,7 @@ pub(crate) mod sock;
 pub(crate) mod sweep;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod upgrade;
 pub(crate) mod watch;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,6 +58,7 @@ use self::course::{Course, Wishes};
 use self::ending::Ending;
 use self::limits::Limits;
 use crate::peer::Introduction;
+use crate::ws::WebSockets;
 
 /// What the connections of one listener share.
 #[derive(Debug)]
@@ -67,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) protocols: Protocols,
     /// What becomes of event streams about which the application says nothing.
     pub(crate) event_streams: Ending,
+    pub(crate) websockets: WebSockets,
     pub(crate) crowd: Crowd,
     /// How connections are introduced to the application, if it asked for that.
     pub(crate) introduction: Option<Introduction>,
@@ -87,6 +91,7 @@ impl Shared {
             limits,
             protocols,
             event_streams: Ending::default(),
+            websockets: WebSockets::default(),
             crowd: Crowd::default(),
             introduction: None,
             #[cfg(feature = "tls")]

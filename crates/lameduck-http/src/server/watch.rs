@@ -4,16 +4,17 @@
 //! whether a connection is idle, in the middle of a head or stalled, so the IO below it and the service and bodies above it note it here.
 //!
 //! Everything but the upload's state is touched by the connection's task alone; a body may have moved to another task, whose
-//! changes reach us together with hyper's wake-up. So all orderings are `Relaxed`: no other memory hangs on these values.
+//! changes reach us together with hyper's wake-up. What passes through an upgraded connection is noted under its link's lock. So all orderings are `Relaxed`: no other memory hangs on these values.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lameduck::inflight::Slot;
 
 use super::Shared;
+use super::upgrade::Pledge;
 use crate::peer::Introduced;
 
 /// What a connection waits for.
@@ -69,6 +70,8 @@ pub(crate) struct Watch {
     record_open: AtomicBool,
     /// What the application is told about this connection with each request.
     introduced: OnceLock<Introduced>,
+    /// An upgrade that was granted; its answer is on its way.
+    granted: Mutex<Option<Box<Pledge>>>,
 }
 
 impl Watch {
@@ -98,6 +101,7 @@ impl Watch {
             wire_read: AtomicU64::new(0),
             record_open: AtomicBool::new(false),
             introduced: OnceLock::new(),
+            granted: Mutex::new(None),
         }
     }
 
@@ -190,6 +194,26 @@ impl Watch {
     /// The response was handed to hyper whole, or given up.
     pub(crate) fn finish(&self) {
         self.open.store(false, Relaxed);
+    }
+
+    /// The answer that was just given grants an upgrade.
+    pub(crate) fn grant(&self, pledge: Box<Pledge>) {
+        *self.granted() = Some(pledge);
+    }
+
+    /// The upgrade that the last answer granted.
+    pub(crate) fn take_granted(&self) -> Option<Box<Pledge>> {
+        self.granted().take()
+    }
+
+    fn granted(&self) -> MutexGuard<'_, Option<Box<Pledge>>> {
+        self.granted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection speaks something else from now on: open to its end.
+    pub(crate) fn upgrade(&self) {
+        self.head.store(false, Relaxed);
+        self.open.store(true, Relaxed);
     }
 
     pub(crate) fn upload_open(&self) {

@@ -29,3 +29,8 @@ mod tls_reload;
 mod tls_support;
 mod transfer;
 mod unix;
+mod wire;
+mod ws;
+mod ws_close;
+mod ws_h2;
+mod ws_peers;

@@ -34,6 +34,10 @@ counts! {
     StallExpired => "stall_expired",
     /// HTTP/2 clients that left the PING between the two GOAWAYs unanswered.
     PingExpired => "ping_expired",
+    /// WebSockets that ended without their client's answer to a Close, or without a place for the Close, in time.
+    WsExpired => "ws_expired",
+    /// Upgraded connections that had ended, and that the application did not let go of in time.
+    WsHeld => "ws_held",
     /// Requests that ended because their connection was older than allowed and its grace was over.
     AgeExpired => "age_expired",
     /// TLS handshakes that failed.

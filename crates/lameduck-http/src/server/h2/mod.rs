@@ -7,6 +7,7 @@
 //! | `leave` | how a client is told to go, and when it has gone |
 //! | `ping` | whether a silent client is still there |
 //! | `stream` | one request and its response |
+//! | `tunnel` | a stream that was answered with a tunnel |
 //! | `lent` | the stream under h2 |
 
 mod leave;
@@ -14,6 +15,7 @@ mod lent;
 mod ping;
 mod session;
 mod stream;
+mod tunnel;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -74,7 +76,8 @@ async fn greet<S: Stream, A: App>(
         .max_frame_size(limits.frame_bytes.clamp(FRAME_AT_LEAST, FRAME_AT_MOST))
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .initial_window_size(limits.stream_window)
-        .initial_connection_window_size(limits.connection_window);
+        .initial_connection_window_size(limits.connection_window)
+        .enable_connect_protocol();
     let mut greeting = pin!(builder.handshake(io));
     poll_fn(|cx| {
         loop {

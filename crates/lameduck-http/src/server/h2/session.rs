@@ -12,14 +12,14 @@ use std::time::Duration;
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Method, Request};
 use lameduck::{Count, Late};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::leave::{Facts, Leave, Step, Why};
 use super::ping::{Alive, KeepAlive};
-use super::stream;
+use super::stream::{self, Asked};
 use super::{Data, Http};
 use crate::body::Body;
 use crate::server::clock::{End, UNARMED};
@@ -27,6 +27,7 @@ use crate::server::exchange::{App, respond};
 use crate::server::io::Stream;
 use crate::server::piece::Piece;
 use crate::server::pulse::Heard;
+use crate::server::upgrade::Pledge;
 use crate::server::watch::{Situation, Watch};
 
 /// How long the last words of a connection that is cut may take.
@@ -195,15 +196,22 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         }
         let watch = Arc::new(self.watch.of_stream());
         let length = request.headers().get(CONTENT_LENGTH).and_then(number);
-        let request = request.map(|stream| Body::http2(stream, length, &watch));
         let method = request.method().clone();
-        let responding = respond(&self.app, &watch, request);
-        let task = self.tasks.spawn(stream::serve::<A>(
-            responding,
-            answer,
-            method,
-            watch.clone(),
-        ));
+        let mut incoming = None;
+        let mut request = request.map(|stream| {
+            if method == Method::CONNECT {
+                // Not a body: it belongs to whatever the tunnel carries.
+                incoming = Some(stream);
+                return Body::empty();
+            }
+            Body::http2(stream, length, &watch)
+        });
+        let pledge = Pledge::of(&mut request, &watch);
+        let responding = respond(&self.app, &watch, request, pledge);
+        let asked = Asked { method, incoming };
+        let task = self
+            .tasks
+            .spawn(stream::serve::<A>(responding, answer, asked, watch.clone()));
         self.open.push(Open {
             id: task.id(),
             task,

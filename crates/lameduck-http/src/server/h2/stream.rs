@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ::h2::server::SendResponse;
-use ::h2::{Reason, SendStream};
+use ::h2::{Reason, RecvStream, SendStream};
 use bytes::{Buf, Bytes};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
@@ -18,15 +18,18 @@ use http::header::{
 use http::response::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
+use tokio::io::AsyncWriteExt;
 
+use super::tunnel::Tunnel;
 use crate::scope;
 use crate::server::date;
 use crate::server::exchange::{App, BoxError, Outgoing, Responding};
 use crate::server::piece::Piece;
+use crate::server::upgrade::{Keeper, Pledge};
 use crate::server::watch::Watch;
 
 /// What is asked of the client's window at a time: one stream must not take it all from the others.
-const RESERVED_AT_MOST: usize = 64 * 1024;
+pub(super) const RESERVED_AT_MOST: usize = 64 * 1024;
 
 /// Fields that belong to one connection of HTTP/1.1 (RFC 9113 §8.2.2).
 const CONNECTION_FIELDS: [HeaderName; 5] = [
@@ -37,6 +40,14 @@ const CONNECTION_FIELDS: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// What the answer depends on, of a request.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    /// What a CONNECT carries.
+    pub(super) incoming: Option<RecvStream>,
+}
+
 /// Answers one request. Ends early, the handler with it, when the client does not want the answer any more.
 ///
 /// # Cancel safety
@@ -44,9 +55,10 @@ const CONNECTION_FIELDS: [HeaderName; 5] = [
 pub(super) async fn serve<A: App>(
     answer: Responding<A>,
     mut respond: SendResponse<Piece<<A::ResponseBody as HttpBody>::Data>>,
-    method: Method,
+    asked: Asked,
     watch: Arc<Watch>,
 ) {
+    let Asked { method, incoming } = asked;
     let drain = &watch.shared.drain;
     let mut answer = pin!(answer);
     let answered = poll_fn(|cx| {
@@ -63,14 +75,29 @@ pub(super) async fn serve<A: App>(
     };
     let (mut head, body) = response.into_parts();
     prepare(&mut head, &body, &method);
-    let empty = body.is_end_stream() || method == Method::HEAD;
+    let tunnel = incoming.zip(watch.take_granted());
+    let empty = tunnel.is_none() && (body.is_end_stream() || method == Method::HEAD);
     // An error means that the stream or its connection is gone: nobody is left to tell.
     let Ok(stream) = respond.send_response(Response::from_parts(head, ()), empty) else {
         return;
     };
-    if !empty {
+    if let Some((incoming, pledge)) = tunnel {
+        drop(body);
+        keep(Tunnel::new(incoming, stream), *pledge, &watch).await;
+    } else if !empty {
         send(body, stream, &watch).await;
     }
+}
+
+/// Keeps a tunnel to its end. The session measures whether it moves, and ends it at the drain's end.
+async fn keep<D: Buf + Send + 'static>(tunnel: Tunnel<D>, pledge: Pledge, watch: &Arc<Watch>) {
+    let mut keeper = Keeper::open(pledge, Box::new(tunnel), Bytes::new(), watch);
+    let tenant = poll_fn(|cx| keeper.poll(cx)).await;
+    if let Some(mut tunnel) = keeper.take() {
+        // Fails only on a stream that is gone.
+        let _ = tunnel.shutdown().await;
+    }
+    tenant.left().await;
 }
 
 /// Makes a response one of HTTP/2.

@@ -1,0 +1,1 @@
+//! WS-*: clients that others wrote.
