@@ -101,6 +101,9 @@ fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
             *field = value;
         }
     }
+    if let Some(copies) = arguments.copies {
+        target.copies = usize::from(copies);
+    }
     if let Some(path) = arguments.grpc_path {
         target.grpc = Some(GrpcCall {
             path,

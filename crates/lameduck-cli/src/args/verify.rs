@@ -74,6 +74,9 @@ pub(crate) struct VerifyArguments {
     /// Leave these checks out
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub(crate) skip: Vec<String>,
+    /// How many copies of the service may run at once on this machine [default: 1, or 4 for the demo]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub(crate) copies: Option<u8>,
     /// Check these protocols: h1, h2, ws, tls, grpc [default: all that the service speaks]
     #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
     pub(crate) protocol: Vec<lameduck_verify::Protocol>,

@@ -129,6 +129,8 @@ pub(crate) struct Flow {
     pub(crate) failed_connects: Vec<(Instant, i32)>,
     /// TLS handshakes that the peer ended, or that were under way when we stopped waiting: when dialled, when over.
     pub(crate) failed_handshakes: Vec<(Instant, Instant)>,
+    /// When a handshake that had been held back went on to its end.
+    pub(crate) resumed_at: Option<Instant>,
     /// When the connect now under way was begun, if one is.
     pub(crate) dialling_since: Option<Instant>,
     door: Door,
@@ -191,6 +193,7 @@ impl Flow {
             gave_up_dialling: false,
             failed_connects: Vec::new(),
             failed_handshakes: Vec::new(),
+            resumed_at: None,
             dialling_since: None,
             door: Door::Usual,
             shaking: false,
@@ -328,7 +331,13 @@ impl Flow {
                 }
             }
             Step::Dial => self.connect(world, now),
-            Step::Shake(reach) => self.shake(*reach, world),
+            Step::Shake(reach) => {
+                let reach = *reach;
+                if reach == Reach::Done {
+                    self.resumed_at.get_or_insert(now);
+                }
+                self.shake(reach, world)
+            }
             Step::Send { .. } => self.send(world, now),
             Step::Pause(When::For(pause)) => {
                 let due = self.reached_at + *pause;

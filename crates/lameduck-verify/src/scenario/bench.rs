@@ -146,6 +146,22 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
             text.push_str(&format!(" {flag} {}", quote(value)));
         }
     }
+    if let Some(call) = &target.grpc {
+        text.push_str(&format!(" --grpc-path {}", quote(&call.path)));
+        let messages = [
+            ("--grpc-message", Some(&call.message)),
+            ("--grpc-slow-message", call.slow_message.as_ref()),
+        ];
+        for (flag, message) in messages {
+            if let Some(message) = message.filter(|message| !message.is_empty()) {
+                let hex: String = message.iter().map(|byte| format!("{byte:02x}")).collect();
+                text.push_str(&format!(" {flag} {hex}"));
+            }
+        }
+    }
+    if target.copies > 1 {
+        text.push_str(&format!(" --copies {}", target.copies));
+    }
     text.push_str(" --");
     for argument in &target.argv {
         text.push(' ');

@@ -191,7 +191,7 @@ impl Call {
         let outcome = match (self.exchange.status, self.dialect, self.grpc_status) {
             (None, ..) => Outcome::Truncated,
             (Some(200), Dialect::Grpc, None) => Outcome::Truncated,
-            (Some(_), Dialect::Grpc, Some(1..)) => Outcome::Error,
+            (Some(_), Dialect::Grpc, None | Some(1..)) => Outcome::Error,
             (Some(503), ..) if self.retry_after && told => Outcome::Refused503,
             (Some(500..), ..) if usual == Usual::Good => Outcome::Error,
             _ if told => Outcome::ServedClose,

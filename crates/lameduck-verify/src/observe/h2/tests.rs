@@ -131,6 +131,7 @@ fn grpc_is_whole_by_its_trailers_only() {
     let rows = [
         ([start.clone(), trailers("0")].concat(), Outcome::Served),
         ([start.clone(), trailers("14")].concat(), Outcome::Error),
+        (head(1, &[(":status", "404")], Ends::Stream), Outcome::Error),
         (
             [start, frame::data(1, b"x", Ends::Stream)].concat(),
             Outcome::Truncated,
