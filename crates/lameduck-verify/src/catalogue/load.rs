@@ -22,8 +22,8 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         source: "what a deploy looks like behind proxies that speak HTTP/2",
         consequence: "every deploy, scale-down and node drain costs users requests",
         remedy: "announce with the pair of GOAWAYs, serve what is under way, close last",
-        scenario: "wide",
-        cost: "5 launches (a quarter of --rounds), shared with L-TLS",
+        scenario: "load",
+        cost: "a quarter of the launches of L-H1 (--rounds), about 1 s each",
     },
     CheckInfo {
         id: "L-WS",
@@ -44,8 +44,8 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         source: "what a deploy looks like where TLS ends in the service itself",
         consequence: "every deploy, scale-down and node drain costs users requests",
         remedy: "as in plain text; and let handshakes that were accepted complete",
-        scenario: "wide",
-        cost: "5 launches (a quarter of --rounds), shared with L-H2",
+        scenario: "load",
+        cost: "a quarter of the launches of L-H1 (--rounds), about 1 s each; needs --tls-url or {tls_port}",
     },
     CheckInfo {
         id: "L-MIX",

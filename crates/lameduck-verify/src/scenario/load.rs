@@ -7,6 +7,7 @@ use super::bench::{Bench, await_departure};
 use super::requests;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Script, Seen, Step, When};
+use crate::observe::link::Door;
 use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
 use crate::target::{Running, VerifyError};
@@ -105,6 +106,18 @@ pub(crate) fn add_clients(
     rng: &Rng,
     crowd: Crowd,
 ) {
+    add_clients_at(bench, running, engine, rng, crowd, &Door::Usual);
+}
+
+/// The same at `door`.
+pub(crate) fn add_clients_at(
+    bench: &Bench<'_>,
+    running: &Running,
+    engine: &mut Engine,
+    rng: &Rng,
+    crowd: Crowd,
+    door: &Door,
+) {
     let think = Think::for_quiet(bench.options.target.quiet);
     for client in 0..crowd.keeping + crowd.connecting {
         let kind = if client < crowd.keeping {
@@ -121,7 +134,7 @@ pub(crate) fn add_clients(
         let flow = Flow::new("load", script)
             .posting(bench.posts())
             .with_usual(bench.facts.usual);
-        engine.add(flow);
+        engine.add(flow.through(door.clone()));
     }
 }
 
@@ -163,14 +176,15 @@ pub(crate) fn count(engine: &Engine, t: Instant) -> Load {
         for exchange in &flow.exchanges {
             load.add(exchange, t);
         }
-        for _ in flow.refused_connects.iter().filter(|(_, at)| *at >= t) {
-            load.at_stake.add_outcome(Outcome::RefusedConnect);
+        load.add_connects(&flow.refused_connects, &flow.failed_connects, t);
+        load.add_handshakes(&flow.failed_handshakes, t);
+    }
+    for flow in &engine.h2 {
+        for call in &flow.calls {
+            load.add(&call.exchange, t);
         }
-        load.tool_trouble += flow
-            .failed_connects
-            .iter()
-            .filter(|(_, errno)| is_our_own(*errno))
-            .count() as u64;
+        load.add_connects(&flow.refused_connects, &flow.failed_connects, t);
+        load.add_handshakes(&flow.failed_handshakes, t);
     }
     load.settle();
     load
@@ -199,6 +213,27 @@ impl Load {
         self.at_stake.add(exchange);
         self.lost_on_fresh += u64::from(exchange.is_lost() && exchange.is_first);
         self.dropped_connects += u64::from(exchange.is_first && exchange.written_at.is_none());
+    }
+
+    fn add_connects(
+        &mut self,
+        refused: &[(Instant, Instant)],
+        failed: &[(Instant, i32)],
+        t: Instant,
+    ) {
+        for _ in refused.iter().filter(|(_, at)| *at >= t) {
+            self.at_stake.add_outcome(Outcome::RefusedConnect);
+        }
+        let ours = failed.iter().filter(|(_, errno)| is_our_own(*errno));
+        self.tool_trouble += ours.count() as u64;
+    }
+
+    /// Accepted, and ended before the handshake was whole: dropped, though nothing was written.
+    fn add_handshakes(&mut self, failed: &[(Instant, Instant)], t: Instant) {
+        for _ in failed.iter().filter(|(_, at)| *at >= t) {
+            self.at_stake.add_outcome(Outcome::HandshakeFailed);
+            self.dropped_connects += 1;
+        }
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {

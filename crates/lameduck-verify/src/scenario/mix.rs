@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bench::Bench;
 use super::h1::client::{Client, Deed, FILLER, LONG, Sign};
 use super::load::{self, Crowd, Habit, Load, stop_under_load};
-use super::{requests, ws};
+use super::{h2, requests, tls, ws};
 use crate::observe::engine::Engine;
 use crate::observe::flow::When;
 use crate::observe::rng::Rng;
@@ -16,6 +16,9 @@ use crate::target::{Place, Running, VerifyError};
 const KEEPING: usize = 24;
 const CONNECTING: usize = 4;
 const ECHOING: usize = 12;
+/// Over HTTP/2, and over TLS, where they are spoken.
+const MANIFOLD: usize = 12;
+const SECURED: usize = 8;
 const WATCHING: usize = 4;
 const SLOW_UPLOADS: usize = 2;
 /// Of each hostile kind.
@@ -42,6 +45,14 @@ pub(crate) fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> 
     };
     load::add_clients(bench, &running, &mut engine, &rng, crowd);
     ws::load::add_clients(bench, &running, &mut engine, &rng, ECHOING, habit);
+    h2::load::add_clients(bench, &running, &mut engine, &rng.fork(2), MANIFOLD, habit);
+    if bench.facts.speech.tls {
+        let crowd = Crowd {
+            keeping: SECURED,
+            ..crowd
+        };
+        tls::load::add_clients(bench, &running, &mut engine, &rng.fork(3), crowd);
+    }
     add_lasting(bench, &running, &mut engine);
     add_hostile(bench, &running.place, &mut engine, &rng);
     let t = stop_under_load(bench, &running, &mut engine, &mut rng, index);

@@ -22,7 +22,6 @@ mod second;
 mod speech;
 mod stop;
 mod tls;
-mod wide;
 mod ws;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -109,15 +108,6 @@ pub fn verify(
     findings.extend(run_waiting(&bench, idle, ready, total, progress)?);
     for check in LOADS.iter().filter(|check| bench.wants(check.id)) {
         findings.push(run_load(&bench, check, total, progress)?);
-    }
-    if wide::IDS.iter().any(|id| bench.wants(id)) {
-        announce(
-            &bench,
-            total,
-            progress,
-            "stopping under load over HTTP/2 and TLS",
-        );
-        findings.extend(wide::run(&bench)?);
     }
     let target = TargetReport {
         label: options.target.label.clone(),
@@ -245,13 +235,27 @@ struct LoadCheck {
     lacks: fn(&Bench<'_>) -> Option<String>,
 }
 
-const LOADS: [LoadCheck; 3] = [
+const LOADS: [LoadCheck; 5] = [
     LoadCheck {
         id: "L-H1",
         name: "stopping under load, again and again",
         share: 1,
         round: load::round,
         lacks: |_| None,
+    },
+    LoadCheck {
+        id: "L-H2",
+        name: "stopping under load over HTTP/2, again and again",
+        share: 4,
+        round: h2::load::round,
+        lacks: |bench| h2::load::lacks(bench),
+    },
+    LoadCheck {
+        id: "L-TLS",
+        name: "stopping under load over TLS, again and again",
+        share: 4,
+        round: tls::load::round,
+        lacks: |bench| tls::load::lacks(bench),
     },
     LoadCheck {
         id: "L-WS",
@@ -349,14 +353,8 @@ fn planned_launches(options: &Options) -> u32 {
         (&["H2-09"], h2::grpc::launches(options)),
     ];
     let long = u32::from(long::ids().any(|id| wants(options, id)));
-    let wide = if any(&wide::IDS) {
-        wide::rounds(options)
-    } else {
-        0
-    };
     1 + load
         + long
-        + wide
         + groups
             .iter()
             .filter(|(ids, _)| any(ids))
@@ -368,8 +366,7 @@ fn planned_launches(options: &Options) -> u32 {
 fn asks_for_more(options: &Options) -> bool {
     let mut ids = second::IDS
         .iter()
-        .chain(&wide::IDS)
-        .chain(&["H2-09", "WS-05", "L-MIX"]);
+        .chain(&["H2-09", "WS-05", "L-H2", "L-TLS", "L-MIX"]);
     ids.any(|id| wants(options, id))
 }
 

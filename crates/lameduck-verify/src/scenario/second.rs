@@ -67,7 +67,7 @@ fn drain(bench: &Bench<'_>) -> Result<Seconded, VerifyError> {
     let running = bench.launch()?;
     let mut engine = bench.engine(&running);
     tls::clients::open(bench, &running, &mut engine);
-    h2::clients::open(bench, &running, &mut engine);
+    h2::clients::open_waiting(bench, &running, &mut engine);
     let begun = Instant::now();
     engine.run(begun + OPENING_BOUND, |engine| {
         let settled = |group: &str| group.ends_with("newcomers");
@@ -80,8 +80,12 @@ fn drain(bench: &Bench<'_>) -> Result<Seconded, VerifyError> {
                 .iter()
                 .all(|flow| flow.is_poised() || settled(flow.group) || flow.is_over())
     });
+    // Requests run from now on, so that they still do at T; and honest clients come when the bad ones are there.
+    h2::clients::open_busy(bench, &running, &mut engine);
+    tls::clients::open_newcomers(bench, &running, &mut engine);
+    let settled = Instant::now();
     let urgency = Urgency::raise();
-    engine.run(begun + AGE_AT_STOP, |_| running.exit().is_some());
+    engine.run(settled + AGE_AT_STOP, |_| running.exit().is_some());
     engine.note_eve();
     engine.run(Instant::now(), |_| false);
     engine.note_stop(running.signal(bench.options.signal));

@@ -185,7 +185,8 @@ impl Call {
 
     /// Ends it if the answer is whole; `told` when the server had said that it goes.
     pub(super) fn settle_whole(&mut self, told: bool, usual: Usual, now: Instant) {
-        if !self.whole && !(self.dialect == Dialect::Tunnel && self.head_at.is_some()) {
+        let is_tunnel = self.dialect == Dialect::Tunnel && self.head_at.is_some();
+        if !(self.whole || is_tunnel) {
             return;
         }
         let outcome = match (self.exchange.status, self.dialect, self.grpc_status) {

@@ -58,23 +58,17 @@ impl Flow {
     }
 
     fn take(&mut self, frame: Frame, now: Instant) -> Result<(), String> {
-        let (Some(conn), Some(log)) = (&mut self.conn, self.conns.last_mut()) else {
-            return Ok(());
-        };
-        if conn.out.len() > MAX_WAITING {
+        if self
+            .conn
+            .as_ref()
+            .is_some_and(|conn| conn.out.len() > MAX_WAITING)
+        {
             return Err("it asks for answers and does not read them".to_owned());
         }
-        let told = !log.goaways.is_empty();
-        let first = conn.first_call.min(self.calls.len());
-        let present = &mut self.calls[first..];
         match frame {
             Frame::Headers { stream, block, end } => {
                 let fields = hpack::decode(&block).map_err(|bad| bad.to_string())?;
-                if let Some(call) = of(present, stream) {
-                    call.take_head(&fields, now);
-                    call.whole |= end;
-                    call.settle_whole(told, self.usual, now);
-                }
+                self.take_part(stream, end, now, |call| call.take_head(&fields, now));
             }
             Frame::Data {
                 stream,
@@ -83,73 +77,125 @@ impl Flow {
                 end,
             } => {
                 if self.manners.credit == Credit::AtOnce && counted > 0 {
-                    conn.reply(frame::window_update(0, counted));
-                    if !end {
-                        conn.reply(frame::window_update(stream, counted));
-                    }
+                    let stream = (!end).then_some(stream);
+                    self.reply(frame::window_update(0, counted));
+                    self.reply(
+                        stream.map_or_else(Vec::new, |id| frame::window_update(id, counted)),
+                    );
                 }
-                if let Some(call) = of(present, stream) {
-                    call.take_body(&bytes, now);
-                    call.whole |= end;
-                    call.settle_whole(told, self.usual, now);
-                }
+                self.take_part(stream, end, now, |call| call.take_body(&bytes, now));
             }
             Frame::Reset { stream, code } => {
-                if let Some(call) = of(present, stream) {
+                if let Some(call) = self.call(stream) {
                     call.settle_reset(code, now);
                 }
             }
-            Frame::Settings(pairs) => {
-                log.greeted = true;
-                for (id, value) in pairs {
-                    match id {
-                        frame::MAX_CONCURRENT_STREAMS => log.max_streams = value,
-                        frame::INITIAL_WINDOW_SIZE => {
-                            let change = i64::from(value) - conn.first_window;
-                            conn.first_window = i64::from(value);
-                            present.iter_mut().for_each(|call| call.window += change);
-                        }
-                        _ => {}
-                    }
-                }
-                conn.reply(frame::settings_ack());
-            }
-            Frame::Ping(payload) => {
-                if log.pings.len() < MAX_LOGGED {
-                    log.pings.push(now);
-                }
-                match self.manners.pings {
-                    Pings::AtOnce => conn.reply(frame::pong(payload)),
-                    Pings::Held if conn.held_pings.len() < MAX_LOGGED => {
-                        conn.held_pings.push(payload);
-                    }
-                    Pings::Held | Pings::Never => {}
+            Frame::Settings(pairs) => self.take_settings(&pairs),
+            Frame::Ping(payload) => self.take_ping(payload, now),
+            Frame::GoAway { last, code } => self.take_goaway(GoAway {
+                at: now,
+                last,
+                code,
+            }),
+            Frame::WindowUpdate { stream: 0, more } => {
+                if let Some(conn) = &mut self.conn {
+                    conn.window = (conn.window + i64::from(more)).min(i64::from(MAX_31));
                 }
             }
-            Frame::GoAway { last, code } => {
-                let goaway = GoAway {
-                    at: now,
-                    last,
-                    code,
-                };
-                if log.goaways.len() == MAX_LOGGED {
-                    // The newest one names the last stream.
-                    log.goaways.pop();
-                }
-                log.goaways.push(goaway);
-                for call in present {
-                    call.settle_above(log, now);
-                }
-            }
-            Frame::WindowUpdate { stream: 0, more } => conn.window += i64::from(more),
             Frame::WindowUpdate { stream, more } => {
-                if let Some(call) = of(present, stream) {
+                if let Some(call) = self.call(stream) {
                     call.window = (call.window + i64::from(more)).min(i64::from(MAX_31));
                 }
             }
             Frame::SettingsAck | Frame::Pong | Frame::Other => {}
         }
         Ok(())
+    }
+
+    /// A part of an answer.
+    fn take_part(&mut self, stream: u32, end: bool, now: Instant, take: impl FnOnce(&mut Call)) {
+        let told = self.conns.last().is_some_and(|log| !log.goaways.is_empty());
+        let usual = self.usual;
+        if let Some(call) = self.call(stream) {
+            take(call);
+            call.whole |= end;
+            call.settle_whole(told, usual, now);
+        }
+    }
+
+    fn take_settings(&mut self, pairs: &[(u16, u32)]) {
+        for (id, value) in pairs {
+            match *id {
+                frame::MAX_CONCURRENT_STREAMS => {
+                    if let Some(log) = self.conns.last_mut() {
+                        log.max_streams = *value;
+                    }
+                }
+                frame::INITIAL_WINDOW_SIZE => {
+                    let Some(conn) = &mut self.conn else { return };
+                    let change = i64::from(*value) - conn.first_window;
+                    conn.first_window = i64::from(*value);
+                    self.present().for_each(|call| call.window += change);
+                }
+                _ => {}
+            }
+        }
+        if let Some(log) = self.conns.last_mut() {
+            log.greeted = true;
+        }
+        self.reply(frame::settings_ack());
+    }
+
+    fn take_ping(&mut self, payload: [u8; 8], now: Instant) {
+        if let Some(log) = self.conns.last_mut()
+            && log.pings.len() < MAX_LOGGED
+        {
+            log.pings.push(now);
+        }
+        match (self.manners.pings, &mut self.conn) {
+            (Pings::AtOnce, _) => self.reply(frame::pong(payload)),
+            (Pings::Held, Some(conn)) if conn.held_pings.len() < MAX_LOGGED => {
+                conn.held_pings.push(payload);
+            }
+            (Pings::Held | Pings::Never, _) => {}
+        }
+    }
+
+    fn take_goaway(&mut self, goaway: GoAway) {
+        let Some(log) = self.conns.last_mut() else {
+            return;
+        };
+        if log.goaways.len() == MAX_LOGGED {
+            // The newest one names the last stream.
+            log.goaways.pop();
+        }
+        log.goaways.push(goaway);
+        let log = log.clone();
+        self.present()
+            .for_each(|call| call.settle_above(&log, goaway.at));
+    }
+
+    fn reply(&mut self, frame: Vec<u8>) {
+        if let Some(conn) = &mut self.conn {
+            conn.reply(frame);
+        }
+    }
+
+    /// The calls of the present connection.
+    fn present(&mut self) -> impl Iterator<Item = &mut Call> {
+        let first = self
+            .conn
+            .as_ref()
+            .map_or(usize::MAX, |conn| conn.first_call);
+        self.calls.iter_mut().skip(first)
+    }
+
+    /// Our streams have odd ids, counted up.
+    fn call(&mut self, stream: u32) -> Option<&mut Call> {
+        let index = stream.checked_sub(1)? / 2;
+        self.present()
+            .nth(index as usize)
+            .filter(|call| call.id == stream)
     }
 
     /// The connection ended, or is of no more use.
@@ -177,12 +223,4 @@ impl Flow {
             call.settle_end(log, end, round_trip, now);
         }
     }
-}
-
-/// Our streams have odd ids, counted up.
-fn of(present: &mut [Call], stream: u32) -> Option<&mut Call> {
-    let index = stream.checked_sub(1)? / 2;
-    present
-        .get_mut(index as usize)
-        .filter(|call| call.id == stream)
 }

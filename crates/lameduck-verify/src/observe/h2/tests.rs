@@ -72,6 +72,9 @@ fn play(steps: Vec<Step>, part: impl FnOnce(&mut TcpStream) + Send + 'static) ->
         stream.write_all(&frame::settings_of(&[])).unwrap();
         read_until(&mut stream, HEADERS);
         part(&mut stream);
+        // In order: what the client still says is read, or the close would be a reset.
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let mut engine = Engine::new(addr, Duration::ZERO);
     let mut all = vec![Step::Connect(0), Step::Greet];

@@ -25,24 +25,27 @@ const SLOW_BYTES: u32 = 512 * 1024;
 /// It is read in parts of so many bytes…
 const SLOW_PART: u32 = 32 * 1024;
 /// …so far apart.
-const SLOW_PACE: Duration = Duration::from_millis(50);
+const SLOW_PACE: Duration = Duration::from_millis(80);
 /// A newcomer comes again after so long.
 const COME_AGAIN: Duration = Duration::from_millis(20);
 /// So often after the signal: more would keep a window open that waits for quiet.
 const ASKING_ROUNDS: u32 = 6;
 
-/// Opens all of them at every door where HTTP/2 is spoken.
-pub(crate) fn open(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
-    for door in bench.facts.speech.h2_doors(&running.place) {
-        let opener = Opener {
-            bench,
-            running,
-            door,
-        };
-        opener.open_steered(engine);
+/// Opens those who can wait for the signal as long as it takes, at every door where HTTP/2 is spoken.
+pub(crate) fn open_waiting(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
+    for opener in Opener::at_all_doors(bench, running) {
+        opener.open_idle(engine);
         opener.open_crossing(engine);
         opener.open_reading(engine);
         opener.open_holding(engine);
+    }
+}
+
+/// Opens those whose requests run, so that they still do at the signal; and those who come and go.
+pub(crate) fn open_busy(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
+    for opener in Opener::at_all_doors(bench, running) {
+        opener.open_in_flight(engine);
+        opener.open_newcomers(engine);
     }
 }
 
@@ -52,7 +55,16 @@ struct Opener<'a> {
     door: Door,
 }
 
-impl Opener<'_> {
+impl<'a> Opener<'a> {
+    fn at_all_doors(bench: &'a Bench<'a>, running: &'a Running) -> impl Iterator<Item = Self> {
+        let doors = bench.facts.speech.h2_doors(&running.place);
+        doors.into_iter().map(move |door| Self {
+            bench,
+            running,
+            door,
+        })
+    }
+
     fn usual(&self) -> Request {
         requests::usual(&self.bench.facts, &self.running.place, &self.door)
     }
@@ -78,16 +90,11 @@ impl Opener<'_> {
     }
 
     /// A stream that is open across the signal, then what follows.
-    fn busy(&self, count: usize, after: Vec<Step>) -> Vec<Step> {
+    fn busy(&self, after: Vec<Step>) -> Vec<Step> {
         let time = in_flight_time(self.bench.options.grace);
-        let mut steps = vec![Step::Connect(0), Step::Greet];
-        let mut rest = None;
-        for _ in 0..count {
-            let (facts, place) = (&self.bench.facts, &self.running.place);
-            let (request, last) = requests::in_flight(facts, place, &self.door, time);
-            steps.push(Step::Open(request));
-            rest = last;
-        }
+        let (facts, place) = (&self.bench.facts, &self.running.place);
+        let (request, rest) = requests::in_flight(facts, place, &self.door, time);
+        let mut steps = vec![Step::Connect(0), Step::Greet, Step::Open(request)];
         match rest {
             None => steps.extend(after),
             Some(rest) => {
@@ -102,17 +109,33 @@ impl Opener<'_> {
         steps
     }
 
-    /// H2-01, H2-02, H2-08: told to go, idle and busy.
-    fn open_steered(&self, engine: &mut Engine) {
+    /// H2-01: told to go while idle.
+    fn open_idle(&self, engine: &mut Engine) {
         for _ in 0..FEW {
             let mut steps = self.warm();
             steps.push(Step::AwaitEnd);
             engine.h2.push(self.steps("h2-idle", steps));
-            let steps = self.busy(1, vec![Step::AwaitAnswers, Step::AwaitEnd]);
-            engine.h2.push(self.steps("h2-in-flight", steps));
         }
         let fresh = vec![Step::Connect(0), Step::Greet, Step::AwaitEnd];
         engine.h2.push(self.steps("h2-idle", fresh));
+    }
+
+    /// A request that goes on although it was told not to.
+    fn rude(&self) -> Step {
+        Step::Open(Request {
+            heed: Heed::Nothing,
+            ..self.usual()
+        })
+    }
+
+    /// H2-01, H2-02, H2-04, H2-08: told to go while busy.
+    fn open_in_flight(&self, engine: &mut Engine) {
+        for _ in 0..FEW {
+            let steps = self.busy(vec![Step::AwaitAnswers, Step::AwaitEnd]);
+            engine.h2.push(self.steps("h2-in-flight", steps));
+            let above = vec![Step::AwaitFinalGoAway, self.rude(), Step::AwaitEnd];
+            engine.h2.push(self.steps("h2-above", self.busy(above)));
+        }
         if let Some(call) = &self.bench.options.target.grpc
             && self.bench.facts.speech.grpc
         {
@@ -156,19 +179,13 @@ impl Opener<'_> {
         steps
     }
 
-    /// H2-03, H2-04, H2-10: streams and connections opened while the server goes.
+    /// H2-03: streams opened while the server goes.
     fn open_crossing(&self, engine: &mut Engine) {
-        let rude = || {
-            Step::Open(Request {
-                heed: Heed::Nothing,
-                ..self.usual()
-            })
-        };
         for _ in 0..FEW {
             let mut steps = self.warm();
             steps.extend([
                 Step::AwaitGoAway,
-                rude(),
+                self.rude(),
                 Step::AwaitAnswers,
                 Step::AnswerPings,
                 Step::AwaitEnd,
@@ -180,8 +197,6 @@ impl Opener<'_> {
             engine
                 .h2
                 .push(self.steps("h2-between", steps).with_manners(held));
-            let above = vec![Step::AwaitFinalGoAway, rude(), Step::AwaitEnd];
-            engine.h2.push(self.steps("h2-above", self.busy(1, above)));
         }
         for offset in SWEEP {
             for _ in 0..2 {
@@ -196,6 +211,10 @@ impl Opener<'_> {
                     .push(self.steps("h2-sweep", steps).at_offset(offset));
             }
         }
+    }
+
+    /// H2-10: connections opened while the server goes.
+    fn open_newcomers(&self, engine: &mut Engine) {
         for index in 0..4_u32 {
             let pause = Duration::from_millis(5) * index;
             let newcomer = Newcomer::new(self.usual(), pause);

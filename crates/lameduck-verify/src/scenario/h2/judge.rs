@@ -12,7 +12,8 @@ use crate::scenario::judge::{in_words, offset_in_words};
 use crate::scenario::second::{Held, Seconded};
 use crate::verdict::{Finding, Verdict};
 
-const LACKING: &str = "the target speaks no HTTP/2, neither by prior knowledge nor by ALPN";
+pub(super) const LACKING: &str =
+    "the target speaks no HTTP/2, neither by prior knowledge nor by ALPN";
 
 /// Judges all of them.
 pub(crate) fn judge(bench: &Bench<'_>, passes: &[Seconded]) -> Vec<Finding> {

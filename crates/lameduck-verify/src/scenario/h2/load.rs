@@ -1,15 +1,91 @@
-//! A closed-loop HTTP/2 client for load across the signal.
-//! Not: rounds and verdicts (see `wide`).
+//! L-H2: closed-loop HTTP/2 clients across the signal, one stream at a time or a few.
+//! Not: rounds and verdicts (see `rounds` and `load`).
 
 use std::time::Duration;
 
+use super::requests;
+use crate::observe::engine::Engine;
 use crate::observe::flow::When;
+use crate::observe::h2::flow::Flow;
 use crate::observe::h2::script::{Request, Script, Seen, Step};
+use crate::observe::link::Door;
 use crate::observe::rng::Rng;
-use crate::scenario::load::{Habit, Think};
+use crate::scenario::bench::Bench;
+use crate::scenario::load::{self, Habit, Load, Think, stop_under_load};
+use crate::target::{Running, VerifyError};
+
+/// Clients of one round.
+const CLIENTS: usize = 32;
+/// Every so many clients there is one that asks for so many things at a time.
+const MANIFOLD: usize = 4;
+
+/// Why the target can not be asked over HTTP/2.
+pub(crate) fn lacks(bench: &Bench<'_>) -> Option<String> {
+    (!bench.facts.speech.speaks_h2()).then(|| super::judge::LACKING.to_owned())
+}
+
+/// One round of `L-H2`, in plain text where that is spoken.
+pub(crate) fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> {
+    let running = bench.launch()?;
+    let mut engine = bench.engine(&running);
+    let mut rng = bench.rng(0x42b2 + index);
+    add_clients(
+        bench,
+        &running,
+        &mut engine,
+        &rng,
+        CLIENTS,
+        Habit::of(index),
+    );
+    let t = stop_under_load(bench, &running, &mut engine, &mut rng, index);
+    Ok(load::count(&engine, t))
+}
+
+/// Adds clients at the first door where HTTP/2 is spoken, if there is one.
+pub(crate) fn add_clients(
+    bench: &Bench<'_>,
+    running: &Running,
+    engine: &mut Engine,
+    rng: &Rng,
+    count: usize,
+    habit: Habit,
+) {
+    if let Some(door) = bench.facts.speech.h2_doors(&running.place).first() {
+        add_clients_at(bench, running, engine, rng, count, habit, door);
+    }
+}
+
+/// Adds clients at `door`.
+pub(crate) fn add_clients_at(
+    bench: &Bench<'_>,
+    running: &Running,
+    engine: &mut Engine,
+    rng: &Rng,
+    count: usize,
+    habit: Habit,
+    door: &Door,
+) {
+    let think = Think::for_quiet(bench.options.target.quiet);
+    for client in 0..count {
+        let make = {
+            let (facts, place, door) = (bench.facts.clone(), running.place.clone(), door.clone());
+            move || requests::usual(&facts, &place, &door)
+        };
+        let width = if client.is_multiple_of(MANIFOLD) {
+            MANIFOLD as u32
+        } else {
+            1
+        };
+        let script = Client::new(Box::new(make), width, habit, think, rng.fork(client as u64));
+        let flow = Flow::new("load", vec![door.clone()], script)
+            .posting(bench.posts())
+            .with_usual(bench.facts.usual);
+        engine.h2.push(flow);
+    }
+}
 
 /// Asks, one or a few streams at a time, thinks, and asks again; goes elsewhere or comes back after a GOAWAY.
-pub(crate) struct Client {
+struct Client {
     make: Box<dyn FnMut() -> Request + Send>,
     /// Streams at a time.
     width: u32,
@@ -30,7 +106,7 @@ enum Next {
 }
 
 impl Client {
-    pub(crate) fn new(
+    fn new(
         make: Box<dyn FnMut() -> Request + Send>,
         width: u32,
         habit: Habit,

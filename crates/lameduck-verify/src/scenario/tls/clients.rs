@@ -79,6 +79,15 @@ pub(crate) fn open(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
         steps.extend([wait.clone(), Step::AwaitEnd]);
         engine.add(flow("tls-idle", steps));
     }
+}
+
+/// Opens those who connect anew for each request, where the target speaks TLS.
+pub(crate) fn open_newcomers(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
+    if !bench.facts.speech.tls {
+        return;
+    }
+    let place = &running.place;
+    let door = tls_door(place, Alpn::Http1);
     for index in 0..4_u32 {
         let request = requests::usual(&bench.facts, place);
         let newcomer = Newcomer::new(request, Duration::from_millis(5) * index);

@@ -11,7 +11,8 @@ use crate::scenario::judge::{in_words, lateness_bound, offset_in_words};
 use crate::scenario::second::{Held, Seconded};
 use crate::verdict::{Finding, Verdict};
 
-const LACKING: &str = "no TLS door is known; --tls-url or {tls_port} in the command would give one";
+pub(super) const LACKING: &str =
+    "no TLS door is known; --tls-url or {tls_port} in the command would give one";
 /// At least so many of the eight offsets need a sample in time.
 const OFFSETS_NEEDED: usize = 6;
 /// An honest client is delayed when its handshake and first answer take so much longer than usual.

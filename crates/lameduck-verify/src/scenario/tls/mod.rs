@@ -3,3 +3,4 @@
 
 pub(crate) mod clients;
 pub(crate) mod judge;
+pub(crate) mod load;
