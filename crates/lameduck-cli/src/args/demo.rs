@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
   GET  /sse?ms=N                an event stream, an event every N ms
   POST /echo                    the body that it was sent
   POST /upload                  the number of bytes that it read
-       /ws                      a WebSocket that sends back what it is sent
+       /ws?farewell=CODE        a WebSocket that sends back what it is sent; with a code it says farewell itself
   gRPC lameduck.demo.v1.Echo    Say, Count, Chat; and grpc.health.v1
 
 HTTP/1.1 and HTTP/2 on the same port: by prior knowledge, or by ALPN with --tls-listen.
