@@ -3,10 +3,10 @@
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
-use axum::response::Response;
-use axum::routing::any;
+use axum::response::{Html, Response};
+use axum::routing::{any, get};
 use http::header::{CONNECTION, UPGRADE};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use lameduck::{Lifecycle, Plan};
@@ -26,6 +26,15 @@ pub(crate) const PONG: u8 = 0x8a;
 /// What the server says when nobody chose something else.
 pub(crate) const GOING_AWAY: &[u8] = b"\x03\xe9going away";
 
+/// A page that opens a WebSocket, and tells what comes of it.
+const PAGE: &str = r#"<!doctype html><title>duck</title><script>
+const say = words => fetch("/said?" + encodeURIComponent(words));
+const socket = new WebSocket(`ws://${location.host}/echo`);
+socket.onopen = () => socket.send("hi");
+socket.onmessage = message => say("echo " + message.data);
+socket.onclose = close => say(`closed ${close.code} ${close.reason} ${close.wasClean ? "orderly" : "torn"}`);
+</script>"#;
+
 /// The service's side of an upgraded connection.
 pub(crate) type Inner = TokioIo<Upgraded>;
 
@@ -33,11 +42,13 @@ pub(crate) type Inner = TokioIo<Upgraded>;
 pub(crate) struct Duck {
     pub rig: Rig,
     inner: Mutex<mpsc::Receiver<Inner>>,
+    said: Mutex<mpsc::Receiver<String>>,
 }
 
 #[derive(Clone)]
 struct Hand {
     inner: mpsc::Sender<Inner>,
+    said: mpsc::Sender<String>,
     control: Control,
 }
 
@@ -49,8 +60,10 @@ impl Duck {
     pub(crate) async fn with(plan: Plan, limits: Limits, websockets: WebSockets) -> Self {
         let control = Control::new();
         let (sender, inner) = mpsc::channel(16);
+        let (say, said) = mpsc::channel(16);
         let hand = Hand {
             inner: sender,
+            said: say,
             control: control.clone(),
         };
         let life = Lifecycle::embedded(plan).expect("a lifecycle");
@@ -63,7 +76,17 @@ impl Duck {
         Self {
             rig: Rig::running(life, addr, control).await,
             inner: Mutex::new(inner),
+            said: Mutex::new(said),
         }
+    }
+
+    /// What a page said next: the query of its `/said`.
+    pub(crate) async fn said(&self) -> String {
+        soon("a page's words", async {
+            self.said.lock().await.recv().await
+        })
+        .await
+        .expect("open")
     }
 
     pub(crate) async fn open(&self, path: &str) -> Wire {
@@ -134,8 +157,14 @@ fn app(hand: Hand) -> Router {
             drop(farewell);
         })
     }
+    async fn said(State(hand): State<Hand>, uri: Uri) {
+        let words = uri.query().unwrap_or_default().to_owned();
+        hand.said.send(words).await.expect("room");
+    }
     Router::new()
         .route("/", any(|| async { "ok" }))
+        .route("/page", get(|| async { Html(PAGE) }))
+        .route("/said", get(said))
         .route("/raw", any(raw))
         .route("/refuses", any(refuses))
         .route("/echo", any(echo))
