@@ -217,8 +217,10 @@ mod tests {
 
     #[test]
     fn a_long_reason_is_cut_between_characters() {
-        let mut websockets = WebSockets::default();
-        websockets.reason = "é".repeat(100).into();
+        let websockets = WebSockets {
+            reason: "é".repeat(100).into(),
+            ..WebSockets::default()
+        };
         let frame = websockets.close_frame();
         assert_eq!(frame.len(), 4 + 122);
         assert_eq!(frame[1], 124);

@@ -38,7 +38,7 @@ async fn has(command: &mut Command) -> bool {
 #[tokio::test]
 async fn ws_01_python_sees_an_orderly_close() {
     if !has(Command::new("python3").args(["-c", "import websockets"])).await {
-        eprintln!("skipped: there is no Python with the package websockets");
+        eprintln!("skipped: the Python package websockets does not run here");
         return;
     }
     let duck = Duck::start(plan(window(0, 20_000, 20_000))).await;
@@ -76,7 +76,7 @@ async fn ws_01_chromium_sees_an_orderly_close() {
         }
     }
     let Some(browser) = browser else {
-        eprintln!("skipped: there is no Chromium");
+        eprintln!("skipped: Chromium does not run here");
         return;
     };
     let duck = Duck::start(plan(window(0, 20_000, 20_000))).await;
