@@ -218,7 +218,7 @@ impl TargetSpec {
     /// Our demo, started by `program` (the `lameduck` command) with `--window local --grace 4s`.
     #[must_use]
     pub fn embedded_demo(program: String) -> Self {
-        let arguments = "demo --listen 127.0.0.1:{port} --probes 127.0.0.1:{probes_port} --window local --grace 4s --repeat escalate";
+        let arguments = "demo --listen 127.0.0.1:{port} --probes 127.0.0.1:{probes_port} --tls-listen 127.0.0.1:{tls_port} --window local --grace 4s --repeat escalate";
         Self {
             label: "embedded demo".to_owned(),
             argv: std::iter::once(program)
