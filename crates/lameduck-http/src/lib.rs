@@ -5,7 +5,8 @@
 //! go elsewhere, then it is swept and closed; what is in flight is served, idle connections are looked at once more before they
 //! end, every close lingers until the peer has everything, and what is still there at the drain deadline is ended and named.
 //!
-//! HTTP/1.1 and HTTP/2 ("prior knowledge") on one listener, over TCP and Unix sockets.
+//! HTTP/1.1 and HTTP/2 on one listener, over TCP and Unix sockets: in the clear by "prior knowledge", under TLS by ALPN (feature `tls`,
+//! see [`Serve`]). [`Serve::connect_info`] tells handlers who connects.
 //!
 //! ```no_run
 //! # async fn start(life: lameduck::Lifecycle) -> Result<(), lameduck_http::ServeError> {
@@ -17,6 +18,13 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # TLS
+//!
+//! With the feature `tls`, `Serve::tls` takes the service's own `Arc<rustls::ServerConfig>`, made with whatever crypto provider it likes. A
+//! handshake runs in its connection's task within [`Limits::handshake`], so a slow client delays nobody; one that is under way
+//! at T is completed, and its first request served. Every orderly close says close_notify, and a cut does not. `tls::Reloading`
+//! loads certificates again on SIGHUP; a broken one is refused, and the old one stays in force.
 //!
 //! # Long responses
 //!
@@ -69,6 +77,7 @@ pub use server::ending::Ending;
 pub use server::exchange::{App, BoxError};
 pub use server::limits::{Limits, TcpKeepAlive};
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
+pub use server::secure::TlsObjection;
 pub use side::{SideServer, admin, probes};
 pub use ws::{Farewell, WebSockets, farewell};
 

@@ -2,6 +2,7 @@
 //!
 //! Owns [`Peer`] and what becomes of it: one value for each connection, made once, put into each request's extensions.
 
+use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,8 +10,6 @@ use std::sync::Arc;
 use http::Extensions;
 
 use crate::server::listen::LocalAddr;
-#[cfg(feature = "tls")]
-use crate::tls::TlsInfo;
 
 /// One connection's two ends, as [`connect_info`](crate::Serve::connect_info) gets them.
 ///
@@ -19,8 +18,12 @@ use crate::tls::TlsInfo;
 pub struct Peer {
     pub(crate) addr: Option<SocketAddr>,
     pub(crate) local: LocalAddr,
-    #[cfg(feature = "tls")]
-    pub(crate) tls: Option<Arc<TlsInfo>>,
+    /// A `TlsInfo`, where there is TLS.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "read where TLS exists")
+    )]
+    pub(crate) tls: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Peer {
@@ -39,8 +42,8 @@ impl Peer {
     /// What the TLS handshake agreed on; `None` on a connection without TLS.
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(&self) -> Option<&TlsInfo> {
-        self.tls.as_deref()
+    pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
+        self.tls.as_ref()?.downcast_ref()
     }
 }
 
@@ -94,7 +97,6 @@ impl Introduction {
         Peer {
             addr,
             local: local.map_or_else(|| self.local.clone(), LocalAddr::Tcp),
-            #[cfg(feature = "tls")]
             tls: None,
         }
     }

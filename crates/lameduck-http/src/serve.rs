@@ -21,6 +21,7 @@ use crate::server::ending::Ending;
 use crate::server::exchange::App;
 use crate::server::limits::Limits;
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
+use crate::server::secure::{Secure, TlsObjection};
 use crate::server::sweep::Gate;
 use crate::server::{Protocols, Shared};
 use crate::ws::WebSockets;
@@ -68,8 +69,7 @@ pub struct Serve<'a, A> {
     websockets: WebSockets,
     ownership: Ownership,
     introduce: Option<Make>,
-    #[cfg(feature = "tls")]
-    tls: Option<crate::tls::Tls>,
+    secure: Option<Secure<A>>,
 }
 
 impl<'a, A: App> Serve<'a, A> {
@@ -87,8 +87,7 @@ impl<'a, A: App> Serve<'a, A> {
             websockets: WebSockets::default(),
             ownership: Ownership::Exclusive(Gate::Try),
             introduce: None,
-            #[cfg(feature = "tls")]
-            tls: None,
+            secure: None,
         }
     }
 
@@ -161,7 +160,7 @@ impl<'a, A: App> Serve<'a, A> {
     /// Serves HTTPS: with this configuration, an `Arc<rustls::ServerConfig>` or one that is reloaded.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: impl Into<crate::tls::Tls>) -> Self {
-        self.tls = Some(tls.into());
+        self.secure = Some(crate::server::tls::secure(tls.into()));
         self
     }
 
@@ -211,11 +210,10 @@ impl<'a, A: App> Serve<'a, A> {
     fn start(self) -> Result<Server, ServeError> {
         let runtime = Handle::try_current().map_err(|_| ServeError::Runtime)?;
         let bound = self.bound.map_err(ServeError::Bind)?;
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls
-            && tls.contradicts(self.protocols)
+        if let Some(secure) = &self.secure
+            && let Some(objection) = (secure.objection)(self.protocols)
         {
-            return Err(ServeError::Alpn(self.protocols));
+            return Err(ServeError::Tls(objection));
         }
         let local = bound.local.clone();
         let (bound, file) = bound.into_parts();
@@ -247,13 +245,12 @@ impl<'a, A: App> Serve<'a, A> {
             event_streams: self.event_streams,
             websockets: self.websockets,
             introduction,
-            #[cfg(feature = "tls")]
-            tls: self.tls,
             ..Shared::new(self.life, self.limits, self.protocols, self.wishes)
         };
         let acceptor = Acceptor {
             shared: Arc::new(shared),
             app: self.app,
+            secure: self.secure,
             participant,
             local: local.clone(),
             file,
@@ -319,8 +316,8 @@ pub enum ServeError {
     Runtime,
     /// An admin listener must not be reachable from other machines.
     Reachable(LocalAddr),
-    /// The TLS configuration offers a version of HTTP that the listener does not speak.
-    Alpn(Protocols),
+    /// The TLS configuration and the listener do not go together.
+    Tls(TlsObjection),
 }
 
 impl fmt::Display for ServeError {
@@ -333,15 +330,7 @@ impl fmt::Display for ServeError {
                 f,
                 "the admin listener must be on loopback or a Unix socket, {addr} can be reached from elsewhere"
             ),
-            Self::Alpn(protocols) => write!(
-                f,
-                "the TLS configuration offers by ALPN what a listener for {} does not speak",
-                match protocols {
-                    Protocols::Both => "HTTP/1.1 and HTTP/2",
-                    Protocols::Http1 => "HTTP/1.1 alone",
-                    Protocols::Http2 => "HTTP/2 alone",
-                }
-            ),
+            Self::Tls(objection) => write!(f, "the TLS configuration cannot be used: {objection}"),
         }
     }
 }
@@ -351,7 +340,7 @@ impl Error for ServeError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Enrol(error) => Some(error),
-            Self::Runtime | Self::Reachable(_) | Self::Alpn(_) => None,
+            Self::Runtime | Self::Reachable(_) | Self::Tls(_) => None,
         }
     }
 }

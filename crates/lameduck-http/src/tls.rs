@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 
 use crate::server::Protocols;
+use crate::server::secure::TlsObjection;
 
 pub use rustls;
 
@@ -29,7 +30,7 @@ const HTTP_10: &[u8] = b"http/1.0";
 ///
 /// The protocol is agreed on by ALPN alone, as RFC 9113 §3.3 wants it: a configuration that lists none serves HTTP/1.1 to everybody (or HTTP/2, on
 /// a listener that speaks nothing else). [`with_alpn`] lists what a listener speaks. A connection that agreed on a protocol that is neither
-/// HTTP/1 nor HTTP/2 (`acme-tls/1`) is closed after its handshake.
+/// HTTP/1 nor HTTP/2 (`acme-tls/1`) is closed after its handshake. Early data (0-RTT) is not served: `max_early_data_size` stays 0.
 #[derive(Clone, Debug)]
 pub struct Tls(Source);
 
@@ -48,15 +49,20 @@ impl Tls {
         }
     }
 
-    /// Whether clients could agree on a protocol that a listener does not speak.
-    pub(crate) fn contradicts(&self, protocols: Protocols) -> bool {
+    /// Why a listener for these protocols cannot use it, if it cannot.
+    pub(crate) fn objection(&self, protocols: Protocols) -> Option<TlsObjection> {
         let config = self.current();
+        // What came early would be kept by TLS and given to nobody: lost.
+        if config.max_early_data_size > 0 {
+            return Some(TlsObjection::EarlyData);
+        }
         let offers = |name: &[u8]| config.alpn_protocols.iter().any(|offered| offered == name);
-        match protocols {
+        let is_offered = match protocols {
             Protocols::Both => false,
             Protocols::Http1 => offers(H2),
             Protocols::Http2 => offers(HTTP_11) || offers(HTTP_10),
-        }
+        };
+        is_offered.then_some(TlsObjection::Alpn)
     }
 }
 

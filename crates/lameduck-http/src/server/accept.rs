@@ -19,6 +19,7 @@ use super::errors::{Trouble, trouble};
 use super::exchange::App;
 use super::io::Stream;
 use super::listen::{LocalAddr, SocketFile};
+use super::secure::{Plain, Secure};
 use super::sweep::{self, Gate, Swept};
 use super::watch::Watch;
 use super::{Shared, conn, sock};
@@ -36,6 +37,8 @@ pub(crate) enum Ownership {
 pub(crate) struct Acceptor<A> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) app: A,
+    /// What its connections are served through, if they are.
+    pub(crate) secure: Option<Secure<A>>,
     pub(crate) participant: Participant,
     pub(crate) local: LocalAddr,
     pub(crate) file: Option<SocketFile>,
@@ -179,7 +182,7 @@ impl<A: App> Acceptor<A> {
         self.admit(stream, Some(peer));
     }
 
-    fn admit<S: Stream>(&mut self, stream: S, peer: Option<SocketAddr>) {
+    fn admit<S: Stream + Into<Plain>>(&mut self, stream: S, peer: Option<SocketAddr>) {
         let inflight = self.shared.life.inflight();
         self.shared.tally(Count::Accepted);
         let pass = if self.shared.drain.is_inner() {
@@ -196,18 +199,19 @@ impl<A: App> Acceptor<A> {
         let watch = Watch::new(self.shared.clone(), peer, place);
         let counted = Counted::of(&self.shared);
         let app = self.app.clone();
-        #[cfg(feature = "tls")]
-        if self.shared.tls.is_some() {
+        let watch = Arc::new(watch);
+        if let Some(secure) = &self.secure {
+            let driven = (secure.drive)(stream.into(), app, watch);
             tokio::spawn(async move {
                 let _counted = counted;
-                conn::drive_tls(stream, app, Arc::new(watch)).await;
+                driven.await;
                 drop(pass);
             });
             return;
         }
         tokio::spawn(async move {
             let _counted = counted;
-            conn::drive(stream, app, Arc::new(watch)).await;
+            conn::drive(stream, app, watch).await;
             drop(pass);
         });
     }

@@ -25,17 +25,16 @@ use super::h2;
 use super::io::{Io, Stream};
 use super::linger::{self, Ended, Input, Lingered};
 use super::pulse::Pulse;
-#[cfg(feature = "tls")]
-use super::tls::handshake::{self as tls, Failed};
 use super::upgrade;
 use super::watch::{Situation, Watch};
 use crate::peer::Peer;
-#[cfg(feature = "tls")]
-use crate::tls::{Agreed, TlsInfo};
 
 /// The answer to a head that did not complete in time.
 const TIMED_OUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Two plaintext alerts, user_canceled and close_notify (RFC 8446 §6.1): what can be said to a client that did not finish its first message.
+const GIVEN_UP: &[u8] = &[21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0];
 
 /// Where in the floor a connection accepted now is steered: spread evenly when it is open at T, at the floor's end when accepted after it.
 pub(crate) fn place_in_floor(drain: &Course) -> u64 {
@@ -66,39 +65,8 @@ pub(crate) async fn drive<S: Stream, A: App>(stream: S, app: A, watch: Arc<Watch
     speak(stream, opening, app, &watch, pulse.as_mut()).await;
 }
 
-/// Serves a connection under TLS to its end, from its handshake on.
-///
-/// # Cancel safety
-/// Dropping the future drops the connection: whatever was in flight is lost.
-#[cfg(feature = "tls")]
-pub(crate) async fn drive_tls<S: Stream, A: App>(stream: S, app: A, watch: Arc<Watch>) {
-    let shared = watch.shared.clone();
-    let tls = shared.tls.as_ref().expect("a listener for TLS");
-    let mut pulse = pin!(Pulse::new(&watch, stream.as_fd().as_raw_fd()));
-    // In a box of its own: a connection does not carry the room for its handshake all its life.
-    match Box::pin(tls::shake(stream, tls, &watch, pulse.as_mut())).await {
-        Ok(stream) => {
-            let session = stream.session();
-            let info = || Some(Arc::new(TlsInfo::of(session)));
-            introduce(&stream, &watch, |peer| Peer {
-                tls: info(),
-                ..peer
-            });
-            match Agreed::of(session, shared.protocols) {
-                Agreed::Http1 => speak(stream, Opening::Http1, app, &watch, pulse).await,
-                Agreed::Http2 => speak(stream, Opening::Http2, app, &watch, pulse).await,
-                Agreed::Other => finish(stream, End::Handshake(Ok(())), &watch, pulse).await,
-            }
-        }
-        Err(Failed { stream, end }) => match stream {
-            Some(stream) => Box::pin(finish(stream, end, &watch, pulse)).await,
-            None => count(&end, &watch),
-        },
-    }
-}
-
 /// Tells the application who is there, if it wants to know.
-fn introduce<S: Stream>(stream: &S, watch: &Watch, complete: impl FnOnce(Peer) -> Peer) {
+pub(super) fn introduce<S: Stream>(stream: &S, watch: &Watch, complete: impl FnOnce(Peer) -> Peer) {
     if let Some(introduction) = &watch.shared.introduction {
         let local = socket2::SockRef::from(stream).local_addr();
         let local = local.ok().and_then(|local| local.as_socket());
@@ -109,14 +77,14 @@ fn introduce<S: Stream>(stream: &S, watch: &Watch, complete: impl FnOnce(Peer) -
 
 /// How a conversation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opening {
+pub(super) enum Opening {
     /// In the protocol that the client's first bytes belong to.
     Detected,
     Http1,
     Http2,
 }
 
-async fn speak<S: Stream, A: App>(
+pub(super) async fn speak<S: Stream, A: App>(
     stream: S,
     opening: Opening,
     app: A,
@@ -163,7 +131,12 @@ async fn converse<S: Stream, A: App>(
 }
 
 /// Ends the socket in the way that the reason asks for, and counts it.
-async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pin<&mut Pulse<'_>>) {
+pub(super) async fn finish<S: Stream>(
+    mut stream: S,
+    end: End,
+    watch: &Watch,
+    mut pulse: Pin<&mut Pulse<'_>>,
+) {
     let shared = &watch.shared;
     count(&end, watch);
     match &end {
@@ -175,8 +148,7 @@ async fn finish<S: Stream>(mut stream: S, end: End, watch: &Watch, mut pulse: Pi
         }
         // Best effort, all of them: the last words are a courtesy, and the send queue is empty.
         End::Expired(Situation::Head) if !watch.is_http2() => say(&mut stream, TIMED_OUT).await,
-        #[cfg(feature = "tls")]
-        End::Expired(Situation::Handshake) => say(&mut stream, tls::GIVEN_UP).await,
+        End::Expired(Situation::Handshake) => say(&mut stream, GIVEN_UP).await,
         _ => {}
     }
     let now = shared.life.elapsed();
@@ -235,7 +207,7 @@ async fn say<S: Stream>(stream: &mut S, words: &[u8]) {
     .await;
 }
 
-fn count(end: &End, watch: &Watch) {
+pub(super) fn count(end: &End, watch: &Watch) {
     let shared = &watch.shared;
     match end {
         End::Http1(Ok(())) | End::Http2(Ok(())) | End::Handshake(Ok(())) | End::Upgraded(_) => {}

@@ -18,6 +18,7 @@
 //! | `ending` | how a response that would never end is ended |
 //! | `piece` | what is sent of a body |
 //! | `io`, `watch` | what passes through a connection, noted |
+//! | `secure` | the seam between a socket and HTTP, where TLS stands if it does |
 //! | `tls` | TLS under either of them (feature `tls`) |
 //! | `linger` | the end of a connection that loses nothing |
 //! | `limits`, `errors`, `sock` | numbers, errors of accept(2), system calls |
@@ -41,6 +42,7 @@ pub(crate) mod linger;
 pub(crate) mod listen;
 pub(crate) mod piece;
 pub(crate) mod pulse;
+pub(crate) mod secure;
 pub(crate) mod sock;
 pub(crate) mod sweep;
 #[cfg(feature = "tls")]
@@ -74,8 +76,6 @@ pub(crate) struct Shared {
     pub(crate) crowd: Crowd,
     /// How connections are introduced to the application, if it asked for that.
     pub(crate) introduction: Option<Introduction>,
-    #[cfg(feature = "tls")]
-    pub(crate) tls: Option<crate::tls::Tls>,
 }
 
 impl Shared {
@@ -94,8 +94,6 @@ impl Shared {
             websockets: WebSockets::default(),
             crowd: Crowd::default(),
             introduction: None,
-            #[cfg(feature = "tls")]
-            tls: None,
         }
     }
 

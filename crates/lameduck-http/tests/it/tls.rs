@@ -209,4 +209,12 @@ async fn a_configuration_that_offers_what_is_not_spoken_is_refused() {
             .expect_err("both are offered");
         assert!(refused.to_string().contains("ALPN"), "{refused}");
     }
+    let mut early = rig.identity.server();
+    early.max_early_data_size = 1024;
+    let app = crate::support::app(rig.rig.control.clone());
+    let refused = lameduck_http::serve(&life, "127.0.0.1:0", app)
+        .tls(early)
+        .await
+        .expect_err("early data would be lost");
+    assert!(refused.to_string().contains("0-RTT"), "{refused}");
 }

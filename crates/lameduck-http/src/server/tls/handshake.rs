@@ -21,17 +21,11 @@ use crate::server::pulse::Pulse;
 use crate::server::watch::Watch;
 use crate::tls::Tls;
 
-/// Two plaintext alerts, user_canceled and close_notify (RFC 8446 §6.1): what can be said to a client that did not finish its first message.
-pub(crate) const GIVEN_UP: &[u8] = &[
-    21, 3, 3, 0, 2, 1, 90, //
-    21, 3, 3, 0, 2, 1, 0,
-];
-
 /// A handshake that came to nothing.
-pub(crate) struct Failed<S> {
+pub(super) struct Failed<S> {
     /// The stream, if it can still be ended with care.
-    pub(crate) stream: Option<Raw<S>>,
-    pub(crate) end: End,
+    pub(super) stream: Option<Raw<S>>,
+    pub(super) end: End,
 }
 
 enum Step<S> {
@@ -44,7 +38,7 @@ enum Step<S> {
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection.
-pub(crate) async fn shake<S: Stream>(
+pub(super) async fn shake<S: Stream>(
     stream: S,
     tls: &Tls,
     watch: &Arc<Watch>,
