@@ -223,6 +223,89 @@ fn every_route_answers_within_its_caps_and_refuses_beyond() {
     demo.stop().assert_drained();
 }
 
+/// A self-signed certificate for the demo's names, as PEM: the certificate and its key.
+fn certificate() -> (String, String) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// Whether curl, trusting this certificate alone, gets an answer.
+fn trusts(trusted: &Scratch, address: SocketAddr) -> bool {
+    let url = format!("https://{address}/");
+    let arguments = ["-sf", "--max-time", "30", "-o", "/dev/null", "--cacert"];
+    std::process::Command::new("curl")
+        .args(arguments)
+        .args([trusted.path(), &url])
+        .status()
+        .expect("curl runs")
+        .success()
+}
+
+#[test]
+fn p7_sighup_changes_the_certificate_and_a_broken_one_changes_nothing() {
+    let _alone = alone();
+    if std::process::Command::new("curl")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        eprintln!("skipped: curl does not run here");
+        return;
+    }
+    let [first, second, cert, key] =
+        ["first.pem", "second.pem", "cert.pem", "key.pem"].map(Scratch::new);
+    let (old, new) = (certificate(), certificate());
+    first.write(&old.0);
+    second.write(&new.0);
+    cert.write(&old.0);
+    key.write(&old.1);
+    let files = ["--cert", cert.path(), "--key", key.path()];
+    let mut demo = Demo::start(&[&["--tls-listen", "127.0.0.1:0"], &files[..]].concat());
+    let tls = Service::address(&demo.ready, "tls ");
+    assert!(trusts(&first, tls) && !trusts(&second, tls));
+    // One that belongs to another key, then one that is none.
+    for broken in [new.0.as_str(), "-----BEGIN CERTIFICATE-----\nnone"] {
+        cert.write(broken);
+        demo.service.signal(libc::SIGHUP);
+        let complaint = demo.service.complaint("lameduck: reload of ");
+        assert!(
+            complaint.contains("refused, the old one stays"),
+            "{complaint}"
+        );
+        assert!(trusts(&first, tls));
+    }
+    cert.write(&new.0);
+    key.write(&new.1);
+    demo.service.signal(libc::SIGHUP);
+    demo.service.complaint("lameduck: reloaded ");
+    assert!(trusts(&second, tls) && !trusts(&first, tls));
+    demo.stop().assert_drained();
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_refused_before_the_start() {
+    let _alone = alone();
+    let [cert, key] = ["alone.pem", "alone.key"].map(Scratch::new);
+    cert.write(&certificate().0);
+    key.write(&certificate().1);
+    let listen = [
+        "demo",
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-listen",
+        "127.0.0.1:0",
+    ];
+    let files = ["--cert", cert.path(), "--key", key.path()];
+    let ended = run(&[&listen[..], &files].concat());
+    assert_eq!(ended.status.code(), Some(78), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("does not belong to"),
+        "{}",
+        ended.stderr
+    );
+}
+
 #[test]
 fn p7_sighup_reloads_and_a_broken_file_changes_nothing() {
     let _alone = alone();
