@@ -5,7 +5,7 @@
 
 mod duck;
 
-use duck::{alone, breaks, only, run};
+use duck::{alone, breaks, only, options, run};
 use lameduck_verify::{Outcome, Verdict};
 
 #[test]
@@ -93,6 +93,42 @@ fn l_h2_fails_when_idle_connections_are_closed_unseen() {
 fn l_tls_fails_when_idle_connections_are_closed_unseen() {
     let report = breaks("L-TLS", "L-TLS", Verdict::Fail);
     assert!(report.lost > 0);
+}
+
+#[test]
+fn a_target_that_speaks_nothing_but_tls_is_judged_by_what_it_speaks() {
+    let _alone = alone();
+    let mut options = options("", &["P1", "P2", "H1-02", "H2-02", "TLS-3"]);
+    // The plain door is somewhere else, where nobody asks.
+    let swap = |argument: &mut String| match argument.as_str() {
+        "{port}" => *argument = "{probes_port}".to_owned(),
+        "{tls_port}" => *argument = "{port}".to_owned(),
+        _ => {}
+    };
+    let target = &mut options.target;
+    let probes = target
+        .argv
+        .iter()
+        .position(|argument| argument == "--probes");
+    target.argv.drain(probes.unwrap()..probes.unwrap() + 2);
+    target.argv.iter_mut().for_each(swap);
+    target.tls_url = Some("https://localhost:{port}/".to_owned());
+    target.ready_path = None;
+    target.drain_signal = None;
+    let report = lameduck_verify::verify(&options, &mut |_| {}).unwrap();
+    let verdicts: Vec<_> = report
+        .checks
+        .iter()
+        .map(|finding| (finding.id, finding.verdict))
+        .collect();
+    let expected = [
+        ("P1", Verdict::Pass),
+        ("P2", Verdict::NotApplicable),
+        ("H1-02", Verdict::NotApplicable),
+        ("H2-02", Verdict::Pass),
+        ("TLS-3", Verdict::Pass),
+    ];
+    assert_eq!(verdicts, expected, "{}", report.to_json());
 }
 
 #[test]

@@ -27,7 +27,16 @@ pub(crate) struct Bench<'a> {
 
 impl Bench<'_> {
     pub(crate) fn wants(&self, id: &str) -> bool {
-        wants(self.options, id)
+        wants(self.options, id) && (self.facts.speaks_h1 || !needs_h1(id))
+    }
+
+    /// What was asked for and can not be asked of a target without HTTP/1.1.
+    pub(crate) fn unasked(&self) -> Vec<Finding> {
+        let asked = catalogue::list().into_iter().map(|entry| entry.id);
+        asked
+            .filter(|id| wants(self.options, id) && !self.wants(id))
+            .map(|id| self.lacking(id, "the target speaks no HTTP/1.1 in plain text"))
+            .collect()
     }
 
     pub(crate) fn rng(&self, stream: u64) -> Rng {
@@ -61,6 +70,12 @@ impl Bench<'_> {
     pub(crate) fn lacking(&self, id: &'static str, reason: &str) -> Finding {
         self.finding(id, Verdict::NotApplicable, reason.to_owned())
     }
+}
+
+/// The check asks in HTTP/1.1, in plain text.
+fn needs_h1(id: &str) -> bool {
+    let others = ["P1", "P4", "L-H2", "L-TLS"];
+    !(others.contains(&id) || id.starts_with("H2-") || id.starts_with("TLS-"))
 }
 
 pub(crate) fn wants(options: &Options, id: &str) -> bool {

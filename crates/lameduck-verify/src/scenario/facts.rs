@@ -32,6 +32,8 @@ pub(crate) enum Means {
 /// What was found out.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
+    /// It answers HTTP/1.1 in plain text, which most checks of the process and of the door ask in.
+    pub(crate) speaks_h1: bool,
     pub(crate) usual: Usual,
     pub(crate) status: u16,
     pub(crate) keeps_connections: bool,
@@ -57,19 +59,20 @@ impl Facts {
         let request = requests::get(place, &place.url.path);
         let answer = ask(place.url.addr, &request, ASK_BOUND);
         let Answer::Whole { head, .. } = answer else {
-            return Err(LaunchError::NeverReady {
+            let never_ready = || LaunchError::NeverReady {
                 path: place.url.path.clone(),
                 last: answer.in_words(),
                 waited: ASK_BOUND,
                 output: running.stderr(),
-            }
-            .into());
+            };
+            return Self::without_h1(options, running).ok_or_else(|| never_ready().into());
         };
         notes.push(format!("GET {} answers {}", place.url.path, head.status));
         if head.close {
             notes.push("it closes each connection after one response, so there is no idle connection to reuse".to_owned());
         }
         let mut facts = Self {
+            speaks_h1: true,
             usual: if head.status >= 500 {
                 Usual::ServerError
             } else {
@@ -93,6 +96,32 @@ impl Facts {
             facts.speech = Speech::learn(options, running, &mut facts.notes);
         }
         Ok(facts)
+    }
+
+    /// For targets that speak HTTP/2 only (most gRPC servers), or nothing but TLS.
+    fn without_h1(options: &Options, running: &Running) -> Option<Self> {
+        let mut notes =
+            vec!["it speaks no HTTP/1.1 in plain text: what is asked in that is n/a".to_owned()];
+        let speech = Speech::learn(options, running, &mut notes);
+        (speech.speaks_h2() || speech.tls).then(|| Self {
+            speaks_h1: false,
+            usual: Usual::Good,
+            status: 200,
+            keeps_connections: true,
+            post_path: None,
+            means: options
+                .target
+                .slow_path
+                .as_deref()
+                .map_or(Means::HalfHead, |path| {
+                    Means::Slow(running.place.fill(path))
+                }),
+            large_path: None,
+            ws_path: None,
+            speech,
+            round_trip: round_trip(&running.place),
+            notes,
+        })
     }
 
     fn try_posts(&mut self, options: &Options, place: &Place) {

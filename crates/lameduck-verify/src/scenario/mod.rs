@@ -109,6 +109,7 @@ pub fn verify(
     for check in LOADS.iter().filter(|check| bench.wants(check.id)) {
         findings.push(run_load(&bench, check, total, progress)?);
     }
+    findings.extend(bench.unasked());
     let target = TargetReport {
         label: options.target.label.clone(),
         command: options.target.argv.clone(),

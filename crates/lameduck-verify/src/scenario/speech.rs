@@ -106,7 +106,7 @@ impl Speech {
         .collect();
         let mut text = match spoken.as_slice() {
             [] => return (place.tls.is_some()).then(|| "no TLS handshake succeeded".to_owned()),
-            _ => format!("it speaks {} too", spoken.join(", ")),
+            _ => format!("it speaks {}", spoken.join(", ")),
         };
         if options.target.grpc.is_some() && !self.grpc {
             text.push_str("; the gRPC call is not answered with grpc-status 0");

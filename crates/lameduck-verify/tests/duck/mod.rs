@@ -79,12 +79,16 @@ fn duck(broken: &str) -> TargetSpec {
 }
 
 pub(crate) fn run(broken: &str, only: &[&str]) -> Report {
+    verify(&options(broken, only), &mut |_| {}).unwrap()
+}
+
+pub(crate) fn options(broken: &str, only: &[&str]) -> Options {
     let mut options = Options::new(duck(broken));
     options.grace = Duration::from_secs(4);
     options.only = only.iter().map(|&id| id.to_owned()).collect();
     options.rounds = 3;
     options.seed = Some(7);
-    verify(&options, &mut |_| {}).unwrap()
+    options
 }
 
 pub(crate) fn only(report: &Report) -> &Finding {
