@@ -211,16 +211,9 @@ impl Facts {
         let Some(template) = options.target.ws_path.as_deref() else {
             return;
         };
-        let handshake = requests::websocket(place, &place.fill(template));
-        let answer = ask(place.url.addr, &handshake, ASK_BOUND);
-        match answer {
-            Answer::Whole { head, .. } if head.status == 101 => {
-                self.ws_path = Some(template.to_owned());
-            }
-            _ => self.notes.push(format!(
-                "the path for WebSockets is none: its handshake {}",
-                answer.in_words()
-            )),
+        match super::ws::try_out(place, &place.fill(template)) {
+            Ok(()) => self.ws_path = Some(template.to_owned()),
+            Err(why) => self.notes.push(why),
         }
     }
 

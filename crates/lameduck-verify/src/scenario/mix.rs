@@ -9,6 +9,11 @@ use super::load::{self, Crowd, Habit, Load, stop_under_load};
 use super::{h2, requests, tls, ws};
 use crate::observe::engine::Engine;
 use crate::observe::flow::When;
+use crate::observe::h2::PREFACE;
+use crate::observe::h2::flow::Flow as H2Flow;
+use crate::observe::h2::script::{Step, Steps};
+use crate::observe::link::Door;
+use crate::observe::outcome::End;
 use crate::observe::rng::Rng;
 use crate::observe::talk::{Act, Line, Scene, Talk, Talker};
 use crate::target::{Place, Running, VerifyError};
@@ -21,6 +26,7 @@ const MANIFOLD: usize = 12;
 const SECURED: usize = 8;
 const WATCHING: usize = 4;
 const SLOW_UPLOADS: usize = 2;
+const HOSTILE_GROUP: &str = "hostile";
 /// Of each hostile kind.
 const HOSTILE: usize = 2;
 
@@ -55,12 +61,36 @@ pub(crate) fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> 
     }
     add_lasting(bench, &running, &mut engine);
     add_hostile(bench, &running.place, &mut engine, &rng);
+    add_hostile_to_doors(bench, &running.place, &mut engine);
     let t = stop_under_load(bench, &running, &mut engine, &mut rng, index);
     let mut load = load::count(&engine, t);
     ws::load::count(&engine, t, &mut load);
     count_lasting(bench, &engine, t, &mut load);
     load.settle();
     Ok(load)
+}
+
+/// Half a preface at the doors of HTTP/2, and silence at that of TLS.
+fn add_hostile_to_doors(bench: &Bench<'_>, place: &Place, engine: &mut Engine) {
+    let speech = bench.facts.speech;
+    let mut add = |door: Door, bytes: &[u8]| {
+        let steps = vec![
+            Step::Connect(0),
+            Step::Bytes(bytes.to_vec()),
+            Step::AwaitEnd,
+        ];
+        let flow = H2Flow::new(HOSTILE_GROUP, vec![door], Steps::new(steps));
+        engine.h2.push(flow);
+    };
+    for door in speech.h2_doors(place) {
+        add(door.clone(), &PREFACE[..PREFACE.len() / 2]);
+        // Greeted, and then never a word: not even the answer to a PING.
+        add(door, PREFACE);
+    }
+    if let Some(url) = place.tls.as_ref().filter(|_| speech.tls) {
+        // The first bytes of a ClientHello, and no more.
+        add(Door::Plain(url.addr), &[0x16, 0x03, 0x01, 0x02]);
+    }
 }
 
 /// Honest clients whose exchanges last: event streams and slow uploads.
@@ -155,10 +185,10 @@ fn add_hostile(bench: &Bench<'_>, place: &Place, engine: &mut Engine, rng: &Rng)
             scripts.push(deaf(requests::get(place, large)));
         }
         for deeds in scripts {
-            let talk = Talk::new("hostile", Client::new(1, deeds));
+            let talk = Talk::new(HOSTILE_GROUP, Client::new(1, deeds));
             engine.add_talk(talk.with_receive_buffer(RECEIVE_BUFFER).unawaited());
         }
-        engine.add_talk(Talk::new("hostile", Breaker { half, left: BREAKS }).unawaited());
+        engine.add_talk(Talk::new(HOSTILE_GROUP, Breaker { half, left: BREAKS }).unawaited());
     }
 }
 
@@ -196,7 +226,7 @@ impl Talker for Breaker {
 
     fn hear(&mut self, _: &[u8], _: Instant) {}
 
-    fn ended(&mut self, _: crate::observe::outcome::End, _: Instant) {}
+    fn ended(&mut self, _: End, _: Instant) {}
 
     fn is_poised(&self) -> bool {
         true

@@ -63,6 +63,8 @@ pub(crate) struct WsClient {
     stopped_at: Option<Instant>,
     last_sent_at: Option<Instant>,
     pub(crate) end: Option<(Instant, End)>,
+    /// The handshake was answered as it should be.
+    pub(crate) was_accepted: bool,
     /// Every message echoed so far was what had been sent.
     pub(crate) is_faithful: bool,
     /// The first message that came, if the application speaks first.
@@ -84,6 +86,7 @@ impl WsClient {
             stopped_at: None,
             last_sent_at: None,
             end: None,
+            was_accepted: false,
             is_faithful: true,
             first_text: None,
         }
@@ -94,7 +97,7 @@ impl WsClient {
         self.reader.head().map(|head| head.status)
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         matches!(self.place, Place::Open | Place::Answered)
     }
 
@@ -193,7 +196,7 @@ impl Talker for WsClient {
                 Act::Send(std::mem::take(&mut self.handshake))
             }
             (Place::Upgrading, Line::Open) if !self.reader.is_complete() => Act::Wait(None),
-            (Place::Upgrading, Line::Open) if self.accepts() => {
+            (Place::Upgrading, Line::Open) if self.was_accepted => {
                 self.place = Place::Open;
                 self.speak(scene)
             }
@@ -211,6 +214,7 @@ impl Talker for WsClient {
         };
         let room = MAX_HEAD.saturating_sub(self.head.len()).min(taken);
         self.head.extend_from_slice(&bytes[..room]);
+        self.was_accepted = self.accepts();
         if self.reader.is_complete() && taken < bytes.len() {
             self.hear_frames(&bytes[taken..], at);
         }

@@ -39,14 +39,21 @@ fn poised<'s>(seen: &'s Seen<'_>, group: &'static str) -> impl Iterator<Item = &
 
 /// Why no WebSocket of a group was open at the signal.
 fn instead(seen: &Seen<'_>, group: &'static str) -> String {
-    let clients = || seen.talkers::<WsClient>(group).map(|(_, client)| client);
-    match clients().find_map(WsClient::status) {
-        Some(101) if clients().any(WsClient::is_open) => {
-            "the WebSocket does not echo what it is sent".to_owned()
-        }
-        Some(101) => {
+    let mut clients = seen.talkers::<WsClient>(group);
+    clients.next().map_or_else(
+        || "there is none".to_owned(),
+        |(_, client)| in_words(client),
+    )
+}
+
+/// How far a client came that was to wait for the signal, in words.
+pub(super) fn in_words(client: &WsClient) -> String {
+    match client.status() {
+        Some(101) if !client.was_accepted => {
             "the answer to the WebSocket handshake is not what RFC 6455 asks for".to_owned()
         }
+        Some(101) if client.end.is_some() => "the WebSocket ends as soon as it is open".to_owned(),
+        Some(101) => "the WebSocket does not echo what it is sent".to_owned(),
         Some(status) => format!("the WebSocket handshake is answered with {status}"),
         None => "the WebSocket handshake is not answered".to_owned(),
     }

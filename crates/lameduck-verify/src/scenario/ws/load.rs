@@ -47,6 +47,8 @@ pub(crate) fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> 
     };
     count(&engine, t, &mut load);
     load.settle();
+    // Handshakes alone say nothing about messages.
+    load.rounds_unsettled = u32::from(!has_echoed_before(&engine, t));
     Ok(load)
 }
 
@@ -78,6 +80,16 @@ pub(crate) fn add_clients(
         );
         engine.add_talk(Talk::new("ws-load", looping));
     }
+}
+
+fn has_echoed_before(engine: &Engine, t: Instant) -> bool {
+    let mut clients = engine
+        .talks_of("ws-load")
+        .filter_map(|talk| talk.talker::<Loop>());
+    clients.any(|client| {
+        let mut echoes = client.exchanges.iter().filter(|exchange| exchange.is_post);
+        echoes.any(|echo| !echo.is_at_stake(t) && echo.outcome == Some(Outcome::Served))
+    })
 }
 
 /// Adds what the echo clients met.

@@ -6,13 +6,14 @@ mod judge;
 pub(crate) mod load;
 mod tunnel;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bench::Bench;
 use super::long::{Opening, Seen};
 use super::requests;
 use crate::observe::engine::Engine;
 use crate::observe::talk::Talk;
+use crate::target::Place;
 use crate::verdict::Finding;
 
 use client::{Manner, WsClient};
@@ -39,8 +40,29 @@ pub(crate) fn lacks(bench: &Bench<'_>) -> Option<String> {
     }
     Some(match &bench.options.target.ws_path {
         None => "no path with a WebSocket is known; --ws-path would give one".to_owned(),
-        Some(path) => format!("{path} does not answer a WebSocket handshake with 101"),
+        Some(path) => format!("{path} is no WebSocket that echoes (see the notes)"),
     })
+}
+
+/// How long the first echo may take.
+const TRY_BOUND: Duration = Duration::from_secs(3);
+
+/// Opens one WebSocket and asks for one echo; says what went wrong, if something did.
+pub(crate) fn try_out(place: &Place, path: &str) -> Result<(), String> {
+    let client = WsClient::new(Manner::Idle, requests::websocket(place, path));
+    let mut engine = Engine::new(place.url.addr, Duration::ZERO);
+    engine.add_talk(Talk::new(IDLE, client));
+    let is_over = |engine: &Engine| {
+        let mut talks = engine.talks.iter();
+        talks.all(|talk| talk.is_poised() || talk.is_finished())
+    };
+    engine.run(Instant::now() + TRY_BOUND, is_over);
+    let talk = &engine.talks[0];
+    match talk.talker::<WsClient>() {
+        _ if talk.is_poised() => Ok(()),
+        Some(client) => Err(judge::in_words(client)),
+        None => Err("it is not answered".to_owned()),
+    }
 }
 
 /// Adds the clients of every id that is wanted.
