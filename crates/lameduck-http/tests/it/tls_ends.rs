@@ -1,10 +1,17 @@
 //! TLS-3 and what H1 owes over TLS: close_notify at every orderly end, none at a cut, and nothing lost inside half a record.
 
-use lameduck::{Count, Outcome, Plan, Window};
+use axum::Router;
+use axum::extract::WebSocketUpgrade;
+use axum::routing::any;
+use lameduck::{Count, Lifecycle, Outcome, Plan, Window};
 use lameduck_http::Limits;
+use tokio::io::AsyncReadExt;
 
-use crate::support::{Client, Ended, GET, end_window_now, millis, plan, window};
-use crate::tls_support::{Records, TlsRig, ends_in_order};
+use crate::support::{
+    Client, Control, Ended, GET, Rig, end_window_now, millis, plan, soon, window,
+};
+use crate::tls_support::{Identity, Records, TlsRig, ends_in_order};
+use crate::wire::{CLOSE, GOING_AWAY, Got, TEXT, cut_frame, got, masked};
 
 #[tokio::test]
 async fn tls_3_a_request_is_served_and_the_drain_ends_by_close_notify() {
@@ -257,4 +264,59 @@ async fn fin_without_close_notify_is_an_end_like_any() {
     client.stream.tcp.shutdown().await.expect("FIN");
     ends_in_order(client).await;
     assert_eq!(rig.rig.count(Count::Malformed), 0);
+}
+
+#[tokio::test]
+async fn ws_01_over_tls_close_comes_before_close_notify() {
+    let identity = Identity::of("localhost");
+    let app = Router::new().route(
+        "/echo",
+        any(|upgrade: WebSocketUpgrade| async {
+            upgrade.on_upgrade(|mut socket| async move {
+                while let Some(Ok(message)) = socket.recv().await {
+                    if socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            })
+        }),
+    );
+    let life = Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+    let server = lameduck_http::serve(&life, "127.0.0.1:0", app)
+        .tls(identity.server())
+        .await
+        .expect("a server");
+    let addr = server.local_addr().tcp().expect("tcp");
+    let rig = Rig::running(life, addr, Control::new()).await;
+    let mut records = Records::connect(addr, identity.client(&["http/1.1"])).await;
+    records.shake().await.expect("a handshake");
+    let mut client = Client::over(records);
+    client
+        .send(
+            b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .await;
+    let head = client.interim().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    client.send(&masked(TEXT, b"hi")).await;
+    let mut bytes = Vec::new();
+    let mut next = async |client: &mut Client<Records>| {
+        loop {
+            if let Some(got) = cut_frame(&mut bytes) {
+                return got;
+            }
+            let read = soon("a frame", client.stream.read_buf(&mut bytes)).await;
+            assert!(read.expect("no cut") > 0, "an end without a Close");
+        }
+    };
+    assert_eq!(next(&mut client).await, got(TEXT, "hi"));
+    rig.terminate().await;
+    let Got::Frame(CLOSE, said) = next(&mut client).await else {
+        panic!("no Close");
+    };
+    assert_eq!(said, GOING_AWAY);
+    client.send(&masked(CLOSE, &said[..2])).await;
+    ends_in_order(client).await;
+    assert_eq!(rig.outcome().await, Outcome::Drained);
 }
