@@ -291,6 +291,11 @@ impl Watch {
         self.read.load(Relaxed) + self.wire_read.load(Relaxed)
     }
 
+    /// Bytes that went to the peer, as far as the kernel took them.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
     pub(crate) fn is_write_blocked(&self) -> bool {
         self.write_blocked.load(Relaxed)
     }

@@ -167,3 +167,44 @@ async fn ws_03_a_client_that_never_reads_holds_nothing_up() {
     soon("the writer's end", writing).await.expect("no panic");
     drop(client);
 }
+
+#[tokio::test]
+async fn ws_02_a_slow_reader_gets_all_of_a_frame() {
+    let mut limits = Limits::default();
+    limits.stall_draining = millis(1500);
+    let duck = Duck::with(plan(Window::NONE), limits, WebSockets::default()).await;
+    let mut client = duck.open("/echo").await;
+    let large = vec![7; 12 * 1024 * 1024];
+    client.send(BINARY, &large).await;
+    client.bytes(10).await;
+    duck.rig.terminate().await;
+    let part = large.len() / 24;
+    for _ in 0..24 {
+        // Together longer than the limit for standing still.
+        tokio::time::sleep(millis(100)).await;
+        assert_eq!(client.bytes(part).await.len(), part);
+    }
+    client.say_goodbye(GOING_AWAY).await;
+    assert_eq!(duck.rig.outcome().await, Outcome::Drained);
+    assert_eq!(duck.rig.count(Count::WsExpired), 0);
+}
+
+#[tokio::test]
+async fn an_application_that_leaves_without_a_word_in_running_is_not_spoken_for() {
+    let mut limits = Limits::default();
+    limits.age = Some(millis(3_600_000));
+    let duck = Duck::with(open_window(), limits, WebSockets::default()).await;
+    let mut client = duck.open("/raw").await;
+    drop(duck.inner().await);
+    assert_eq!(client.next().await, Got::Fin);
+}
+
+#[tokio::test]
+async fn a_websocket_as_old_as_it_may_become_is_closed() {
+    let mut limits = Limits::default();
+    limits.age = Some(millis(100));
+    let duck = Duck::with(open_window(), limits, WebSockets::default()).await;
+    let mut client = duck.open("/echo").await;
+    client.say_goodbye(GOING_AWAY).await;
+    assert!(!duck.rig.life.drain().is_steering());
+}

@@ -110,7 +110,8 @@ impl<D: Buf> AsyncWrite for Tunnel<D> {
 }
 
 impl<D: Buf + Send + 'static> Duplex for Tunnel<D> {
-    fn is_taken(&self) -> bool {
-        self.outgoing.capacity() > 0
+    /// What was written had room at the client's end. Something waits only as long as there is none.
+    fn unread(&self) -> usize {
+        usize::from(self.outgoing.capacity() == 0)
     }
 }

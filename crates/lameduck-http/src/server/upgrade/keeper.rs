@@ -33,12 +33,45 @@ enum Way {
     Staying,
     /// The application says farewell itself, until then.
     Farewell { until: Duration },
-    /// Our Close waits for the end of the application's message; from the first moment on for that of its frame, until the second.
-    Waiting { message: Duration, frame: Duration },
-    /// A Close was said; the peer answers and the application lets go, until then.
-    Closed { until: Duration },
+    /// Our Close waits for the end of the application's message; if that does not come, for the end of its frame.
+    Waiting(Patience),
+    /// A Close was said; the peer answers and the application lets go, until then. It has not read so much of what was said before.
+    Closed { until: Duration, unread: usize },
     /// Nothing is known about its protocol: the application was told, no more can be done.
     Told,
+}
+
+/// How long a Close waits for a place.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// How long the application may say nothing in the middle of a frame; half of that between frames.
+    stall: Duration,
+    /// When a message is interrupted between its frames at the latest.
+    interrupt_at: Duration,
+    /// When the application last said something, or could have if its client had read.
+    since: Duration,
+    written: u64,
+}
+
+impl Patience {
+    fn message_until(&self) -> Duration {
+        self.interrupt_at.min(self.since + self.stall / 2)
+    }
+
+    fn wish(&self, now: Duration) -> Wish {
+        if now < self.message_until() {
+            Wish::BetweenMessages
+        } else {
+            Wish::BetweenFrames
+        }
+    }
+
+    /// When something changes; None when it is over.
+    fn until(&self, now: Duration) -> Option<Duration> {
+        [self.message_until(), self.since + self.stall]
+            .into_iter()
+            .find(|until| now < *until)
+    }
 }
 
 /// What keeps an upgraded connection. Dropping it cuts the connection.
@@ -145,7 +178,9 @@ impl Keeper {
             }
             let turn_at = self.turn_at(now, cx);
             if passage.is_left {
-                if turn_at.is_some() && passage.has_room_for(Wish::BetweenFrames) {
+                let is_told =
+                    self.watch.shared.drain.is_steering() || turn_at.is_some_and(|at| now >= at);
+                if is_told && passage.has_room_for(Wish::BetweenFrames) {
                     // It left because the service leaves, without a word.
                     passage.begin_close(self.close_frame());
                     continue;
@@ -187,10 +222,7 @@ impl Keeper {
             Way::Told => Step::Wait(None),
             Way::Farewell { until } => {
                 if passage.is_closed() {
-                    self.way = Way::Closed {
-                        until: after(close),
-                    };
-                    return Step::Again;
+                    return self.closed(passage, now);
                 }
                 if now < until {
                     return Step::Wait(Some(until));
@@ -198,42 +230,62 @@ impl Keeper {
                 self.way = self.waiting(now);
                 Step::Again
             }
-            Way::Waiting { message, frame } => {
+            Way::Waiting(mut patience) => {
                 if passage.is_closed() {
-                    passage.wish = Wish::Nothing;
-                    self.way = Way::Closed {
-                        until: after(close),
-                    };
-                    return Step::Again;
+                    return self.closed(passage, now);
                 }
-                passage.wish = if now < message {
-                    Wish::BetweenMessages
-                } else {
-                    Wish::BetweenFrames
-                };
+                let written = self.watch.written();
+                if passage.is_blocked() || written != patience.written {
+                    (patience.since, patience.written) = (now, written);
+                    self.way = Way::Waiting(patience);
+                }
+                passage.wish = patience.wish(now);
                 if passage.has_room_for(passage.wish) {
                     passage.begin_close(self.close_frame());
                     return Step::Again;
                 }
-                match passage.wish {
-                    Wish::BetweenMessages => Step::Wait(Some(message)),
-                    _ if now < frame => Step::Wait(Some(frame)),
-                    _ => self.expire(),
+                match patience.until(now) {
+                    Some(until) => Step::Wait(Some(until)),
+                    None => self.expire(),
                 }
             }
-            Way::Closed { until } if now < until => Step::Wait(Some(until)),
-            Way::Closed { .. } => self.expire(),
+            Way::Closed { until, .. } if now < until => Step::Wait(Some(until)),
+            Way::Closed { unread, .. } => {
+                // Whoever still reads what was said before the Close cannot have answered it.
+                if (1..unread).contains(&passage.unread()) {
+                    return self.closed(passage, now);
+                }
+                self.expire()
+            }
         }
+    }
+
+    /// A Close was said.
+    fn closed(&mut self, passage: &mut Passage, now: Duration) -> Step {
+        let shared = &self.watch.shared;
+        passage.wish = Wish::Nothing;
+        self.way = Way::Closed {
+            until: now + shared.before_deadline(shared.limits.ws_close, now),
+            unread: passage.unread(),
+        };
+        Step::Again
     }
 
     /// From now on the Close goes where the application's bytes have room for it.
     fn waiting(&self, now: Duration) -> Way {
         let shared = &self.watch.shared;
-        let stall = shared.before_deadline(shared.limits.stall_draining, now) / 2;
-        Way::Waiting {
-            message: now + stall,
-            frame: now + stall * 2,
-        }
+        let stall = shared.before_deadline(shared.limits.stall_draining, now);
+        // Half of what is left, so that a message without an end leaves time for the rest.
+        let interrupt_at = match shared.drain.drain_end() {
+            Some(end) => now + end.saturating_sub(now) / 2,
+            None => now + shared.limits.stall,
+        };
+        Way::Waiting(Patience {
+            stall,
+            interrupt_at,
+            since: now,
+            written: self.watch.written(),
+        })
     }
 
     fn expire(&self) -> Step {

@@ -25,13 +25,13 @@ use crate::server::watch::Watch;
 
 /// A stream that can be upgraded to.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Any + Unpin + Send {
-    /// Whether the peer has everything that was written, as far as is known: then nothing waits for it.
-    fn is_taken(&self) -> bool;
+    /// Of the bytes that were written, how many the peer has not got, as far as is known.
+    fn unread(&self) -> usize;
 }
 
 impl<S: Stream> Duplex for S {
-    fn is_taken(&self) -> bool {
-        sock::unacknowledged(self.as_fd()) == Some(0)
+    fn unread(&self) -> usize {
+        sock::unacknowledged(self.as_fd()).unwrap_or(0)
     }
 }
 
@@ -159,9 +159,23 @@ impl Passage {
         remember(&mut self.keeper, cx);
     }
 
-    /// Whether a Close was said, by whomever.
+    /// Whether the application's last write waits for the peer.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// Of the bytes that were written, how many the peer has not got, as far as is known.
+    pub(super) fn unread(&self) -> usize {
+        match &self.place {
+            Place::Open(stream) => stream.unread(),
+            Place::Minting(_) | Place::Ended => 0,
+        }
+    }
+
+    /// Whether a Close was said, by whomever, or nothing can be said any more.
     pub(super) fn is_closed(&self) -> bool {
-        matches!(self.voice, Voice::Nobody)
+        self.is_shut
+            || matches!(self.voice, Voice::Nobody)
             || self.follower.is_some_and(|follower| follower.is_closed())
     }
 
@@ -215,7 +229,7 @@ impl Passage {
     pub(super) fn look_again(&mut self) {
         if let (true, Place::Open(stream), Some(watch)) =
             (self.is_blocked, &self.place, &self.watch)
-            && stream.is_taken()
+            && stream.unread() == 0
         {
             self.is_blocked = false;
             watch.note_written(0);
