@@ -173,18 +173,30 @@ async fn ws_02_a_slow_reader_gets_all_of_a_frame() {
     let mut limits = Limits::default();
     limits.stall_draining = millis(1500);
     let duck = Duck::with(plan(Window::NONE), limits, WebSockets::default()).await;
-    let mut client = duck.open("/echo").await;
-    let large = vec![7; 12 * 1024 * 1024];
-    client.send(BINARY, &large).await;
+    let mut client = duck.open("/raw").await;
+    let mut inner = duck.inner().await;
+    // Much more than every buffer between the two.
+    const PART: usize = 1024 * 1024;
+    const PARTS: usize = 64;
+    let writing = tokio::spawn(async move {
+        let mut head = vec![BINARY, 127];
+        head.extend(((PART * PARTS) as u64).to_be_bytes());
+        inner.write_all(&head).await.expect("written");
+        for _ in 0..PARTS {
+            inner.write_all(&[7; PART]).await.expect("written");
+        }
+        inner
+    });
     client.bytes(10).await;
     duck.rig.terminate().await;
-    let part = large.len() / 24;
-    for _ in 0..24 {
+    for _ in 0..PARTS {
         // Together longer than the limit for standing still.
-        tokio::time::sleep(millis(100)).await;
-        assert_eq!(client.bytes(part).await.len(), part);
+        tokio::time::sleep(millis(50)).await;
+        assert!(client.bytes(PART).await.iter().all(|byte| *byte == 7));
     }
-    client.say_goodbye(GOING_AWAY).await;
+    assert_eq!(client.next().await, got(CLOSE, GOING_AWAY));
+    drop(soon("the writer", writing).await.expect("no panic"));
+    assert_eq!(client.next().await, Got::Fin);
     assert_eq!(duck.rig.outcome().await, Outcome::Drained);
     assert_eq!(duck.rig.count(Count::WsExpired), 0);
 }
