@@ -89,13 +89,22 @@ mod system {
         let failed = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) } != 0;
         if failed {
             None
+        } else if queued > 0 && is_over(fd) {
+            // After a reset the queue keeps its count for ever: nothing of it can be delivered any more.
+            Some(0)
         } else {
             usize::try_from(queued).ok()
         }
     }
 
-    /// The kernel's smoothed round-trip time of a TCP connection (`tcpi_rtt`, tcp(7)).
-    pub(crate) fn round_trip(fd: BorrowedFd<'_>) -> Option<Duration> {
+    /// The connection is in state CLOSE: reset, or ended by both sides.
+    fn is_over(fd: BorrowedFd<'_>) -> bool {
+        /// `TCP_CLOSE` of the kernel's tcp_states.h.
+        const CLOSE: u8 = 7;
+        tcp_info(fd).is_some_and(|info| info.tcpi_state == CLOSE)
+    }
+
+    fn tcp_info(fd: BorrowedFd<'_>) -> Option<libc::tcp_info> {
         // SAFETY: tcp_info is plain integers, for which all-zero is a value.
         let mut info: libc::tcp_info = unsafe { mem::zeroed() };
         let mut size = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
@@ -109,7 +118,12 @@ mod system {
                 &raw mut size,
             )
         } != 0;
-        (!failed).then(|| Duration::from_micros(u64::from(info.tcpi_rtt)))
+        (!failed).then_some(info)
+    }
+
+    /// The kernel's smoothed round-trip time of a TCP connection (`tcpi_rtt`, tcp(7)).
+    pub(crate) fn round_trip(fd: BorrowedFd<'_>) -> Option<Duration> {
+        tcp_info(fd).map(|info| Duration::from_micros(u64::from(info.tcpi_rtt)))
     }
 
     /// Classic BPF over the TCP header: offset 13 holds the flags; SYN without ACK is dropped, the rest passes.
@@ -200,6 +214,31 @@ mod system {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(all(target_os = "linux", not(lameduck_portable)))]
+    #[test]
+    fn what_a_reset_left_in_the_queue_is_not_waited_for() {
+        use std::io::Write as _;
+        use std::os::fd::AsFd as _;
+        use std::time::Instant;
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let addr = listener.local_addr().expect("an address");
+        let client = std::net::TcpStream::connect(addr).expect("connect");
+        let (mut server, _) = listener.accept().expect("accept");
+        drop(client);
+        // To one who has closed both ways: the answer is RST.
+        server.write_all(b"bye").expect("the first write is taken");
+        let until = Instant::now() + Duration::from_secs(10);
+        while look(server.as_fd()) != Pending::Ended || unacknowledged(server.as_fd()) != Some(0) {
+            assert!(
+                Instant::now() < until,
+                "{:?}",
+                unacknowledged(server.as_fd())
+            );
+            std::thread::yield_now();
+        }
+    }
 
     #[tokio::test]
     async fn keep_alive_is_set_as_wanted() {
