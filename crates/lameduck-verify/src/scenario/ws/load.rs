@@ -417,3 +417,54 @@ impl Talker for Loop {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Place;
+
+    const OPENED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+
+    /// A client whose message is under way; what it hears then, and how the connection ends.
+    fn outcome(heard: &[u8], end: End) -> Option<Outcome> {
+        let spec = crate::options::TargetSpec::default();
+        let place = Place::choose(&spec).unwrap();
+        let think = Think::for_quiet(None);
+        let rng = Rng::new(1);
+        let path = "/ws".to_owned();
+        let habit = Habit::ComeBack;
+        let mut client = Loop::new(0, place, path, habit, think, rng, Duration::ZERO);
+        let now = Instant::now();
+        client.at = Stand::Upgrading;
+        client.begin(false, now);
+        client.wrote(now, Duration::ZERO);
+        client.hear(OPENED, now);
+        assert_eq!(client.exchanges[0].outcome, Some(Outcome::Served));
+        client.message = "hello".to_owned();
+        client.begin(true, now);
+        client.at = Stand::Waiting;
+        client.wrote(now, Duration::ZERO);
+        client.hear(heard, now);
+        client.ended(end, now);
+        client.exchanges[1].outcome
+    }
+
+    #[test]
+    fn only_a_bare_end_loses_a_message() {
+        let echo = b"\x81\x05hello";
+        let close = b"\x88\x02\x03\xe9";
+        let other = b"\x81\x05other";
+        let cases: [(&[u8], End, Outcome); 7] = [
+            (echo, End::Fin, Outcome::Served),
+            (echo, End::Reset, Outcome::Served),
+            (close, End::Reset, Outcome::UnprocessedSafe),
+            (other, End::Fin, Outcome::Eof),
+            (&echo[..4], End::Fin, Outcome::Truncated),
+            (&[], End::Reset, Outcome::Reset),
+            (&[], End::GaveUp, Outcome::Hung),
+        ];
+        for (heard, end, expected) in cases {
+            assert_eq!(outcome(heard, end), Some(expected), "{heard:?} {end:?}");
+        }
+    }
+}
