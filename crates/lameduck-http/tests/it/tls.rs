@@ -1,5 +1,7 @@
 //! TLS-1, TLS-2, TLS-4: handshakes across T, those that stall or fail, and what they agree on.
 
+use std::time::Duration;
+
 use lameduck::{Count, Outcome, Window};
 use lameduck_http::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +12,9 @@ use crate::tls_support::{Records, TlsRig, ends_in_order};
 
 #[tokio::test]
 async fn tls_1_handshakes_under_way_at_t_complete_and_are_served() {
-    let rig = TlsRig::start(plan(Window::NONE)).await;
+    let mut limits = Limits::default();
+    limits.settle = millis(10_000);
+    let rig = TlsRig::limited(plan(Window::NONE), limits).await;
     let mut begun = Vec::new();
     for cut in [1, 5, 100] {
         let mut client = rig.begin().await;
@@ -25,7 +29,9 @@ async fn tls_1_handshakes_under_way_at_t_complete_and_are_served() {
     // Later than these, so that the server has read them when this one is served.
     let mut idle = rig.reused().await;
     rig.rig.terminate().await;
-    assert_eq!(idle.end().await, &Ended::Fin);
+    rig.rig.window_end().await;
+    idle.send(GET).await;
+    assert!(idle.served().await.close);
     begun.push((answered, Vec::new()));
     for (mut client, rest) in begun {
         client.write_raw(&rest).await;
@@ -98,9 +104,10 @@ async fn tls_2_stalled_handshakes_do_not_hold_the_exit() {
 }
 
 #[tokio::test]
-async fn tls_4_stalled_handshakes_delay_nobody_and_expire_while_running() {
+async fn tls_4_stalled_handshakes_delay_nobody() {
     let mut limits = Limits::default();
-    limits.handshake = millis(2_000);
+    limits.handshake = Duration::from_secs(3_600);
+    limits.head_draining = millis(50);
     let rig = TlsRig::limited(plan(window(0, 50, 500)), limits).await;
     let mut stalled = Vec::new();
     for number in 0..60 {
@@ -116,18 +123,28 @@ async fn tls_4_stalled_handshakes_delay_nobody_and_expire_while_running() {
     let mut honest = rig.reused().await;
     honest.send(GET).await;
     honest.served().await;
-    assert_eq!(
-        rig.rig.count(Count::HandshakeExpired),
-        0,
-        "they still stall"
-    );
-    // Those that said something; the silent ones are as idle as any connection.
-    rig.rig.counted(Count::HandshakeExpired, 40).await;
-    honest.send(GET).await;
-    honest.served().await;
+    assert_eq!(rig.rig.count(Count::HandshakeExpired), 0);
     rig.rig.terminate().await;
     assert_eq!(rig.rig.outcome().await, Outcome::Drained);
+    // Those that said something; the silent ones are as idle as any connection.
     assert_eq!(rig.rig.count(Count::HandshakeExpired), 40);
+    assert_eq!(rig.rig.count(Count::SilentClosed), 20);
+}
+
+#[tokio::test]
+async fn tls_2_a_stalled_handshake_expires_while_running_and_a_silent_connection_does_not() {
+    let mut limits = Limits::default();
+    limits.handshake = millis(50);
+    let rig = TlsRig::limited(plan(window(0, 50, 500)), limits).await;
+    let silent = rig.begin().await;
+    let mut half = rig.begin().await;
+    let hello = half.said();
+    half.write_raw(&hello[..50]).await;
+    rig.rig.counted(Count::HandshakeExpired, 1).await;
+    rig.rig.terminate().await;
+    assert_eq!(rig.rig.outcome().await, Outcome::Drained);
+    assert_eq!(rig.rig.count(Count::SilentClosed), 1);
+    drop((silent, half));
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn tls_3_a_request_is_served_and_the_drain_ends_by_close_notify() {
 #[tokio::test]
 async fn tls_3_an_expired_idle_connection_and_a_said_close_end_by_close_notify() {
     let mut limits = Limits::default();
-    limits.idle = millis(50);
+    limits.idle = millis(500);
     let rig = TlsRig::limited(plan(window(0, 5_000, 5_000)), limits).await;
     ends_in_order(rig.reused().await).await;
     rig.rig.counted(Count::IdleExpired, 1).await;
