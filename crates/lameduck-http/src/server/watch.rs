@@ -351,3 +351,63 @@ impl Watch {
         self.wire_read.load(Relaxed) == 0
     }
 }
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+    use crate::server::Protocols;
+    use crate::server::course::Wishes;
+    use crate::server::limits::Limits;
+
+    fn watch() -> Watch {
+        let plan = lameduck::Plan::preset(lameduck::Preset::Local);
+        let life = lameduck::Lifecycle::embedded(plan).expect("a lifecycle");
+        let shared = Shared::new(
+            &life,
+            Limits::default(),
+            Protocols::default(),
+            Wishes::default(),
+        );
+        Watch::new(Arc::new(shared), None, 0)
+    }
+
+    #[test]
+    fn a_handshake_begins_with_its_first_byte_and_leaves_a_silent_connection() {
+        let watch = watch();
+        watch.begin_handshake();
+        assert_eq!(watch.situation(), Situation::Silent);
+        watch.note_wire_read(1, true);
+        assert_eq!(watch.situation(), Situation::Handshake);
+        watch.note_write_blocked();
+        assert_eq!(watch.situation(), Situation::Handshake);
+        watch.note_written(1);
+        watch.note_wire_read(200, false);
+        watch.end_handshake();
+        assert_eq!(watch.situation(), Situation::Silent, "nothing of HTTP came");
+    }
+
+    #[test]
+    fn h1_06_a_record_that_has_begun_is_a_head_that_has_begun() {
+        let watch = watch();
+        watch.note_wire_read(3, true);
+        assert_eq!(watch.situation(), Situation::Head);
+        // It held something else, a KeyUpdate say.
+        watch.note_wire_read(20, false);
+        assert_eq!(watch.situation(), Situation::Silent);
+        watch.note_read(30);
+        watch.begin();
+        watch.note_wire_read(3, true);
+        assert_eq!(watch.situation(), Situation::Handling);
+    }
+
+    #[test]
+    fn h1_09_bytes_of_a_record_are_progress_before_the_record_is_whole() {
+        let watch = watch();
+        watch.begin();
+        watch.upload_waiting();
+        let before = (watch.moved(), watch.received());
+        watch.note_wire_read(1, true);
+        assert_eq!(watch.situation(), Situation::Transfer);
+        assert!(watch.moved() > before.0 && watch.received() > before.1);
+    }
+}
