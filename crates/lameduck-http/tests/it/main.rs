@@ -34,3 +34,5 @@ mod ws;
 mod ws_close;
 mod ws_h2;
 mod ws_peers;
+#[cfg(feature = "tls")]
+mod ws_tls;

@@ -10,7 +10,7 @@ use http::{Method, StatusCode, Uri};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use lameduck::{Lifecycle, Plan};
-use lameduck_http::{Limits, WebSockets};
+use lameduck_http::{Limits, Serve, WebSockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
@@ -58,6 +58,14 @@ impl Duck {
     }
 
     pub(crate) async fn with(plan: Plan, limits: Limits, websockets: WebSockets) -> Self {
+        Self::behind(plan, |serve| serve.limits(limits).websockets(websockets)).await
+    }
+
+    /// With a listener of the test's choice.
+    pub(crate) async fn behind(
+        plan: Plan,
+        choose: impl FnOnce(Serve<'_, Router>) -> Serve<'_, Router>,
+    ) -> Self {
         let control = Control::new();
         let (sender, inner) = mpsc::channel(16);
         let (say, said) = mpsc::channel(16);
@@ -67,9 +75,7 @@ impl Duck {
             control: control.clone(),
         };
         let life = Lifecycle::embedded(plan).expect("a lifecycle");
-        let server = lameduck_http::serve(&life, "127.0.0.1:0", app(hand))
-            .limits(limits)
-            .websockets(websockets)
+        let server = choose(lameduck_http::serve(&life, "127.0.0.1:0", app(hand)))
             .await
             .expect("a server");
         let addr = server.local_addr().tcp().expect("tcp");
