@@ -130,6 +130,22 @@ fn only_and_skip_choose() {
 }
 
 #[test]
+fn a_protocol_chooses_its_checks_and_those_of_the_process() {
+    let _alone = alone();
+    let ended = verify(&[
+        "--protocol",
+        "h2,tls",
+        "--only",
+        "P1,H1-01,H2-01,TLS-3",
+        "--format",
+        "json",
+    ]);
+    let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(ids(&report), ["P1", "H2-01", "TLS-3"]);
+    assert_eq!(ended.how(), "exit 0", "{report:#}");
+}
+
+#[test]
 fn list_shows_each_check_its_class_and_its_cost() {
     let _alone = alone();
     let ended = verify(&["--list"]);
@@ -147,7 +163,7 @@ fn list_shows_each_check_its_class_and_its_cost() {
 #[test]
 fn what_cannot_be_tested_is_2_and_says_what_to_do() {
     let _alone = alone();
-    let rows: [(&[&str], &str); 7] = [
+    let rows: [(&[&str], &str); 10] = [
         (&["--only", "H9-99"], "no check is named `H9-99`"),
         (&["--skip", "H9-99"], "no check is named `H9-99`"),
         (
@@ -161,6 +177,15 @@ fn what_cannot_be_tested_is_2_and_says_what_to_do() {
         ),
         (&["--rounds", "0"], "--rounds"),
         (&["--signal", "NOTHING"], "--signal"),
+        (&["--protocol", "h3"], "`h3` is no protocol with checks"),
+        (
+            &["--grpc-path", "/a.B/C", "--grpc-message", "abc"],
+            "not bytes in hexadecimal",
+        ),
+        (
+            &["--tls-url", "http://127.0.0.1:1/", "--", "true"],
+            "it must begin with https://",
+        ),
     ];
     for (arguments, part) in rows {
         let ended = verify(arguments);
