@@ -17,6 +17,8 @@ use crate::verdict::{Finding, Verdict, one_in, upper_bound_95};
 pub(crate) const KEEPING: usize = 64;
 /// Clients that connect anew for each request.
 pub(crate) const CONNECTING: usize = 8;
+/// How long the clients may take to begin: TLS handshakes take a while on a busy machine.
+const WARM_UP: Duration = Duration::from_secs(2);
 /// The signal comes at a random instant of this span after the clients began.
 const STOP_FROM: Duration = Duration::from_millis(300);
 const STOP_TO: Duration = Duration::from_millis(450);
@@ -138,6 +140,17 @@ pub(crate) fn add_clients_at(
     }
 }
 
+/// Every client that asks has had an answer: handshakes are over, and all are in their loops.
+fn has_everybody_begun(engine: &Engine) -> bool {
+    let answered =
+        |exchange: Option<&Exchange>| exchange.is_some_and(|first| first.ended_at.is_some());
+    let mut flows = engine.flows.iter();
+    // Hostile clients of HTTP/2 ask nothing.
+    let mut wide = engine.h2.iter().filter(|flow| flow.group != "hostile");
+    flows.all(|flow| flow.is_finished() || answered(flow.exchanges.first()))
+        && wide.all(|flow| answered(flow.calls.first().map(|call| &call.exchange)))
+}
+
 /// Lets the clients work, sends the signal at a random instant, and lets them work on until the target is gone.
 /// Returns T.
 pub(crate) fn stop_under_load(
@@ -147,6 +160,9 @@ pub(crate) fn stop_under_load(
     rng: &mut Rng,
     index: u64,
 ) -> Instant {
+    engine.run(Instant::now() + WARM_UP, |engine| {
+        running.exit().is_some() || has_everybody_begun(engine)
+    });
     let begun = Instant::now();
     let stop_after = rng.between(STOP_FROM, STOP_TO);
     engine.run(begun + stop_after, |_| running.exit().is_some());
