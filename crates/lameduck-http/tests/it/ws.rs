@@ -1,17 +1,20 @@
 //! WS-*: what is owed to WebSockets that are answered as they should be, through axum and through tokio-tungstenite alone.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use lameduck::{Count, Known, Outcome, Plan, Window};
-use lameduck_http::{Limits, WebSockets};
+use http::{Request, Response};
+use hyper_util::rt::TokioIo;
+use lameduck::{Count, Known, Lifecycle, Outcome, Plan, Window};
+use lameduck_http::{Body, Limits, WebSockets, service_fn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, protocol::Role};
 
-use crate::support::{Client, GET, Rig, millis, plan, soon, window};
+use crate::support::{Client, Control, Ended, GET, Rig, millis, plan, soon, window};
 use crate::wire::{BINARY, CLOSE, Duck, GOING_AWAY, Got, PING, PONG, TEXT, Wire, got, masked};
 
 /// A window that stays open as long as the test is patient.
@@ -199,7 +202,7 @@ async fn an_upgrade_that_is_not_granted_leaves_the_connection_as_it_was() {
     client.send(asks).await;
     let answer = client.served().await;
     assert!(answer.close, "{answer:?}");
-    assert_eq!(client.end().await, &crate::support::Ended::Fin);
+    assert_eq!(client.end().await, &Ended::Fin);
 }
 
 #[tokio::test]
@@ -240,6 +243,41 @@ fn straggler_paths(rig: &Rig) -> Vec<String> {
             _ => None,
         });
     paths.collect()
+}
+
+#[tokio::test]
+async fn a_connect_is_answered_with_a_tunnel() {
+    async fn tunnel(mut request: Request<Body>) -> Result<Response<String>, Infallible> {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut inner = TokioIo::new(upgrade.await.expect("an upgrade"));
+            let mut said = [0; 4];
+            inner.read_exact(&mut said).await.expect("words");
+            inner.write_all(&said).await.expect("written");
+        });
+        Ok(Response::new(String::new()))
+    }
+    let life = Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+    let server = lameduck_http::serve(&life, "127.0.0.1:0", service_fn(tunnel))
+        .await
+        .expect("a server");
+    let addr = server.local_addr().tcp().expect("tcp");
+    let rig = Rig::running(life, addr, Control::new()).await;
+    let mut client = Client::connect(addr).await;
+    client
+        .send(b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n")
+        .await;
+    assert!(client.interim().await.starts_with("HTTP/1.1 200 "));
+    rig.terminate().await;
+    rig.window_end().await;
+    client.send(b"ping").await;
+    let mut said = [0; 4];
+    soon("an echo", client.stream.read_exact(&mut said))
+        .await
+        .expect("an echo");
+    assert_eq!(&said, b"ping");
+    assert_eq!(client.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
 }
 
 #[tokio::test]

@@ -55,7 +55,8 @@ struct Patience {
 
 impl Patience {
     fn message_until(&self) -> Duration {
-        self.interrupt_at.min(self.since + self.stall / 2)
+        self.interrupt_at
+            .min(self.since.saturating_add(self.stall / 2))
     }
 
     fn wish(&self, now: Duration) -> Wish {
@@ -68,7 +69,7 @@ impl Patience {
 
     /// When something changes; None when it is over.
     fn until(&self, now: Duration) -> Option<Duration> {
-        [self.message_until(), self.since + self.stall]
+        [self.message_until(), self.since.saturating_add(self.stall)]
             .into_iter()
             .find(|until| now < *until)
     }
@@ -201,14 +202,13 @@ impl Keeper {
 
     fn step(&mut self, passage: &mut Passage, turn_at: Option<Duration>, now: Duration) -> Step {
         let shared = &self.watch.shared;
-        let after = |limit| now + shared.before_deadline(limit, now);
+        let after = |limit| now.saturating_add(shared.before_deadline(limit, now));
         let close = shared.limits.ws_close;
         match self.way {
             Way::Staying => {
-                let Some(at) = turn_at.filter(|at| now >= *at) else {
+                if turn_at.is_none_or(|at| now < at) {
                     return Step::Wait(turn_at);
-                };
-                debug_assert!(at <= now, "its turn has come");
+                }
                 let is_asked = self.turn.come();
                 self.way = match (self.speech, is_asked) {
                     (Speech::Foreign, _) => Way::Told,
@@ -265,7 +265,7 @@ impl Keeper {
         let shared = &self.watch.shared;
         passage.wish = Wish::Nothing;
         self.way = Way::Closed {
-            until: now + shared.before_deadline(shared.limits.ws_close, now),
+            until: now.saturating_add(shared.before_deadline(shared.limits.ws_close, now)),
             unread: passage.unread(),
         };
         Step::Again
@@ -278,7 +278,7 @@ impl Keeper {
         // Half of what is left, so that a message without an end leaves time for the rest.
         let interrupt_at = match shared.drain.drain_end() {
             Some(end) => now + end.saturating_sub(now) / 2,
-            None => now + shared.limits.stall,
+            None => now.saturating_add(shared.limits.stall),
         };
         Way::Waiting(Patience {
             stall,
@@ -314,7 +314,7 @@ impl Keeper {
                 None => drain.steer_at(self.place),
                 Some(spread) => drain
                     .steer_at(0)
-                    .map(|asked_at| asked_at + share(spread, self.place)),
+                    .map(|asked_at| asked_at.saturating_add(share(spread, self.place))),
             }
         };
         [steered, self.watch.aged_at()].into_iter().flatten().min()
@@ -327,7 +327,7 @@ impl Keeper {
         if self.armed.is_none_or(|at| due < at) {
             self.alarm
                 .as_mut()
-                .reset(Instant::now() + due.saturating_sub(now));
+                .reset(Instant::now() + due.saturating_sub(now).min(UNARMED));
             self.armed = Some(due);
         }
         if self.alarm.as_mut().poll(cx).is_pending() {
