@@ -9,6 +9,7 @@ pub(crate) mod link;
 pub(crate) mod outcome;
 pub(crate) mod response;
 pub(crate) mod rng;
+pub(crate) mod script;
 pub(crate) mod talk;
 pub(crate) mod tls;
 pub(crate) mod urgency;
