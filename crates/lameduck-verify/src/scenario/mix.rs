@@ -21,9 +21,9 @@ use crate::target::{Place, Running, VerifyError};
 const KEEPING: usize = 24;
 const CONNECTING: usize = 4;
 const ECHOING: usize = 12;
-/// Over HTTP/2, and over TLS, where they are spoken.
-const MANIFOLD: usize = 12;
-const SECURED: usize = 8;
+/// Over HTTP/2, and over TLS, where they are spoken; few, because handshakes are work that keeps the others waiting.
+const MANIFOLD: usize = 6;
+const SECURED: usize = 4;
 const WATCHING: usize = 4;
 const SLOW_UPLOADS: usize = 2;
 const HOSTILE_GROUP: &str = "hostile";
@@ -55,6 +55,7 @@ pub(crate) fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> 
     if bench.facts.speech.tls {
         let crowd = Crowd {
             keeping: SECURED,
+            connecting: 1,
             ..crowd
         };
         tls::load::add_clients(bench, &running, &mut engine, &rng.fork(3), crowd);
