@@ -93,6 +93,11 @@ impl Wire {
     /// Reads one response to its end.
     pub fn response(&mut self) -> io::Result<Response> {
         let head = self.head()?;
+        self.rest(head)
+    }
+
+    /// Reads what follows a head.
+    pub fn rest(&mut self, head: String) -> io::Result<Response> {
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("not a response: {head:?}")))?;
         let mut response = Response {
@@ -120,7 +125,8 @@ impl Wire {
         Ok(self.stream.read(&mut byte)? == 0)
     }
 
-    fn head(&mut self) -> io::Result<String> {
+    /// Reads a head, in lower case.
+    pub fn head(&mut self) -> io::Result<String> {
         let mut head = String::new();
         let mut from = (&mut self.stream).take(MOST_HEAD);
         while !head.ends_with("\r\n\r\n") {
