@@ -18,7 +18,8 @@ fn peer(name: &'static str, about: &'static str, burst: fn(u64) -> Vec<u8>) -> A
         peers: 200,
         awaits: Awaits::Head,
         then: Then::Flood { burst, most: 1 },
-        bytes_each: 64 * KIB,
+        // The demo reads through tungstenite, which keeps a buffer of 128 KiB for each connection.
+        bytes_each: 192 * KIB,
         ..Attack::holding(name, about, Speech::WebSocket, UPGRADE.to_vec())
     }
 }
