@@ -19,6 +19,9 @@ use super::watch::{Situation, Watch};
 /// Far enough to never fire before it is armed.
 pub(crate) const UNARMED: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// How often within its limit a transfer is looked at: so much of the limit, at most, is given to a peer beyond it.
+const SAMPLES: u32 = 4;
+
 /// Why a connection ends.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -63,8 +66,10 @@ pub(crate) struct Clock<'a> {
     served: u32,
     /// Bytes moved, when last looked at during a transfer.
     moved: u64,
-    /// Of these, what the peer had acknowledged when the transfer began or its limit was last due.
+    /// Of these, what the peer had acknowledged when that was last looked at.
     acknowledged: u64,
+    /// When that was: the kernel does not say when an acknowledgement came, only that it did between two looks.
+    sampled: Duration,
     /// When this situation began, or last made progress.
     since: Duration,
     /// When the end of the window was noticed.
@@ -84,6 +89,7 @@ impl<'a> Clock<'a> {
             served: 0,
             moved: 0,
             acknowledged: 0,
+            sampled: Duration::ZERO,
             since: watch.shared.life.elapsed(),
             closing: None,
             swept: watch.shared.drain.is_closing(),
@@ -149,6 +155,7 @@ impl<'a> Clock<'a> {
         }
         (self.situation, self.served) = (situation, served);
         self.since = self.now();
+        self.sampled = self.since;
     }
 
     /// When the present situation has lasted too long; never while the application is at work.
@@ -161,7 +168,10 @@ impl<'a> Clock<'a> {
             (Situation::Silent | Situation::Idle, None) => since + limits.idle,
             (Situation::Head, None) => since + limits.head,
             (Situation::Handshake, None) => since + limits.handshake,
-            (Situation::Transfer, None) => since + limits.stall,
+            (Situation::Transfer, None) => {
+                let sample = self.sampled + limits.stall / SAMPLES;
+                sample.min(self.stalled_at())
+            }
             (Situation::Silent | Situation::Idle, Some(closing)) => {
                 closing.max(since + shared.before_deadline(limits.settle, since))
             }
@@ -175,9 +185,23 @@ impl<'a> Clock<'a> {
                 draining.min(since + running)
             }
             (Situation::Transfer, Some(closing)) => {
-                since.max(closing) + shared.before_deadline(limits.stall_draining, closing)
+                let limit = shared.before_deadline(limits.stall_draining, closing);
+                let sample = self.sampled.max(closing) + limit / SAMPLES;
+                sample.min(self.stalled_at())
             }
         })
+    }
+
+    /// When the present transfer has stood still for too long.
+    fn stalled_at(&self) -> Duration {
+        let shared = &self.watch.shared;
+        match self.closing {
+            None => self.since + shared.limits.stall,
+            Some(closing) => {
+                let limit = shared.before_deadline(shared.limits.stall_draining, closing);
+                self.since.max(closing) + limit
+            }
+        }
     }
 
     /// Decides about what is due; None if the limit begins anew.
@@ -193,9 +217,12 @@ impl<'a> Clock<'a> {
             },
             Situation::Transfer => {
                 let acknowledged = self.acknowledged();
+                self.sampled = now;
                 if acknowledged > self.acknowledged {
                     self.acknowledged = acknowledged;
                     self.since = now;
+                }
+                if now < self.stalled_at() {
                     return None;
                 }
                 Some(Check::End(End::Expired(Situation::Transfer)))

@@ -1,5 +1,7 @@
 //! H1-09 to H1-13 and P2: bodies across T, those that end, those that stand still and those that never end.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use lameduck::{Count, Known, Outcome, Plan, Window};
 use lameduck_http::Limits;
@@ -62,6 +64,26 @@ async fn h1_10_a_reader_that_stops_does_not_hold_the_exit() {
     let mut limits = Limits::default();
     limits.stall_draining = millis(100);
     let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut client = rig.connect().await;
+    client
+        .send(b"GET /large?bytes=67108864 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
+    client.head_seen().await;
+    rig.terminate().await;
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    assert_eq!(rig.count(Count::StallExpired), 1);
+}
+
+/// What such a reader acknowledged at first is progress once, not for a second limit: that would reach the drain deadline.
+#[tokio::test]
+async fn h1_10_a_reader_that_stopped_long_ago_has_one_limit_not_two() {
+    const STALL: Duration = Duration::from_secs(2);
+    let mut limits = Limits::default();
+    limits.stall_draining = STALL;
+    let grace = Duration::from_secs(5);
+    let plan = plan(Window::NONE).with_grace(grace).expect("a plan");
+    assert!(plan.drain_end() > STALL * 3 / 2 && plan.drain_end() < STALL * 2);
+    let rig = Rig::limited(plan, limits).await;
     let mut client = rig.connect().await;
     client
         .send(b"GET /large?bytes=67108864 HTTP/1.1\r\nhost: a\r\n\r\n")
