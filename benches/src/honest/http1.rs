@@ -24,32 +24,34 @@ pub(super) async fn live(mut path: Path<'_>, script: &Script, mut rng: Rng) {
     loop {
         let exchange = script.next(&mut rng);
         sleep(exchange.think).await;
-        if let Some(held) = &mut kept {
-            match held.stream.look().await {
-                Look::Clear => {}
-                Look::Closed => kept = None,
-                Look::Cut => {
-                    let complaint = "TLS: an idle connection ended without close_notify";
-                    field.ledger().complain(complaint.to_owned());
-                    kept = None;
-                }
-            }
-        }
         let mut held = match kept.take() {
             Some(held) => held,
             None => {
+                // The server may have accepted long before a starved client learns of it.
+                let busy_until = Instant::now();
                 let Some(stream) = path.open(Route::Http1).await else {
                     return;
                 };
-                let held = Kept {
-                    stream,
-                    busy_until: Instant::now(),
-                    reused: false,
-                };
                 sleep(exchange.hold).await;
-                held
+                Kept {
+                    stream,
+                    busy_until,
+                    reused: false,
+                }
             }
         };
+        let look = held.stream.look().await;
+        if look == Look::Cut {
+            let complaint = "TLS: an idle connection ended without close_notify";
+            field.ledger().complain(complaint.to_owned());
+        }
+        if look != Look::Clear {
+            if !held.reused && is_held(field.promise, held.busy_until.elapsed()) {
+                let complaint = "a new connection was closed before its first byte";
+                field.ledger().complain(complaint.to_owned());
+            }
+            continue;
+        }
         if held.play(field, door, &exchange).await {
             held.reused = true;
             kept = Some(held);
@@ -72,6 +74,7 @@ impl Kept {
         let mut attempt = Attempt {
             sent: Sent::Nothing,
             response: Response::new(),
+            busy_until: written_at,
         };
         let end = match timeout(field.patience, attempt.run(&mut self.stream, exchange)).await {
             Ok(Ok(())) => End::Open,
@@ -82,7 +85,7 @@ impl Kept {
             Ok(Err(_)) => End::Reset,
             Err(_) => End::GaveUp,
         };
-        self.busy_until = Instant::now();
+        self.busy_until = attempt.busy_until.max(written_at);
         let outcome = attempt.outcome(exchange, end);
         let fate = match Fate::from(outcome) {
             Fate::Lost(_) if !is_promised(field.promise, self.reused, idle, outcome) => {
@@ -99,6 +102,14 @@ impl Kept {
     }
 }
 
+/// Whether a new connection that says nothing is still to be kept.
+fn is_held(promise: Promise, measured: Duration) -> bool {
+    match promise {
+        Promise::Always => true,
+        Promise::Within { hold, .. } => measured <= hold,
+    }
+}
+
 /// Whether a loss lies inside the promise; only a write that can have crossed the FIN is ever excused.
 fn is_promised(promise: Promise, reused: bool, measured: Duration, outcome: Outcome) -> bool {
     match promise {
@@ -112,6 +123,8 @@ fn is_promised(promise: Promise, reused: bool, measured: Duration, outcome: Outc
 struct Attempt {
     sent: Sent,
     response: Response,
+    /// When the last read began: what it read came after that.
+    busy_until: Instant,
 }
 
 impl Attempt {
@@ -142,6 +155,7 @@ impl Attempt {
                 Reading::AtOnce => (buffer.len(), Duration::ZERO),
                 Reading::Sips { bytes, pause } => (bytes.min(buffer.len()), pause),
             };
+            self.busy_until = Instant::now();
             match stream.read(&mut buffer[..most]).await? {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 read => self.response.take(&buffer[..read]),
