@@ -72,6 +72,8 @@ pub(crate) struct Clock<'a> {
     sampled: Duration,
     /// When this situation began, or last made progress.
     since: Duration,
+    /// When the connection was last left without a request.
+    quiet_since: Duration,
     /// When the end of the window was noticed.
     closing: Option<Duration>,
     /// Accepted while the listener was being swept.
@@ -91,6 +93,7 @@ impl<'a> Clock<'a> {
             acknowledged: 0,
             sampled: Duration::ZERO,
             since: watch.shared.life.elapsed(),
+            quiet_since: watch.shared.life.elapsed(),
             closing: None,
             swept: watch.shared.drain.is_closing(),
             armed: None,
@@ -153,9 +156,21 @@ impl<'a> Clock<'a> {
             self.moved = self.watch.moved();
             self.acknowledged = self.acknowledged();
         }
+        let now = self.now();
+        // What came was no request: a TLS record without content, say. It buys no time.
+        let was_nothing = self.situation == Situation::Head
+            && matches!(situation, Situation::Silent | Situation::Idle)
+            && served == self.served;
+        self.since = match (was_nothing, situation) {
+            (true, _) => self.quiet_since,
+            (false, Situation::Silent | Situation::Idle) => {
+                self.quiet_since = now;
+                now
+            }
+            (false, _) => now,
+        };
         (self.situation, self.served) = (situation, served);
-        self.since = self.now();
-        self.sampled = self.since;
+        self.sampled = now;
     }
 
     /// When the present situation has lasted too long; never while the application is at work.
@@ -164,6 +179,14 @@ impl<'a> Clock<'a> {
         let limits = &shared.limits;
         let since = self.since;
         Some(match (self.situation, self.closing) {
+            // A body that is polled by another task may begin to wait without a word to this one: look from time to time.
+            (Situation::Handling, closing) if self.watch.has_upload() => {
+                let limit = match closing {
+                    None => limits.stall,
+                    Some(_) => limits.stall_draining,
+                };
+                since.saturating_add(limit)
+            }
             (Situation::Handling, _) => return None,
             (Situation::Silent | Situation::Idle, None) => since + limits.idle,
             (Situation::Head, None) => since + limits.head,
@@ -226,6 +249,11 @@ impl<'a> Clock<'a> {
                     return None;
                 }
                 Some(Check::End(End::Expired(Situation::Transfer)))
+            }
+            Situation::Handling => {
+                self.since = now;
+                self.observe();
+                None
             }
             situation => Some(Check::End(End::Expired(situation))),
         }

@@ -34,7 +34,7 @@ pub struct Limits {
     /// After the window's end, a connection that never said anything, or whose last response did not say `close`, is kept until
     /// it has been quiet for this long: 250 ms.
     pub settle: Duration,
-    /// How long a closed connection may take to acknowledge what was sent: 2 s.
+    /// How long the peer of a closed connection may acknowledge nothing of what was sent: 2 s.
     pub linger: Duration,
     /// Bytes of a request head: 64 KiB; more is answered with 431.
     pub head_bytes: usize,

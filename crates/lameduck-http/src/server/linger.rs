@@ -1,6 +1,6 @@
 //! The end of a connection that loses nothing: FIN, then wait until the peer has everything.
 //!
-//! Owns "done" (DESIGN §2): SHUT_WR is sent and the send queue is empty, or the linger limit passed. A socket that is closed with unread
+//! Owns "done" (DESIGN §2): SHUT_WR is sent and the send queue is empty, or for the linger limit nothing was taken out of it. A socket that is closed with unread
 //! input answers with RST, which can destroy a response on its way to the reader; so input that may still come is read and thrown away.
 
 use std::future::poll_fn;
@@ -37,7 +37,7 @@ const DISCARDED_AT_MOST: usize = 16 * 1024 * 1024;
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(32);
 
-/// Sends FIN and waits, at most for `limit`, until all that was sent is acknowledged.
+/// Sends FIN and waits until all that was sent is acknowledged, or for `limit` nothing was.
 ///
 /// # Cancel safety
 /// Dropping the future closes the socket at once.
@@ -80,12 +80,13 @@ pub(crate) async fn end<S: Stream>(stream: &mut S, stall: Duration) -> Ended {
     }
 }
 
-/// Waits after FIN until all that was sent is acknowledged.
+/// Waits after FIN until all that was sent is acknowledged, or for `limit` nothing was.
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing; the stream can be dropped then.
 pub(crate) async fn settle<S: Stream>(stream: &mut S, input: Input, limit: Duration) -> Lingered {
-    let until = Instant::now() + limit;
+    let mut until = Instant::now() + limit;
+    let mut queued = usize::MAX;
     let mut reader = Reader {
         ended: false,
         broken: false,
@@ -105,6 +106,13 @@ pub(crate) async fn settle<S: Stream>(stream: &mut S, input: Input, limit: Durat
         let settled = !unread || reader.ended || reader.left == 0;
         match sock::unacknowledged(stream.as_fd()) {
             Some(0) if settled => return Lingered::Done,
+            // A slow reader that makes progress gets every byte.
+            Some(left) if left < queued && left > 0 => {
+                if queued != usize::MAX {
+                    until = Instant::now() + limit;
+                }
+                queued = left;
+            }
             None if reader.ended => return Lingered::Done,
             // After a reset the queue keeps its count for ever: nothing more can be delivered.
             _ if reader.broken => return Lingered::Done,

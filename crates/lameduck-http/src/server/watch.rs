@@ -49,6 +49,11 @@ pub(crate) struct Watch {
     pub(crate) spread: u64,
     /// When it was accepted.
     born: Duration,
+    /// Of a stream: its connection.
+    connection: Option<Arc<Self>>,
+    /// Of a connection: bytes of all its streams' responses that were handed on to their client.
+    carried: AtomicU64,
+    answered: AtomicBool,
     read: AtomicU64,
     written: AtomicU64,
     served: AtomicU32,
@@ -84,6 +89,9 @@ impl Watch {
             peer,
             spread,
             born,
+            connection: None,
+            carried: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
             served: AtomicU32::new(0),
@@ -106,8 +114,9 @@ impl Watch {
     }
 
     /// The facts about one stream of this connection.
-    pub(crate) fn of_stream(&self) -> Self {
+    pub(crate) fn of_stream(self: &Arc<Self>) -> Self {
         let mut stream = Self::new(self.shared.clone(), self.peer, self.spread);
+        stream.connection = Some(self.clone());
         stream.born = self.born;
         stream.note_http2();
         if let Some(introduced) = self.introduced() {
@@ -174,6 +183,9 @@ impl Watch {
         self.written
             .store(self.written.load(Relaxed) + count as u64, Relaxed);
         self.write_blocked.store(false, Relaxed);
+        if let Some(connection) = &self.connection {
+            connection.carried.fetch_add(count as u64, Relaxed);
+        }
     }
 
     pub(crate) fn note_write_blocked(&self) {
@@ -286,6 +298,21 @@ impl Watch {
         self.received() + self.written.load(Relaxed)
     }
 
+    /// Of a stream: how much its connection has carried for all streams.
+    pub(crate) fn carried(&self) -> u64 {
+        let connection = self.connection.as_deref().unwrap_or(self);
+        connection.carried.load(Relaxed)
+    }
+
+    /// The head of the response was sent.
+    pub(crate) fn note_answered(&self) {
+        self.answered.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Relaxed)
+    }
+
     /// Bytes that came from the peer.
     pub(crate) fn received(&self) -> u64 {
         self.read.load(Relaxed) + self.wire_read.load(Relaxed)
@@ -302,6 +329,11 @@ impl Watch {
 
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Relaxed)
+    }
+
+    /// Whether the application has not seen the end of the request's body yet.
+    pub(crate) fn has_upload(&self) -> bool {
+        self.upload.load(Relaxed) != UPLOAD_NONE
     }
 
     /// Whether the client may still be sending a body that nobody will read.

@@ -455,3 +455,122 @@ async fn a_listener_speaks_only_the_protocol_that_it_is_given() {
     let stream = peer.ask("/").await;
     assert_eq!(peer.fate(stream).await, served("ok"));
 }
+
+#[tokio::test]
+async fn a_stream_that_begins_late_in_the_life_of_a_service_has_its_whole_limit() {
+    let mut limits = Limits::default();
+    limits.stall = millis(1_000);
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    // The connection looks for stalls as long as a stream is open, four times in each limit.
+    let held = peer.ask("/slow").await;
+    rig.control.entered().await;
+    tokio::time::sleep(millis(1_500)).await;
+    let upload = peer.ask_with("POST", "/echo", 0).await;
+    rig.control.entered().await;
+    // Past the next look, well inside the limit.
+    tokio::time::sleep(millis(400)).await;
+    peer.send(&frame(DATA, END_STREAM, upload, b"late")).await;
+    assert_eq!(peer.fate(upload).await, served("4"));
+    rig.control.release.add_permits(1);
+    assert_eq!(peer.fate(held).await, served("slow"));
+}
+
+#[tokio::test]
+async fn h2_05_a_client_that_leaves_the_ping_unanswered_cannot_go_on_for_ever() {
+    let mut limits = Limits::default();
+    limits.ping_answer = millis(100);
+    let rig = Rig::limited(plan(Window::NONE), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    peer.answers = false;
+    let first = peer.ask("/slow").await;
+    rig.control.entered().await;
+    rig.terminate().await;
+    assert_eq!(peer.goaway().await, (EVERY_STREAM, NO_ERROR));
+    // One stream after the other, never none.
+    let refused = loop {
+        let next = peer.ask("/").await;
+        match peer.fate(next).await {
+            Fate::Reset(reason) => break reason,
+            fate => assert_eq!(fate, served("ok")),
+        }
+    };
+    assert_eq!(refused, REFUSED);
+    rig.control.release.add_permits(1);
+    assert_eq!(peer.fate(first).await, served("slow"));
+    assert_eq!(peer.end().await, &Ended::Fin);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn a_call_in_both_directions_may_be_silent_while_nobody_leaves() {
+    let mut limits = Limits::default();
+    limits.stall = millis(200);
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let call = peer.ask_with("POST", "/mirror", 0).await;
+    let head = peer.frame(crate::frames::HEADERS).await;
+    assert_eq!(head.payload[0], 0x88);
+    tokio::time::sleep(millis(600)).await;
+    peer.send(&frame(DATA, END_STREAM, call, b"after all"))
+        .await;
+    assert_eq!(peer.fate(call).await, served("after all"));
+    assert_eq!(rig.count(Count::StallExpired), 0);
+}
+
+#[tokio::test]
+async fn an_answer_without_content_has_none_and_fields_of_connections_stay_behind() {
+    let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
+    let (mut client, connection) = ::h2::client::handshake(rig.connect().await.stream)
+        .await
+        .expect("greeted");
+    tokio::spawn(connection);
+    let mut ask = async |method: &str, path: &str| {
+        let uri = format!("http://a{path}");
+        let request = http::Request::builder().method(method).uri(uri);
+        let request = request
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .body(())
+            .expect("a request");
+        client = client.clone().ready().await.expect("ready");
+        let (answer, _) = client.send_request(request, true).expect("sent");
+        let answer = soon("an answer", answer).await.expect("answered");
+        let (head, mut body) = answer.into_parts();
+        let mut content = Vec::new();
+        while let Some(data) = body.data().await {
+            content.extend_from_slice(&data.expect("whole"));
+        }
+        (head, content)
+    };
+    let (head, content) = ask("GET", "/no-content").await;
+    assert_eq!(head.status, 204);
+    assert!(content.is_empty() && !head.headers.contains_key("content-length"));
+    for name in ["connection", "keep-alive", "x-hop"] {
+        assert!(!head.headers.contains_key(name), "{name}");
+    }
+    let (head, content) = ask("HEAD", "/large?bytes=7").await;
+    assert!(content.is_empty());
+    assert_eq!(head.headers["content-length"], "7");
+    assert!(head.headers.contains_key("date"));
+    let (_, content) = ask("GET", "/cookie").await;
+    assert_eq!(content, b"a=1; b=2");
+}
+
+#[tokio::test]
+async fn more_fields_than_allowed_are_answered_with_431() {
+    let mut limits = Limits::default();
+    limits.headers = 3;
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let mut block = crate::frames::request("GET", "/");
+    for _ in 0..4 {
+        // `accept-encoding: gzip, deflate`, one byte each.
+        block.push(0x90);
+    }
+    peer.send(&frame(1, 5, 1, &block)).await;
+    let head = peer.frame(crate::frames::HEADERS).await;
+    assert_eq!(head.flags & END_STREAM, END_STREAM);
+    assert_ne!(head.payload[0], 0x88);
+    assert_eq!(rig.count(Count::Malformed), 1);
+}

@@ -151,8 +151,26 @@ pub(crate) fn app(control: Control) -> Router {
             lameduck_http::drain().map(|drain| drain.is_steering())
         )
     }
+    async fn no_content() -> (
+        axum::http::StatusCode,
+        [(&'static str, &'static str); 3],
+        &'static str,
+    ) {
+        let fields = [("connection", "x-hop"), ("keep-alive", "1"), ("x-hop", "1")];
+        (axum::http::StatusCode::NO_CONTENT, fields, "no content")
+    }
+    async fn cookie(headers: axum::http::HeaderMap) -> String {
+        let cookie = headers
+            .get("cookie")
+            .map(|value| value.to_str().expect("text"));
+        cookie.unwrap_or_default().to_owned()
+    }
     Router::new()
         .route("/", any(|| async { "ok" }))
+        .route("/no-content", get(no_content))
+        .route("/cookie", get(cookie))
+        // The answer begins before the request has said anything.
+        .route("/mirror", post(async |body: axum::body::Body| body))
         .route("/early", post(|| async { "early" }))
         .route("/slow", get(slow))
         .route("/echo", post(echo))

@@ -58,6 +58,18 @@ pub(super) enum Step {
 /// How long the last GOAWAY may wait for room in the socket.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// How long the PING between the GOAWAYs may stay unanswered, asked at `from`.
+pub(super) fn answer_limit(watch: &Watch, from: Duration) -> Duration {
+    let shared = &watch.shared;
+    let limits = &shared.limits;
+    let limit = if shared.drain.is_steering() {
+        limits.ping_answer.min(limits.stall_draining)
+    } else {
+        limits.ping_answer
+    };
+    shared.before_deadline(limit, from)
+}
+
 impl Leave {
     pub(super) fn step(self, watch: &Watch, facts: Facts) -> Step {
         let now = facts.now;
@@ -78,7 +90,7 @@ impl Leave {
                 };
                 // h2 ends the connection by itself when the PING is answered.
                 let from = at.max(quiet_since);
-                let until = from + shared.before_deadline(shared.limits.ping_answer, from);
+                let until = from.saturating_add(answer_limit(watch, from));
                 if now >= until {
                     Step::Last
                 } else {

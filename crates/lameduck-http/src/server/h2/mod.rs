@@ -18,6 +18,7 @@ mod stream;
 mod tunnel;
 
 use std::future::poll_fn;
+use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -53,9 +54,10 @@ pub(crate) async fn converse<S: Stream, A: App>(
     mut pulse: Pin<&mut Pulse<'_>>,
 ) -> (Option<S>, End) {
     watch.note_http2();
+    let socket = stream.as_fd().as_raw_fd();
     let (io, back) = lend(stream, said, watch);
     let end = match greet::<S, A>(io, watch, pulse.as_mut()).await {
-        Ok(http) => Session::new(http, app, watch).run().await,
+        Ok(http) => Session::new(http, app, watch, socket).run().await,
         Err(end) => end,
     };
     (back.take(), end)
@@ -71,6 +73,8 @@ async fn greet<S: Stream, A: App>(
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(limits.streams)
+        // Of what a client has a window for, no more than this waits in h2 for room in the socket: the client chooses its windows.
+        .max_send_buffer_size(stream::RESERVED_AT_MOST)
         .max_pending_accept_reset_streams(limits.unseen_resets)
         // h2 takes no other values.
         .max_frame_size(limits.frame_bytes.clamp(FRAME_AT_LEAST, FRAME_AT_MOST))

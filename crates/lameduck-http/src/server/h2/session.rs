@@ -4,6 +4,7 @@
 //! connection's own, so that one does not hold up another; they are ended with it, and it does not end before them.
 
 use std::future::poll_fn;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,13 +12,13 @@ use std::time::Duration;
 
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request};
+use http::header::{CONTENT_LENGTH, COOKIE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use lameduck::{Count, Late};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::leave::{Facts, Leave, Step, Why};
+use super::leave::{Facts, Leave, Step, Why, answer_limit};
 use super::ping::{Alive, KeepAlive};
 use super::stream::{self, Asked};
 use super::{Data, Http};
@@ -27,6 +28,7 @@ use crate::server::exchange::{App, respond};
 use crate::server::io::Stream;
 use crate::server::piece::Piece;
 use crate::server::pulse::Heard;
+use crate::server::sock;
 use crate::server::upgrade::Pledge;
 use crate::server::watch::{Situation, Watch};
 
@@ -45,6 +47,8 @@ pub(super) struct Session<'a, S: Stream, A: App> {
     quiet_since: Option<Duration>,
     leave: Leave,
     alive: Option<KeepAlive>,
+    /// The connection's socket, open as long as `http` has it.
+    socket: RawFd,
     stall: Stall,
     /// When the streams are looked at for stalls.
     tick: Option<Duration>,
@@ -63,16 +67,25 @@ struct Open {
     task: AbortHandle,
     watch: Arc<Watch>,
     stall: Stall,
+    /// It was told to end, and has not yet.
+    ended: bool,
 }
 
 /// How long something has stood still.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Stall {
     moved: u64,
     since: Duration,
 }
 
 impl Stall {
+    const fn begin(now: Duration) -> Self {
+        Self {
+            moved: 0,
+            since: now,
+        }
+    }
+
     /// Since when nothing has moved although it should.
     fn since(&mut self, should_move: bool, moved: u64, now: Duration) -> Duration {
         if !should_move || moved != self.moved {
@@ -89,7 +102,8 @@ enum Next {
 }
 
 impl<'a, S: Stream, A: App> Session<'a, S, A> {
-    pub(super) fn new(mut http: Http<S, A>, app: A, watch: &'a Arc<Watch>) -> Self {
+    /// `socket` is that of the stream under `http`.
+    pub(super) fn new(mut http: Http<S, A>, app: A, watch: &'a Arc<Watch>, socket: RawFd) -> Self {
         let drain = &watch.shared.drain;
         let now = watch.shared.life.elapsed();
         let alive = http.ping_pong().map(|pings| KeepAlive::new(pings, now));
@@ -103,7 +117,8 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             quiet_since: Some(now),
             leave: Leave::Not,
             alive,
-            stall: Stall::default(),
+            socket,
+            stall: Stall::begin(now),
             tick: None,
             steering: Heard::new(drain.steering()),
             closing: Heard::new(drain.closing()),
@@ -185,15 +200,44 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         }
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, mut answer: SendResponse<Piece<Data<A>>>) {
+    /// Whether the client has left the PING between the GOAWAYs unanswered for too long: h2 begins no stream once it is answered.
+    fn ignores_goaway(&self) -> bool {
+        match self.leave {
+            Leave::Told { at, .. } => {
+                self.now() >= at.saturating_add(answer_limit(self.watch, at))
+            }
+            Leave::Not | Leave::Ended { .. } => false,
+        }
+    }
+
+    fn begin(
+        &mut self,
+        mut request: Request<RecvStream>,
+        mut answer: SendResponse<Piece<Data<A>>>,
+    ) {
         let shared = &self.watch.shared;
+        let now = shared.life.elapsed();
         self.served += 1;
-        self.quiet_since = None;
         if shared.drain.is_closing() && shared.drain.late() == Late::Refuse {
             shared.tally(Count::LateRefused);
             answer.send_reset(Reason::REFUSED_STREAM);
             return;
         }
+        if self.ignores_goaway() {
+            // Served for ever, it could hold the exit with one stream after the other.
+            shared.tally(Count::PingExpired);
+            answer.send_reset(Reason::REFUSED_STREAM);
+            return;
+        }
+        if request.headers().len() > shared.limits.headers {
+            shared.tally(Count::Malformed);
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            // Fails only on a stream that is gone.
+            let _ = answer.send_response(response, true);
+            return;
+        }
+        join_cookies(request.headers_mut());
         let watch = Arc::new(self.watch.of_stream());
         let length = request.headers().get(CONTENT_LENGTH).and_then(number);
         let method = request.method().clone();
@@ -206,6 +250,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             }
             Body::http2(stream, length, &watch)
         });
+        self.quiet_since = None;
         let pledge = Pledge::of(&mut request, &watch);
         let responding = respond(&self.app, &watch, request, pledge);
         let asked = Asked { method, incoming };
@@ -216,7 +261,8 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             id: task.id(),
             task,
             watch,
-            stall: Stall::default(),
+            stall: Stall::begin(now),
+            ended: false,
         });
     }
 
@@ -270,10 +316,12 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             Ok(until) => until,
             Err(end) => return Next::End(end),
         };
+        let delivered = self.delivered();
         let alive = match &mut self.alive {
             Some(alive) if self.quiet_since.is_none() => {
-                let received = self.watch.received();
-                match alive.check(received, now, limits.ping_every, limits.ping_answer, cx) {
+                // Who takes what was sent is alive, however long it takes the PING behind it.
+                let heard = self.watch.received() + delivered;
+                match alive.check(heard, now, limits.ping_every, limits.ping_answer, cx) {
                     Alive::Until(at) => Some(at),
                     Alive::Asked => return Next::Again,
                     Alive::Gone => return Next::End(End::Expired(Situation::Transfer)),
@@ -337,13 +385,24 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             return Ok(Some(tick));
         }
         let is_over = |since: Duration| now >= since.max(from) + limit;
-        if is_over(self.stall.since(is_blocked, self.watch.moved(), now)) {
+        let delivered = self.delivered();
+        if is_over(self.stall.since(is_blocked, delivered, now)) {
             return Err(End::Expired(Situation::Transfer));
         }
-        for open in &mut self.open {
-            let waits = open.watch.situation() == Situation::Transfer;
-            if is_over(open.stall.since(waits, open.watch.moved(), now)) {
+        for open in self.open.iter_mut().filter(|open| !open.ended) {
+            let waits = match open.watch.situation() {
+                // The streams take turns: as long as one is served, the others wait for it, not for the client.
+                Situation::Transfer if open.watch.is_write_blocked() => Some(self.watch.carried()),
+                // A call in both directions may be silent while nobody leaves; PINGs find out whether its client is there.
+                Situation::Transfer if self.closing_at.is_none() && open.watch.is_answered() => {
+                    None
+                }
+                Situation::Transfer => Some(open.watch.moved()),
+                _ => None,
+            };
+            if is_over(open.stall.since(waits.is_some(), waits.unwrap_or(0), now)) {
                 shared.tally(Count::StallExpired);
+                open.ended = true;
                 open.task.abort();
             }
         }
@@ -351,6 +410,14 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         let next = now + (limit / 4).max(Duration::from_millis(10));
         self.tick = Some(next);
         Ok(Some(next))
+    }
+
+    /// Bytes written that the client's side has acknowledged.
+    fn delivered(&self) -> u64 {
+        // SAFETY: `http` holds the stream of this socket, and lives as long as `self`.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
+        let queued = sock::unacknowledged(socket).unwrap_or(0);
+        self.watch.written().saturating_sub(queued as u64)
     }
 
     fn sleep_until(&mut self, due: Option<Duration>, now: Duration, cx: &mut Context<'_>) -> Next {
@@ -373,6 +440,21 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     fn now(&self) -> Duration {
         self.watch.shared.life.elapsed()
     }
+}
+
+/// Makes one field of the pieces that HTTP/2 allows a cookie to come in (RFC 9113 §8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut pieces = fields.get_all(COOKIE).iter();
+    let (Some(first), Some(_)) = (pieces.next(), pieces.next()) else {
+        return;
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for piece in fields.get_all(COOKIE).iter().skip(1) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(piece.as_bytes());
+    }
+    let joined = HeaderValue::from_bytes(&joined).expect("made of values");
+    fields.insert(COOKIE, joined);
 }
 
 fn number(value: &HeaderValue) -> Option<u64> {

@@ -74,13 +74,20 @@ pub(super) async fn serve<A: App>(
         return;
     };
     let (mut head, body) = response.into_parts();
-    prepare(&mut head, &body, &method);
+    if head.status.is_informational() {
+        // No final answer, so not one that a handler can give.
+        head = Response::new(()).into_parts().0;
+        head.status = StatusCode::INTERNAL_SERVER_ERROR;
+    }
     let tunnel = incoming.zip(watch.take_granted());
-    let empty = tunnel.is_none() && (body.is_end_stream() || method == Method::HEAD);
+    let bodiless = is_bodiless(head.status, &method);
+    prepare(&mut head, &body, bodiless || tunnel.is_some());
+    let empty = tunnel.is_none() && (bodiless || body.is_end_stream());
     // An error means that the stream or its connection is gone: nobody is left to tell.
     let Ok(stream) = respond.send_response(Response::from_parts(head, ()), empty) else {
         return;
     };
+    watch.note_answered();
     if let Some((incoming, pledge)) = tunnel {
         drop(body);
         keep(Tunnel::new(incoming, stream), *pledge, &watch).await;
@@ -100,9 +107,23 @@ async fn keep<D: Buf + Send + 'static>(tunnel: Tunnel<D>, pledge: Pledge, watch:
     tenant.left().await;
 }
 
+/// Whether a response with this status, to a request with this method, has no content whatever its body says (RFC 9110 §6.4.1).
+fn is_bodiless(status: StatusCode, method: &Method) -> bool {
+    *method == Method::HEAD
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+}
+
 /// Makes a response one of HTTP/2.
-fn prepare<B: HttpBody>(head: &mut Parts, body: &B, method: &Method) {
+fn prepare<B: HttpBody>(head: &mut Parts, body: &B, without_length: bool) {
     let fields: &mut HeaderMap = &mut head.headers;
+    if let Some(named) = fields.remove(CONNECTION) {
+        for name in named.to_str().unwrap_or_default().split(',') {
+            if let Ok(name) = HeaderName::try_from(name.trim()) {
+                fields.remove(name);
+            }
+        }
+    }
     for name in &CONNECTION_FIELDS {
         fields.remove(name);
     }
@@ -112,13 +133,12 @@ fn prepare<B: HttpBody>(head: &mut Parts, body: &B, method: &Method) {
     if !fields.contains_key(DATE) {
         fields.insert(DATE, date::now());
     }
-    let bodiless = head.status.is_informational()
-        || head.status == StatusCode::NO_CONTENT
-        || head.status == StatusCode::NOT_MODIFIED
-        || *method == Method::HEAD
-        || *method == Method::CONNECT;
+    if head.status == StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6; with HEAD and 304 it says what another answer would have.
+        fields.remove(CONTENT_LENGTH);
+    }
     if let (false, false, Some(length)) = (
-        bodiless,
+        without_length,
         fields.contains_key(CONTENT_LENGTH),
         body.size_hint().exact(),
     ) {
