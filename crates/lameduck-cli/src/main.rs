@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
     let result = match Arguments::parse().subcommand {
         Subcommand::Verify(arguments) => verify::run(*arguments),
-        Subcommand::Demo(arguments) => demo::run(arguments),
+        Subcommand::Demo(arguments) => demo::run(*arguments),
         Subcommand::Explain(arguments) => explain::run(&arguments),
     };
     result.unwrap_or_else(Failure::report)

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Subcommand {
     Verify(Box<VerifyArguments>),
-    Demo(DemoArguments),
+    Demo(Box<DemoArguments>),
     Explain(ExplainArguments),
 }
 

@@ -53,7 +53,8 @@ pub struct Limits {
     pub connection_window: u32,
     /// How long an HTTP/2 client with open streams may say nothing before it is asked with a PING: 60 s.
     pub ping_every: Duration,
-    /// How long it may take to answer a PING, that of the GOAWAY pair too: 10 s, and never past the drain deadline.
+    /// How long it may take to answer a PING, that of the GOAWAY pair too: 10 s; from T on not longer than `stall_draining`, and never past
+    /// the drain deadline.
     pub ping_answer: Duration,
     /// How the kernel finds out about a TCP peer that is gone without a word, for requests and WebSockets that are silent for long: not at all.
     pub tcp_keep_alive: Option<TcpKeepAlive>,

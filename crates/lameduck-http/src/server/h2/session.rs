@@ -203,9 +203,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     /// Whether the client has left the PING between the GOAWAYs unanswered for too long: h2 begins no stream once it is answered.
     fn ignores_goaway(&self) -> bool {
         match self.leave {
-            Leave::Told { at, .. } => {
-                self.now() >= at.saturating_add(answer_limit(self.watch, at))
-            }
+            Leave::Told { at, .. } => self.now() >= at.saturating_add(answer_limit(self.watch, at)),
             Leave::Not | Leave::Ended { .. } => false,
         }
     }
