@@ -564,10 +564,8 @@ async fn more_fields_than_allowed_are_answered_with_431() {
     let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
     let mut peer = Peer::greet(rig.addr, &[]).await;
     let mut block = crate::frames::request("GET", "/");
-    for _ in 0..4 {
-        // `accept-encoding: gzip, deflate`, one byte each.
-        block.push(0x90);
-    }
+    // `accept-encoding: gzip, deflate`, one byte each.
+    block.extend([0x90; 4]);
     peer.send(&frame(1, 5, 1, &block)).await;
     let head = peer.frame(crate::frames::HEADERS).await;
     assert_eq!(head.flags & END_STREAM, END_STREAM);
