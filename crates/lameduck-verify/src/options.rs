@@ -215,10 +215,10 @@ impl TargetSpec {
         }
     }
 
-    /// Our demo, started by `program` (the `lameduck` command) with `--window local --grace 4s`.
+    /// Our demo, started by `program` (the `lameduck` command) with a window of 0.4 to 1 s and 4 s of grace.
     #[must_use]
     pub fn embedded_demo(program: String) -> Self {
-        let arguments = "demo --listen 127.0.0.1:{port} --probes 127.0.0.1:{probes_port} --tls-listen 127.0.0.1:{tls_port} --window local --grace 4s --repeat escalate";
+        let arguments = "demo --listen 127.0.0.1:{port} --probes 127.0.0.1:{probes_port} --tls-listen 127.0.0.1:{tls_port} --window 0.4,0.1,1 --grace 4s --repeat escalate";
         Self {
             label: "embedded demo".to_owned(),
             argv: std::iter::once(program)
@@ -238,8 +238,8 @@ impl TargetSpec {
                 message: "farewell".to_owned(),
                 code: 4001,
             }),
-            // `--window local` has no floor: everything is steered at once.
-            ws_spread: Some(Duration::ZERO),
+            // The floor of its window.
+            ws_spread: Some(Duration::from_millis(400)),
             drain_signal: Some(DrainSignal {
                 url: "http://127.0.0.1:{probes_port}/lbz".to_owned(),
                 liveness_url: Some("http://127.0.0.1:{probes_port}/livez".to_owned()),

@@ -320,20 +320,28 @@ impl<B: HttpBody<Error: Into<BoxError>>> HttpBody for Outgoing<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>> {
-        let this = self.project();
-        if let Some(ender) = this.ender {
-            return ender.poll_frame(this.body, &this.open.watch, cx);
-        }
-        match this.body.as_pin_mut() {
-            Some(body) => body.poll_frame(cx).map(|given| {
-                given.map(|frame| {
-                    frame
-                        .map(|frame| frame.map_data(Piece::Whole))
-                        .map_err(Into::into)
-                })
-            }),
-            None => Poll::Ready(None),
-        }
+        let mut this = self.project();
+        // A panic ends this response, so that it does not look whole; what panicked is dropped and never polled again.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(ender) = this.ender {
+                return ender.poll_frame(this.body.as_mut(), &this.open.watch, cx);
+            }
+            match this.body.as_mut().as_pin_mut() {
+                Some(body) => body.poll_frame(cx).map(|given| {
+                    given.map(|frame| {
+                        frame
+                            .map(|frame| frame.map_data(Piece::Whole))
+                            .map_err(Into::into)
+                    })
+                }),
+                None => Poll::Ready(None),
+            }
+        }));
+        polled.unwrap_or_else(|_payload| {
+            this.open.watch.shared.tally(Count::Panicked);
+            this.body.set(None);
+            Poll::Ready(Some(Err("the response's body panicked".into())))
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -572,3 +572,25 @@ async fn more_fields_than_allowed_are_answered_with_431() {
     assert_ne!(head.payload[0], 0x88);
     assert_eq!(rig.count(Count::Malformed), 1);
 }
+
+#[tokio::test]
+async fn a_body_that_panics_never_looks_whole_and_takes_nothing_else_with_it() {
+    let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let other = peer.ask("/slow").await;
+    rig.control.entered().await;
+    let broken = peer.ask("/panic-late").await;
+    assert!(matches!(peer.fate(broken).await, Fate::Reset(_)));
+    rig.control.release.add_permits(1);
+    assert_eq!(peer.fate(other).await, served("slow"));
+    let mut old = rig.connect().await;
+    old.send(b"GET /panic-late HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
+    let answer = old.answer().await.expect("a head");
+    assert!(!answer.whole, "{answer:?}");
+    // Its end is the connection's end: only a reset tells it from a whole one.
+    let mut ancient = rig.connect().await;
+    ancient.send(b"GET /panic-late HTTP/1.0\r\n\r\n").await;
+    assert!(ancient.answer().await.is_none_or(|answer| !answer.whole));
+    assert_eq!(rig.count(Count::Panicked), 3);
+}

@@ -142,6 +142,22 @@ pub(crate) fn app(control: Control) -> Router {
         control.entered.add_permits(1);
         std::future::pending().await
     }
+    async fn panics_late() -> Response {
+        struct Late(bool);
+        impl http_body::Body for Late {
+            type Data = Bytes;
+            type Error = std::convert::Infallible;
+
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+                assert!(!std::mem::replace(&mut self.0, true), "on purpose");
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"half")))))
+            }
+        }
+        Response::new(axum::body::Body::new(Late(false)))
+    }
     async fn panics() {
         panic!("on purpose");
     }
@@ -178,6 +194,7 @@ pub(crate) fn app(control: Control) -> Router {
         .route("/large", get(large))
         .route("/never", get(never))
         .route("/panic", get(panics))
+        .route("/panic-late", get(panics_late))
         .route("/drain", get(drain))
         .with_state(control)
 }
