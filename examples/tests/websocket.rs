@@ -46,8 +46,9 @@ fn ws_01_ws_04_both_are_told_and_nobody_is_lost() {
     let mut chat = connect(address, "/chat");
     echo.send(Message::text("hello")).expect("sent");
     assert_eq!(echo.read().expect("an echo"), Message::text("hello"));
-    for word in ["one", "two"] {
+    for (word, receipt) in [("one", "kept 1"), ("two", "kept 2")] {
         chat.send(Message::text(word)).expect("sent");
+        assert_eq!(chat.read().expect("a receipt"), Message::text(receipt));
     }
     service.signal(libc::SIGTERM);
     let (said, code, reason) = last_words(echo);

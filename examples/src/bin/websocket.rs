@@ -45,19 +45,26 @@ async fn chat(upgrade: WebSocketUpgrade) -> Response {
 }
 
 async fn talk(mut socket: WebSocket, farewell: Farewell) {
-    let mut said = 0_u32;
+    let mut kept = 0_u32;
     loop {
         tokio::select! {
-            () = farewell.due() => break,
+            biased; // what is here already is heard before the farewell
             message = socket.recv() => match message {
-                Some(Ok(Message::Text(_))) => said += 1,
+                Some(Ok(Message::Text(_))) => {
+                    kept += 1;
+                    let receipt = Message::Text(format!("kept {kept}").into());
+                    if socket.send(receipt).await.is_err() {
+                        return;
+                    }
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return,
             },
+            () = farewell.due() => break,
         }
     }
     let summary =
-        Message::Text(format!("{said} messages kept; find them on the other instance").into());
+        Message::Text(format!("{kept} messages kept; find them on the other instance").into());
     let restart = CloseFrame {
         code: 1012, // Service Restart: clients come back after a random pause
         reason: "restarting".into(),
