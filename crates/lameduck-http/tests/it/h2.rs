@@ -586,8 +586,7 @@ async fn a_body_that_panics_never_looks_whole_and_takes_nothing_else_with_it() {
     let mut old = rig.connect().await;
     old.send(b"GET /panic-late HTTP/1.1\r\nhost: a\r\n\r\n")
         .await;
-    let answer = old.answer().await.expect("a head");
-    assert!(!answer.whole, "{answer:?}");
+    assert!(old.answer().await.is_none_or(|answer| !answer.whole));
     // Its end is the connection's end: only a reset tells it from a whole one.
     let mut ancient = rig.connect().await;
     ancient.send(b"GET /panic-late HTTP/1.0\r\n\r\n").await;

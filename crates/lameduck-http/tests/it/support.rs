@@ -142,6 +142,41 @@ pub(crate) fn app(control: Control) -> Router {
         control.entered.add_permits(1);
         std::future::pending().await
     }
+    async fn drain() -> String {
+        format!(
+            "{:?}",
+            lameduck_http::drain().map(|drain| drain.is_steering())
+        )
+    }
+    Router::new()
+        .route("/", any(|| async { "ok" }))
+        .route("/early", post(|| async { "early" }))
+        .route("/slow", get(slow))
+        .route("/echo", post(echo))
+        .route("/stream", get(stream))
+        .route("/large", get(large))
+        .route("/never", get(never))
+        .route("/drain", get(drain))
+        .with_state(control)
+        .merge(odd())
+}
+
+/// What no good handler does, or rarely.
+fn odd() -> Router {
+    async fn no_content() -> (
+        axum::http::StatusCode,
+        [(&'static str, &'static str); 3],
+        &'static str,
+    ) {
+        let fields = [("connection", "x-hop"), ("keep-alive", "1"), ("x-hop", "1")];
+        (axum::http::StatusCode::NO_CONTENT, fields, "no content")
+    }
+    async fn cookie(headers: axum::http::HeaderMap) -> String {
+        let cookie = headers
+            .get("cookie")
+            .map(|value| value.to_str().expect("text"));
+        cookie.unwrap_or_default().to_owned()
+    }
     async fn panics_late() -> Response {
         struct Late(bool);
         impl http_body::Body for Late {
@@ -161,42 +196,13 @@ pub(crate) fn app(control: Control) -> Router {
     async fn panics() {
         panic!("on purpose");
     }
-    async fn drain() -> String {
-        format!(
-            "{:?}",
-            lameduck_http::drain().map(|drain| drain.is_steering())
-        )
-    }
-    async fn no_content() -> (
-        axum::http::StatusCode,
-        [(&'static str, &'static str); 3],
-        &'static str,
-    ) {
-        let fields = [("connection", "x-hop"), ("keep-alive", "1"), ("x-hop", "1")];
-        (axum::http::StatusCode::NO_CONTENT, fields, "no content")
-    }
-    async fn cookie(headers: axum::http::HeaderMap) -> String {
-        let cookie = headers
-            .get("cookie")
-            .map(|value| value.to_str().expect("text"));
-        cookie.unwrap_or_default().to_owned()
-    }
     Router::new()
-        .route("/", any(|| async { "ok" }))
         .route("/no-content", get(no_content))
         .route("/cookie", get(cookie))
         // The answer begins before the request has said anything.
         .route("/mirror", post(async |body: axum::body::Body| body))
-        .route("/early", post(|| async { "early" }))
-        .route("/slow", get(slow))
-        .route("/echo", post(echo))
-        .route("/stream", get(stream))
-        .route("/large", get(large))
-        .route("/never", get(never))
         .route("/panic", get(panics))
         .route("/panic-late", get(panics_late))
-        .route("/drain", get(drain))
-        .with_state(control)
 }
 
 impl Rig {
