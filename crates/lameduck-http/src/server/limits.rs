@@ -47,6 +47,9 @@ pub struct Limits {
     /// HTTP/2 streams that a client may take back before the service has seen them: 20; past it the connection ends with ENHANCE_YOUR_CALM
     /// (CVE-2023-44487).
     pub unseen_resets: usize,
+    /// HTTP/2 frames without content (PING, SETTINGS, PRIORITY, RST_STREAM, empty DATA, unknown ones) that a client may send at once: 1000; then
+    /// a hundred a second, and one for each KiB that moves. Past it the connection ends with ENHANCE_YOUR_CALM (CVE-2019-9512, -9515, -9518).
+    pub empty_frames: u32,
     /// Bytes that a client may send on one HTTP/2 stream before the service reads them: 256 KiB.
     pub stream_window: u32,
     /// The same for all streams of a connection together: 1 MiB.
@@ -106,6 +109,7 @@ impl Default for Limits {
             streams: 200,
             frame_bytes: 16 * 1024,
             unseen_resets: 20,
+            empty_frames: 1000,
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
             ping_every: Duration::from_secs(60),

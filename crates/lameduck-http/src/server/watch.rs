@@ -51,6 +51,7 @@ pub(crate) struct Watch {
     born: Duration,
     /// Of a stream: its connection.
     connection: Option<Arc<Self>>,
+    flooded: AtomicBool,
     /// Of a connection: bytes of all its streams' responses that were handed on to their client.
     carried: AtomicU64,
     answered: AtomicBool,
@@ -90,6 +91,7 @@ impl Watch {
             spread,
             born,
             connection: None,
+            flooded: AtomicBool::new(false),
             carried: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             read: AtomicU64::new(0),
@@ -302,6 +304,15 @@ impl Watch {
     pub(crate) fn carried(&self) -> u64 {
         let connection = self.connection.as_deref().unwrap_or(self);
         connection.carried.load(Relaxed)
+    }
+
+    /// The client sends more frames without content than it may.
+    pub(crate) fn note_flooded(&self) {
+        self.flooded.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.flooded.load(Relaxed)
     }
 
     /// The head of the response was sent.

@@ -593,3 +593,33 @@ async fn a_body_that_panics_never_looks_whole_and_takes_nothing_else_with_it() {
     assert!(ancient.answer().await.is_none_or(|answer| !answer.whole));
     assert_eq!(rig.count(Count::Panicked), 3);
 }
+
+#[tokio::test]
+async fn a_client_that_only_makes_noise_is_told_to_calm_down() {
+    let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
+    let mut honest = Peer::greet(rig.addr, &[]).await;
+    for noise in [
+        frame(PING, 0, 0, b"12345678"),
+        frame(4, 0, 0, &[]),
+        frame(2, 0, 1, &[0, 0, 0, 0, 15]),
+        frame(0x20, 0, 0, b"what?"),
+    ] {
+        let mut hostile = Peer::greet(rig.addr, &[]).await;
+        hostile.answers = false;
+        let flood = noise.repeat(3_000);
+        // It may be cut off before it has said everything, and does not read what it is answered.
+        let (mut reader, mut writer) = hostile.stream.split();
+        let flooding = tokio::io::AsyncWriteExt::write_all(&mut writer, &flood);
+        let mut heard = Vec::new();
+        let hearing = tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut heard);
+        let _ = soon("the flood", async { tokio::join!(flooding, hearing) }).await;
+        // GOAWAY with ENHANCE_YOUR_CALM, unless a reset took it away.
+        let told = heard
+            .windows(17)
+            .any(|bytes| bytes[3] == GOAWAY && bytes[16] == 0xb);
+        assert!(told || heard.len() < 3_000 * 17, "{} bytes", heard.len());
+    }
+    rig.counted(Count::Flooded, 4).await;
+    let stream = honest.ask("/").await;
+    assert_eq!(honest.fate(stream).await, served("ok"));
+}

@@ -44,6 +44,8 @@ counts! {
     HandshakeFailed => "handshake_failed",
     /// TLS handshakes that took too long.
     HandshakeExpired => "handshake_expired",
+    /// HTTP/2 clients that sent too many frames without content.
+    Flooded => "flooded",
     /// Closes that did not wait any longer for the peer.
     LingerExpired => "linger_expired",
     /// Connections without a byte that were closed at the end of the window.

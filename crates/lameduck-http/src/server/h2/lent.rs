@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::inflow::Inflow;
 use crate::server::io::Stream;
 use crate::server::watch::Watch;
 
@@ -32,18 +33,22 @@ pub(super) struct Lent<S> {
     /// What was read before the loan; given first.
     said: Bytes,
     watch: Arc<Watch>,
+    inflow: Inflow,
     back: Arc<Mutex<Option<S>>>,
 }
 
 /// Lends `stream`, of which `said` was read already.
 pub(super) fn lend<S: Stream>(stream: S, said: Bytes, watch: &Arc<Watch>) -> (Lent<S>, Back<S>) {
     let back = Arc::new(Mutex::new(None));
-    let lent = Lent {
+    let mut lent = Lent {
         stream: Some(stream),
         said,
         watch: watch.clone(),
+        inflow: Inflow::new(watch.shared.limits.empty_frames),
         back: back.clone(),
     };
+    let said = lent.said.clone();
+    lent.follow(&said);
     (lent, Back(back))
 }
 
@@ -60,6 +65,15 @@ impl<S> Drop for Lent<S> {
 impl<S: Stream> Lent<S> {
     fn stream(&mut self) -> Pin<&mut S> {
         Pin::new(self.stream.as_mut().expect("given back only by drop"))
+    }
+
+    /// Looks at what the client sends; the session ends whom it finds out.
+    fn follow(&mut self, bytes: &[u8]) {
+        let watch = &self.watch;
+        let facts = || (watch.shared.life.elapsed(), watch.moved());
+        if !self.inflow.feed(bytes, facts) {
+            watch.note_flooded();
+        }
     }
 
     fn note(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -88,6 +102,7 @@ impl<S: Stream> AsyncRead for Lent<S> {
         let before = into.filled().len();
         ready!(this.stream().poll_read(cx, into))?;
         this.watch.note_read(into.filled().len() - before);
+        this.follow(&into.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

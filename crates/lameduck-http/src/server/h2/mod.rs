@@ -5,11 +5,13 @@
 //! | this one | how a conversation begins |
 //! | `session` | how it goes on: streams, and what is due when |
 //! | `leave` | how a client is told to go, and when it has gone |
+//! | `inflow` | which clients only make noise |
 //! | `ping` | whether a silent client is still there |
 //! | `stream` | one request and its response |
 //! | `tunnel` | a stream that was answered with a tunnel |
 //! | `lent` | the stream under h2 |
 
+mod inflow;
 mod leave;
 mod lent;
 mod ping;

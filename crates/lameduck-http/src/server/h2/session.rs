@@ -301,6 +301,13 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
                 return Next::End(End::Cut);
             }
         }
+        if self.watch.is_flooded() && !matches!(self.leave, Leave::Ended { .. }) {
+            shared.tally(Count::Flooded);
+            self.tasks.abort_all();
+            self.http.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            self.leave = Leave::Ended { at: now };
+            return Next::Again;
+        }
         let facts = Facts {
             now,
             served: self.served,
