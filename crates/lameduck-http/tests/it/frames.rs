@@ -242,6 +242,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         fate
     }
 
+    /// Lets go of the frames that were kept for later.
+    pub(crate) fn forget(&mut self) {
+        self.seen.clear();
+    }
+
     /// Reads to the end of the connection.
     pub(crate) async fn end(&mut self) -> &Ended {
         while self.read().await.is_some() {}

@@ -459,17 +459,22 @@ async fn a_listener_speaks_only_the_protocol_that_it_is_given() {
 #[tokio::test]
 async fn a_stream_that_begins_late_in_the_life_of_a_service_has_its_whole_limit() {
     let mut limits = Limits::default();
-    limits.stall = millis(1_000);
+    limits.stall = millis(2_000);
+    limits.ping_every = millis(800);
     let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
     let mut peer = Peer::greet(rig.addr, &[]).await;
     // The connection looks for stalls as long as a stream is open, four times in each limit.
     let held = peer.ask("/slow").await;
     rig.control.entered().await;
-    tokio::time::sleep(millis(1_500)).await;
+    // Its end says that the service is older than the limit.
+    let stalled = peer.ask_with("POST", "/echo", 0).await;
+    rig.control.entered().await;
+    assert_eq!(peer.fate(stalled).await, Fate::Reset(CANCEL));
+    peer.forget();
     let upload = peer.ask_with("POST", "/echo", 0).await;
     rig.control.entered().await;
-    // Past the next look, well inside the limit.
-    tokio::time::sleep(millis(400)).await;
+    // It comes past the next look, well inside the limit.
+    peer.frame(PING).await;
     peer.send(&frame(DATA, END_STREAM, upload, b"late")).await;
     assert_eq!(peer.fate(upload).await, served("4"));
     rig.control.release.add_permits(1);
@@ -511,11 +516,13 @@ async fn a_call_in_both_directions_may_be_silent_while_nobody_leaves() {
     let call = peer.ask_with("POST", "/mirror", 0).await;
     let head = peer.frame(crate::frames::HEADERS).await;
     assert_eq!(head.payload[0], 0x88);
-    tokio::time::sleep(millis(600)).await;
+    // One that began later and is no such call is ended by the limit meanwhile.
+    let stalled = peer.ask_with("POST", "/echo", 0).await;
+    assert_eq!(peer.fate(stalled).await, Fate::Reset(CANCEL));
     peer.send(&frame(DATA, END_STREAM, call, b"after all"))
         .await;
     assert_eq!(peer.fate(call).await, served("after all"));
-    assert_eq!(rig.count(Count::StallExpired), 0);
+    assert_eq!(rig.count(Count::StallExpired), 1);
 }
 
 #[tokio::test]
