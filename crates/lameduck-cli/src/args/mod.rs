@@ -8,7 +8,7 @@ use clap::Parser;
 
 pub(crate) use demo::{DemoArguments, LateArgument, RepeatArgument};
 pub(crate) use explain::ExplainArguments;
-pub(crate) use verify::{FailOnArgument, Format, VerifyArguments};
+pub(crate) use verify::{FailOnArgument, Format, OutputArguments, VerifyArguments};
 
 /// Lets services leave without losing requests, and measures what was lost.
 #[derive(Debug, Parser)]

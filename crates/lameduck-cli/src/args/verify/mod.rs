@@ -1,0 +1,41 @@
+//! `lameduck verify`, as typed: one file for each group of its help.
+
+mod choice;
+mod output;
+mod target;
+
+use clap::Args;
+
+pub(crate) use choice::ChoiceArguments;
+pub(crate) use output::{FailOnArgument, Format, OutputArguments};
+pub(crate) use target::TargetArguments;
+
+/// Does a service lose requests when it is told to stop?
+///
+/// Starts the service, talks to it over raw sockets, sends it the stop signal, and says what became of every request.
+/// Without a command it tests the embedded demo.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing failed, 1 something failed, 2 usage or set-up, 3 nothing failed but something was inconclusive.
+
+Examples:
+  lameduck verify
+  lameduck verify -- python3 -m http.server {port}
+  lameduck verify --ready-path /healthz --slow-path '/slow?ms={ms}' -- node server.js
+  lameduck verify --protocol h2,tls -- ./server --port {port} --tls-port {tls_port}
+  lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'"
+)]
+pub(crate) struct VerifyArguments {
+    /// Program and arguments; {port} becomes a free port, which is in the variable PORT too
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) target: TargetArguments,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    /// List the checks and what they cost, and do nothing else
+    #[arg(long)]
+    pub(crate) list: bool,
+}
