@@ -6,11 +6,11 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lameduck_verify::{FailOn, Options, Progress, Style, TargetSpec, verify};
+use lameduck_verify::{FailOn, Options, Progress, Style, TargetSpec, Verification};
 
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
-    let mut options = Options::new(TargetSpec::command(std::env::args().skip(1).collect()));
+    let mut options = Options::new(TargetSpec::command(std::env::args().skip(1)));
     if let Some(rounds) = variable("ROUNDS").and_then(|text| text.parse().ok()) {
         options.rounds = rounds;
     }
@@ -25,11 +25,12 @@ fn main() -> ExitCode {
         .unwrap_or_default();
     options.target.slow_path = variable("SLOW_PATH");
     options.target.large_path = variable("LARGE_PATH");
-    match verify(&options, &mut |progress| {
+    let verification = Verification::from(options).progress(|progress| {
         if let Progress::Scenario { name, done, total } = progress {
             eprintln!("[{done}/{total}] {name}");
         }
-    }) {
+    });
+    match verification.run() {
         Ok(report) if variable("JSON").is_some() => {
             println!("{}", report.to_json());
             ExitCode::from(report.exit_code(FailOn::Loss))

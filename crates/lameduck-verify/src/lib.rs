@@ -5,10 +5,10 @@
 //! [`list`] shows the part of it that this version checks.
 //!
 //! ```no_run
-//! use lameduck_verify::{FailOn, Options, Style, TargetSpec, verify};
+//! use lameduck_verify::{FailOn, Style, TargetSpec, verify};
 //!
-//! let argv = ["python3", "-m", "http.server", "{port}"].map(str::to_owned).to_vec();
-//! let report = verify(&Options::new(TargetSpec::command(argv)), &mut |_progress| {})?;
+//! let target = TargetSpec::command(["python3", "-m", "http.server", "{port}"]);
+//! let report = verify(target).rounds(5).run()?;
 //! println!("{}", report.render_text(Style::plain()));
 //! assert_eq!(report.exit_code(FailOn::Loss), 1);
 //! # Ok::<(), lameduck_verify::VerifyError>(())
@@ -18,6 +18,7 @@
 //! server is judged from outside like any other.
 
 mod catalogue;
+mod declared;
 mod observe;
 mod options;
 mod protocol;
@@ -25,8 +26,10 @@ mod render;
 mod scenario;
 mod target;
 mod verdict;
+mod verification;
 
 pub use catalogue::{CheckInfo, Class, list};
+pub use declared::{Authorities, BadAuthorities, LatePolicy, TlsTrust, Waiver};
 pub use observe::outcome::{Outcome, Tally};
 pub use options::{
     DrainSignal, Farewell, Front, Options, Progress, RepeatPolicy, StopSignal, TargetSpec,
@@ -34,9 +37,9 @@ pub use options::{
 };
 pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
 pub use render::{Colour, Style};
-pub use scenario::verify;
 pub use target::{LaunchError, VerifyError};
 pub use verdict::{
     ExitReport, FailOn, Figure, Finding, LaneEvent, PhaseSpan, Phases, Report, SignalReport,
     TargetReport, Verdict, one_in, upper_bound_95,
 };
+pub use verification::{Verification, verify};

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::declared::{LatePolicy, TlsTrust, Waiver};
 use crate::protocol::{GrpcCall, Protocol};
 
 /// What to test and how; see the fields.
@@ -27,6 +28,8 @@ pub struct Options {
     pub rounds: u32,
     /// What stands before the service in production.
     pub front: Front,
+    /// Checks that decide nothing, and why; they run all the same.
+    pub waivers: Vec<Waiver>,
 }
 
 impl Options {
@@ -43,6 +46,7 @@ impl Options {
             seed: None,
             rounds: 20,
             front: Front::None,
+            waivers: Vec::new(),
         }
     }
 }
@@ -166,8 +170,12 @@ pub struct TargetSpec {
     /// Where it answers, e.g. `http://127.0.0.1:8080/health`; default `http://127.0.0.1:{port}/`.
     pub url: Option<String>,
     /// Where it answers TLS, e.g. `https://localhost:{tls_port}/`, which is the default where `argv` or `env` name
-    /// `{tls_port}`. Certificates are not judged.
+    /// `{tls_port}`.
     pub tls_url: Option<String>,
+    /// Which certificates will do there.
+    pub tls_trust: TlsTrust,
+    /// The name that its certificate is for; default: the host of `tls_url`.
+    pub tls_name: Option<String>,
     /// A gRPC call that it answers, over HTTP/2.
     pub grpc: Option<GrpcCall>,
     /// A path that answers 2xx when it is ready; default: ready when it accepts a connection.
@@ -200,6 +208,14 @@ pub struct TargetSpec {
     pub quiet: Option<Duration>,
     /// Its exit code when it had to cut something off.
     pub forced_exit: Option<i32>,
+    /// Exit codes of a planned stop that are as good as 0.
+    pub exit_codes: Vec<i32>,
+    /// Codes of a WebSocket's Close that are as good as 1001 and 1012.
+    pub close_codes: Vec<u16>,
+    /// What it does with requests that come after the signal.
+    pub late: LatePolicy,
+    /// How much longer than the grace period it may take until it counts as stuck: for slow machines and debug builds.
+    pub extra_time: Duration,
     /// How many copies may run at once on this machine; 0 and 1 both mean one.
     pub copies: usize,
 }
@@ -207,7 +223,8 @@ pub struct TargetSpec {
 impl TargetSpec {
     /// Any service, started by `argv`, that declares nothing.
     #[must_use]
-    pub fn command(argv: Vec<String>) -> Self {
+    pub fn command<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        let argv: Vec<String> = argv.into_iter().map(Into::into).collect();
         Self {
             label: argv.join(" "),
             argv,

@@ -5,19 +5,17 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use lameduck_verify::{LaunchError, Options, TargetSpec, VerifyError, list, verify};
+use lameduck_verify::{LaunchError, Options, TargetSpec, Verification, VerifyError, list};
 
 fn command(argv: &[&str]) -> Options {
-    let mut options = Options::new(TargetSpec::command(
-        argv.iter().map(|&word| word.to_owned()).collect(),
-    ));
+    let mut options = Options::new(TargetSpec::command(argv.iter().copied()));
     options.grace = Duration::from_secs(2);
     options.only = vec!["P1".to_owned()];
     options
 }
 
 fn error(options: &Options) -> VerifyError {
-    verify(options, &mut |_| {}).unwrap_err()
+    Verification::from(options.clone()).run().unwrap_err()
 }
 
 #[test]

@@ -6,7 +6,7 @@
 mod duck;
 
 use duck::{alone, breaks, only, options, run};
-use lameduck_verify::{Outcome, Verdict};
+use lameduck_verify::{Outcome, Verdict, Verification};
 
 #[test]
 fn h2_01_differs_when_connections_are_closed_unannounced() {
@@ -115,7 +115,7 @@ fn a_target_that_speaks_nothing_but_tls_is_judged_by_what_it_speaks() {
     target.tls_url = Some("https://localhost:{port}/".to_owned());
     target.ready_path = None;
     target.drain_signal = None;
-    let report = lameduck_verify::verify(&options, &mut |_| {}).unwrap();
+    let report = Verification::from(options).run().unwrap();
     let verdicts: Vec<_> = report
         .checks
         .iter()

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lameduck_verify::{Options, Progress, Report, VerifyError};
+use lameduck_verify::{Options, Progress, Report, Verification, VerifyError};
 
 use crate::exit::Failure;
 
@@ -14,7 +14,7 @@ pub(super) fn measure(options: &Options) -> Result<Report, Failure> {
     // indicatif draws on stderr, and only where that is a terminal; scripts get lines instead.
     let lines = !io::stderr().is_terminal();
     let mut scenario = "";
-    let report = lameduck_verify::verify(options, &mut |progress| match progress {
+    let verification = Verification::from(options.clone()).progress(|progress| match progress {
         Progress::Scenario { name, done, total } => {
             scenario = name;
             bar.set_length(u64::from(total));
@@ -33,6 +33,7 @@ pub(super) fn measure(options: &Options) -> Result<Report, Failure> {
         }
         _ => {}
     });
+    let report = verification.run();
     bar.finish_and_clear();
     report.map_err(|error| {
         let failure = Failure::of(&error);

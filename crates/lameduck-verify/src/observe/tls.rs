@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 
 use super::wire::Wire;
+use crate::declared::TlsTrust;
 
 /// Of a `ClientHello`, so many bytes are its half.
 const HALF_HELLO: usize = 64;
@@ -35,7 +36,7 @@ pub(crate) struct TlsDoor {
 
 impl TlsDoor {
     /// `host` is what stands in the URL, with or without a port.
-    pub(crate) fn new(addr: SocketAddr, host: &str, alpn: Alpn) -> Self {
+    pub(crate) fn new(addr: SocketAddr, host: &str, alpn: Alpn, trust: &TlsTrust) -> Self {
         let bare = host
             .strip_prefix('[')
             .and_then(|rest| rest.split(']').next())
@@ -45,7 +46,7 @@ impl TlsDoor {
         Self {
             addr,
             name,
-            config: client_config(alpn),
+            config: client_config(alpn, trust),
         }
     }
 }
@@ -58,14 +59,18 @@ impl fmt::Debug for TlsDoor {
     }
 }
 
-fn client_config(alpn: Alpn) -> Arc<ClientConfig> {
+fn client_config(alpn: Alpn, trust: &TlsTrust) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate { provider }))
-        .with_no_client_auth();
+        .expect("ring supports the default versions");
+    let builder = match trust {
+        TlsTrust::Any => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate { provider })),
+        TlsTrust::Authorities(authorities) => builder.with_root_certificates(authorities.roots()),
+    };
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![match alpn {
         Alpn::Http1 => b"http/1.1".to_vec(),
         Alpn::Http2 => b"h2".to_vec(),

@@ -23,6 +23,8 @@ fn finding(id: &'static str, verdict: Verdict, detail: &str) -> Finding {
         owed: entry.owed,
         consequence: acts.then_some(entry.consequence),
         remedy: acts.then_some(entry.remedy),
+        waiver: None,
+        without_waiver: None,
         next: acts.then(|| format!("lameduck verify --only {id} --seed 7f3a91 -- ./serve")),
     }
 }

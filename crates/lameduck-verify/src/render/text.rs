@@ -280,7 +280,7 @@ fn next(report: &Report, style: Style, out: &mut Vec<String>) {
     let mut open: Vec<&Finding> = report
         .checks
         .iter()
-        .filter(|finding| finding.next.is_some())
+        .filter(|finding| finding.next.is_some() && finding.verdict != Verdict::Waived)
         .collect();
     open.sort_by_key(|finding| finding.verdict);
     for finding in open {
@@ -303,15 +303,21 @@ fn next(report: &Report, style: Style, out: &mut Vec<String>) {
 }
 
 fn totals(report: &Report, style: Style) -> String {
-    let counts = [
+    let mut verdicts = vec![
         Verdict::Pass,
         Verdict::Fail,
         Verdict::Differs,
         Verdict::NotApplicable,
         Verdict::Inconclusive,
-    ]
-    .map(|verdict| format!("{} {}", report.count(verdict), verdict.word()))
-    .join("   ");
+    ];
+    if report.count(Verdict::Waived) > 0 {
+        verdicts.push(Verdict::Waived);
+    }
+    let counts = verdicts
+        .iter()
+        .map(|verdict| format!("{} {}", report.count(*verdict), verdict.word()))
+        .collect::<Vec<_>>()
+        .join("   ");
     let exit = format!("exit {}", report.exit_code(style.fail_on));
     let gap = style
         .width
@@ -325,7 +331,7 @@ fn colour_of(verdict: Verdict) -> &'static str {
         Verdict::Fail => "31;1",
         Verdict::Differs | Verdict::Inconclusive => "33",
         Verdict::Pass => "32",
-        Verdict::NotApplicable => "2",
+        Verdict::NotApplicable | Verdict::Waived => "2",
     }
 }
 

@@ -109,6 +109,8 @@ pub(crate) fn finding(
         owed: entry.owed,
         consequence: acts.then_some(entry.consequence),
         remedy: acts.then_some(entry.remedy),
+        waiver: None,
+        without_waiver: None,
         next: again.then(|| reproduction(options, seed, id)),
     }
 }

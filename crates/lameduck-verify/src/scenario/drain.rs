@@ -72,7 +72,7 @@ pub(crate) fn drain(bench: &Bench<'_>) -> Result<Drained, VerifyError> {
     let t = engine.stopped_at().unwrap_or(begun);
     engine.run(t + SWEEP_SPAN, |_| false);
     drop(urgency);
-    let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+    let departure = await_departure(&mut engine, &running, t, bench.options.patience());
     let probes = probes.map(Probes::finish);
     let stderr = if departure.exit.is_some() {
         running.settled_stderr()

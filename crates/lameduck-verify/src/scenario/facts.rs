@@ -65,7 +65,9 @@ impl Facts {
                 waited: ASK_BOUND,
                 output: running.stderr(),
             };
-            return Self::without_h1(options, running).ok_or_else(|| never_ready().into());
+            let facts = Self::without_h1(options, running).ok_or_else(never_ready)?;
+            facts.speech.check_trust(options, place)?;
+            return Ok(facts);
         };
         notes.push(format!("GET {} answers {}", place.url.path, head.status));
         if head.close {
@@ -93,7 +95,8 @@ impl Facts {
         facts.try_large(options, place);
         facts.try_websocket(options, place);
         if super::asks_for_more(options) {
-            facts.speech = Speech::learn(options, running, &mut facts.notes);
+            facts.speech = Speech::learn(options, place, &mut facts.notes);
+            facts.speech.check_trust(options, place)?;
         }
         Ok(facts)
     }
@@ -102,7 +105,7 @@ impl Facts {
     fn without_h1(options: &Options, running: &Running) -> Option<Self> {
         let mut notes =
             vec!["it speaks no HTTP/1.1 in plain text: what is asked in that is n/a".to_owned()];
-        let speech = Speech::learn(options, running, &mut notes);
+        let speech = Speech::learn(options, &running.place, &mut notes);
         (speech.speaks_h2() || speech.tls).then(|| Self {
             speaks_h1: false,
             usual: Usual::Good,

@@ -15,9 +15,8 @@ pub(crate) struct IdleExit {
 
 /// Sends the signal to an idle target and waits for its exit.
 pub(crate) fn stop_idle(bench: &Bench<'_>, running: &Running) -> IdleExit {
-    let grace = bench.options.grace;
     let t = running.signal(bench.options.signal);
-    let exit = running.await_exit_until(t + grace);
+    let exit = running.await_exit_until(t + bench.options.patience());
     IdleExit {
         exit,
         took: exit.map(|exit| exit.at.saturating_duration_since(t)),
@@ -32,8 +31,15 @@ pub(crate) fn settle() {
     }
 }
 
+/// Whether an exit is that of a planned stop: polite, or with a code that the target declares.
+pub(crate) fn is_planned(bench: &Bench<'_>, exit: Exit) -> bool {
+    let declared = &bench.options.target.exit_codes;
+    exit.code().is_some_and(|code| declared.contains(&code))
+        || is_polite(exit, bench.options.signal.number())
+}
+
 /// Whether an exit is the polite one: 0, or by the very signal sent, also as 128+n.
-pub(crate) fn is_polite(exit: Exit, signal: i32) -> bool {
+fn is_polite(exit: Exit, signal: i32) -> bool {
     exit.code() == Some(0) || exit.signal() == Some(signal) || exit.code() == Some(128 + signal)
 }
 
@@ -42,12 +48,12 @@ pub(crate) fn judge(bench: &Bench<'_>, idle: IdleExit) -> Finding {
     let (Some(exit), Some(took)) = (idle.exit, idle.took) else {
         let detail = format!(
             "{signal} was sent to the idle process; {} s later it still ran and had to be killed",
-            bench.options.grace.as_secs_f64()
+            bench.options.patience().as_secs_f64()
         );
         return bench.finding("P1", Verdict::Fail, detail);
     };
     let how = exit.in_words();
-    let finding = if is_polite(exit, signal.number()) {
+    let finding = if is_planned(bench, exit) {
         bench.finding(
             "P1",
             Verdict::Pass,

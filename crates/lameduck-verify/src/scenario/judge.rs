@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::bench::Bench;
 use super::drain::{Drained, IN_FLIGHT, SWEEP};
 use super::facts::Means;
+use crate::declared::LatePolicy;
 use crate::observe::flow::Flow;
 use crate::observe::outcome::{End, Exchange, Outcome, Tally};
 use crate::verdict::{Finding, Verdict};
@@ -29,14 +30,20 @@ pub(crate) struct Sweep {
     /// The first request that was sent and not served: its offset, outcome, and whether it crossed.
     pub(crate) worst: Option<(Duration, Outcome, bool)>,
     pub(crate) unserved: u64,
+    /// Refused in the way that the target declares for late requests.
+    refused: u64,
+    late_policy: LatePolicy,
     covered: [bool; SWEEP.len()],
     pub(crate) slowest: Duration,
 }
 
 impl Sweep {
-    /// Collects the flows of `groups` over all passes.
-    pub(crate) fn of(passes: &[Drained], groups: &[&'static str]) -> Self {
-        let mut sweep = Self::default();
+    /// Collects the flows of `groups` over all passes; late requests are held to `late_policy`.
+    pub(crate) fn of(passes: &[Drained], groups: &[&'static str], late_policy: LatePolicy) -> Self {
+        let mut sweep = Self {
+            late_policy,
+            ..Self::default()
+        };
         for pass in passes {
             for group in groups {
                 for flow in pass.engine.group(group) {
@@ -92,7 +99,9 @@ impl Sweep {
         let Some(outcome) = exchange.outcome else {
             return;
         };
-        if !outcome.is_served() && !exchange.is_discarded() {
+        let as_declared = outcome == Outcome::Refused503 && self.late_policy == LatePolicy::Refuse;
+        self.refused += u64::from(as_declared);
+        if !outcome.is_served() && !as_declared && !exchange.is_discarded() {
             self.unserved += 1;
             self.worst
                 .get_or_insert((offset, outcome, exchange.crossed));
@@ -137,8 +146,17 @@ fn sweep(
     passes: &[Drained],
     groups: &[&'static str],
 ) -> Finding {
-    let sweep = Sweep::of(passes, groups);
+    let sweep = Sweep::of(passes, groups, late_policy(bench, id));
     judge_sweep(bench, id, &sweep, passes)
+}
+
+/// What is owed to a late request of that check: those of H1-05 had arrived before the signal.
+fn late_policy(bench: &Bench<'_>, id: &str) -> LatePolicy {
+    if id == "H1-05" {
+        LatePolicy::Serve
+    } else {
+        bench.options.target.late
+    }
 }
 
 fn judge_sweep(bench: &Bench<'_>, id: &'static str, sweep: &Sweep, passes: &[Drained]) -> Finding {
@@ -183,7 +201,12 @@ fn judge_sweep(bench: &Bench<'_>, id: &'static str, sweep: &Sweep, passes: &[Dra
     } else {
         (
             Verdict::Pass,
-            format!("{sent} of {sent} served{}", ended_note(sweep.ended_first)),
+            format!(
+                "{} of {sent} served{}{}",
+                sent - sweep.refused,
+                refused_note(sweep.refused),
+                ended_note(sweep.ended_first)
+            ),
         )
     };
     bench
@@ -192,6 +215,14 @@ fn judge_sweep(bench: &Bench<'_>, id: &'static str, sweep: &Sweep, passes: &[Dra
         .with_figure("connections", sweep.poised)
         .with_figure("written_late", sweep.late)
         .with_figure("slowest_ms", sweep.slowest)
+}
+
+fn refused_note(refused: u64) -> String {
+    if refused == 0 {
+        String::new()
+    } else {
+        format!(", {refused} refused with 503 and Retry-After, as declared")
+    }
 }
 
 fn ended_note(ended_first: u64) -> String {
@@ -489,8 +520,8 @@ pub(crate) fn is_covered(bench: &Bench<'_>, passes: &[Drained]) -> bool {
     sweeps
         .iter()
         .filter(|(id, _)| bench.wants(id))
-        .all(|(_, groups)| {
-            let sweep = Sweep::of(passes, groups);
+        .all(|(id, groups)| {
+            let sweep = Sweep::of(passes, groups, late_policy(bench, id));
             sweep.poised == 0 || sweep.worst.is_some() || sweep.is_covered()
         })
 }

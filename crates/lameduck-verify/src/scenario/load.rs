@@ -179,7 +179,7 @@ pub(crate) fn stop_under_load(
             engine.note_closing_time();
         }
     }
-    let _ = await_departure(engine, running, t, bench.options.grace);
+    let _ = await_departure(engine, running, t, bench.options.patience());
     t
 }
 

@@ -59,7 +59,7 @@ impl Seen<'_> {
 
     /// A connection that ended so was still open when the grace period was over and the process had to be killed.
     pub(crate) fn held_exit(&self, end: Option<(Instant, End)>) -> bool {
-        let killed_at = self.departure.t + self.bench.options.grace;
+        let killed_at = self.departure.t + self.bench.options.patience();
         self.departure.exit.is_none()
             && end.is_none_or(|(at, end)| at >= killed_at || end == End::GaveUp)
     }
@@ -118,7 +118,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     engine.run(Instant::now(), |_| false);
     engine.note_stop(running.signal(bench.options.signal));
     let t = engine.stopped_at().unwrap_or(begun);
-    let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+    let departure = await_departure(&mut engine, &running, t, bench.options.patience());
     let stderr = if departure.exit.is_some() {
         running.settled_stderr()
     } else {

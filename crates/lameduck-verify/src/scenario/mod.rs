@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::catalogue;
+use crate::declared;
 use crate::observe::outcome::Tally;
 use crate::options::{Options, Progress};
 use crate::target::{VerifyError, launch};
@@ -40,6 +41,9 @@ use drain::Drained;
 use facts::Facts;
 use idle::IdleExit;
 
+#[cfg(test)]
+pub(crate) use bench::finding;
+
 const DRAIN_IDS: [&str; 8] = [
     "H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1", "A2",
 ];
@@ -48,11 +52,7 @@ const RUSH_IDS: [&str; 2] = ["A3", "A5"];
 const MAX_PASSES: usize = 4;
 
 /// Tests a target, black-box, as `options` say; `progress` hears how far it is.
-///
-/// # Errors
-/// Fails when there is nothing to judge: unknown ids, or a target that never becomes ready. A target that loses
-/// requests is no error; it is the report.
-pub fn verify(
+pub(crate) fn run(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyError> {
@@ -315,7 +315,8 @@ fn run_load(
 }
 
 fn check_ids(options: &Options) -> Result<(), VerifyError> {
-    for id in options.only.iter().chain(&options.skip) {
+    let waived = options.waivers.iter().map(|waiver| &waiver.id);
+    for id in options.only.iter().chain(&options.skip).chain(waived) {
         if !catalogue::list()
             .iter()
             .any(|entry| entry.id.eq_ignore_ascii_case(id))
@@ -392,6 +393,7 @@ fn report(
 ) -> Report {
     let order = catalogue::list();
     checks.sort_by_key(|finding| order.iter().position(|entry| entry.id == finding.id));
+    declared::waive(&bench.options.waivers, &mut checks);
     let mut requests = Tally::default();
     checks
         .iter()

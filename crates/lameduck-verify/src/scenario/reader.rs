@@ -56,7 +56,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         {
             exit_seen = Some((exit, read.bytes + unread(&stream) as u64));
         }
-        if t.is_some_and(|t| now >= t + bench.options.grace) {
+        if t.is_some_and(|t| now >= t + bench.options.patience()) {
             break;
         }
         over = read.take(&mut stream) || read.reader.is_complete();

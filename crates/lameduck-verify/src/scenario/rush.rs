@@ -95,7 +95,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
             // The door is still open: what is under way is let go, not judged as hung.
             engine.note_closing_time();
         }
-        let _ = await_departure(&mut engine, &running, t, bench.options.grace);
+        let _ = await_departure(&mut engine, &running, t, bench.options.patience());
         rush.take(&engine, t);
     }
     let mut findings = vec![rush.judge_queue(bench), rush.judge_after(bench)];

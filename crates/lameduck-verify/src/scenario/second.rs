@@ -92,7 +92,7 @@ fn drain(bench: &Bench<'_>) -> Result<Seconded, VerifyError> {
     let t = engine.stopped_at().unwrap_or(begun);
     engine.run(t + SWEEP_SPAN, |_| false);
     drop(urgency);
-    let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+    let departure = await_departure(&mut engine, &running, t, bench.options.patience());
     Ok(Seconded { engine, departure })
 }
 
@@ -118,7 +118,7 @@ impl Held {
         let is_held = match departure.exit {
             None => {
                 // What ended after the grace period ended by the kill.
-                let over = departure.t + bench.options.grace;
+                let over = departure.t + bench.options.patience();
                 end.is_none_or(|end| end >= over)
             }
             Some(exit) if forced.is_some() && exit.code() == forced => {

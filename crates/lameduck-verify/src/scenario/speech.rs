@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::h2::requests as h2;
 use super::requests;
+use crate::declared::TlsTrust;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Step, Steps};
 use crate::observe::h2 as wire;
@@ -13,7 +14,7 @@ use crate::observe::link::Door;
 use crate::observe::outcome::Outcome;
 use crate::observe::tls::{Alpn, TlsDoor};
 use crate::options::Options;
-use crate::target::{Place, Running};
+use crate::target::{Place, VerifyError};
 
 /// Bound for all questions of one try.
 const BOUND: Duration = Duration::from_secs(2);
@@ -35,8 +36,7 @@ pub(crate) struct Speech {
 
 impl Speech {
     /// Tries the target out.
-    pub(crate) fn learn(options: &Options, running: &Running, notes: &mut Vec<String>) -> Self {
-        let place = &running.place;
+    pub(crate) fn learn(options: &Options, place: &Place, notes: &mut Vec<String>) -> Self {
         let mut engine = Engine::new(place.url.addr, Duration::ZERO);
         engine.h2.push(asking("plain", place, Door::Usual));
         if place.tls.is_some() {
@@ -76,6 +76,27 @@ impl Speech {
         speech.grpc = speech.answers_grpc(options, place);
         notes.extend(speech.note(options, place));
         speech
+    }
+
+    /// Where certificates are judged, a TLS door that only opens without that is no lack of TLS, but a mistake.
+    ///
+    /// # Errors
+    /// Says that the certificate is not trusted.
+    pub(crate) fn check_trust(&self, options: &Options, place: &Place) -> Result<(), VerifyError> {
+        let Some(url) = place.tls.as_ref() else {
+            return Ok(());
+        };
+        if place.trust == TlsTrust::Any || self.tls || self.tls_h2 {
+            return Ok(());
+        }
+        let mut anyone = place.clone();
+        anyone.trust = TlsTrust::Any;
+        let speech = Self::learn(options, &anyone, &mut Vec::new());
+        if speech.tls || speech.tls_h2 {
+            let name = place.tls_name.as_ref().unwrap_or(&url.host);
+            return Err(VerifyError::Untrusted(name.clone()));
+        }
+        Ok(())
     }
 
     fn answers_grpc(&self, options: &Options, place: &Place) -> bool {
@@ -134,7 +155,8 @@ impl Speech {
 /// The target's TLS door, for clients that offer `alpn`; plain where it has none.
 pub(crate) fn tls_door(place: &Place, alpn: Alpn) -> Door {
     place.tls.as_ref().map_or(Door::Usual, |url| {
-        Door::Tls(Arc::new(TlsDoor::new(url.addr, &url.host, alpn)))
+        let name = place.tls_name.as_deref().unwrap_or(&url.host);
+        Door::Tls(Arc::new(TlsDoor::new(url.addr, name, alpn, &place.trust)))
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, Departure, await_departure};
 use super::drain::in_flight_time;
 use super::facts::Means;
-use super::idle::{IdleExit, is_polite};
+use super::idle::{IdleExit, is_planned};
 use super::requests;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Step, Steps, When};
@@ -98,7 +98,7 @@ pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, Verify
     }
     engine.note_stop(running.signal(bench.options.signal));
     let t = engine.stopped_at().unwrap_or_else(Instant::now);
-    let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+    let departure = await_departure(&mut engine, &running, t, bench.options.patience());
     let ended_itself = engine.group("endless").any(|flow| {
         flow.exchanges
             .first()
@@ -115,7 +115,7 @@ pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, Verify
 
 fn judge_stuck(bench: &Bench<'_>, idle: IdleExit, departure: Departure) -> Finding {
     let (Some(exit), Some(took)) = (departure.exit, departure.took()) else {
-        let grace = bench.options.grace.as_secs_f64();
+        let grace = bench.options.patience().as_secs_f64();
         let detail = format!(
             "with one request stuck, the process still ran {grace} s after the signal and had to be killed"
         );
@@ -180,7 +180,7 @@ pub(crate) fn repeat_late(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     let before_second = running.exit();
     let mut last = running.signal(bench.options.signal);
     if policy == RepeatPolicy::Record {
-        let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+        let departure = await_departure(&mut engine, &running, t, bench.options.patience());
         return Ok(judge_record(bench, &engine, departure));
     }
     engine.run(t + APART * 2, |_| running.exit().is_some());
@@ -229,9 +229,7 @@ fn judge_record(bench: &Bench<'_>, engine: &Engine, departure: Departure) -> Fin
             .first()
             .is_some_and(|first| first.outcome.is_some_and(Outcome::is_served))
     });
-    let polite = departure
-        .exit
-        .is_some_and(|exit| is_polite(exit, bench.options.signal.number()));
+    let polite = departure.exit.is_some_and(|exit| is_planned(bench, exit));
     let (verdict, detail) = match (served, polite) {
         (true, true) => (Verdict::Pass, "the repeat changed nothing, as declared"),
         (false, _) => (
@@ -254,7 +252,7 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
         let _ = running.await_exit_until(stop_at);
         let after = stop_at.saturating_duration_since(running.spawned_at);
         let t = running.signal(bench.options.signal);
-        let deadline = t + bench.options.grace;
+        let deadline = t + bench.options.patience();
         let request = requests::get(&running.place, &running.place.url.path);
         while running.exit().is_none() && Instant::now() < deadline {
             if let Answer::Whole { head, .. } =
@@ -273,7 +271,7 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
                 let detail = format!(
                     "told to stop {} after its start, before it was ready, it still ran {} s later and had to be killed",
                     millis(after),
-                    bench.options.grace.as_secs_f64()
+                    bench.options.patience().as_secs_f64()
                 );
                 return Ok(bench
                     .finding("P4", Verdict::Fail, detail)
@@ -380,7 +378,7 @@ fn repeated(bench: &Bench<'_>, repeat: Repeat) -> Result<Repeated, VerifyError> 
             }
         }
     }
-    let departure = await_departure(&mut engine, &running, t, bench.options.grace);
+    let departure = await_departure(&mut engine, &running, t, bench.options.patience());
     let (mut tally, mut served, mut requests) = (Tally::default(), 0, 0);
     for exchange in engine
         .flows

@@ -15,6 +15,8 @@ pub enum VerifyError {
     NothingToRun,
     /// The URL can not be used.
     Url(String, &'static str),
+    /// The certificate on the TLS listener is not one that the given authorities vouch for, for this name.
+    Untrusted(String),
     /// The target could not be brought to readiness.
     Launch(LaunchError),
     /// This machine refused something that the tester itself needs.
@@ -30,6 +32,11 @@ impl fmt::Display for VerifyError {
             ),
             Self::NothingToRun => f.write_str("`--only` and `--skip` leave no check to run"),
             Self::Url(url, why) => write!(f, "the URL `{url}` can not be used: {why}"),
+            Self::Untrusted(name) => write!(
+                f,
+                "the target's certificate for `{name}` is not trusted by the authorities that were given\n\
+                 hint: without them any certificate will do; the name to expect can be given too"
+            ),
             Self::Launch(error) => error.fmt(f),
             Self::Machine(what, error) => write!(f, "this machine could not {what}: {error}"),
         }

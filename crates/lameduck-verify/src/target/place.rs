@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::error::{LaunchError, VerifyError};
+use crate::declared::TlsTrust;
 use crate::options::TargetSpec;
 
 /// An `http://` or `https://` URL, split.
@@ -76,6 +77,10 @@ pub(crate) struct Place {
     pub(crate) url: Url,
     /// Where it answers TLS, if it is said to.
     pub(crate) tls: Option<Url>,
+    /// Which certificates will do there.
+    pub(crate) trust: TlsTrust,
+    /// The name that its certificate is for, where that is not the URL's.
+    pub(crate) tls_name: Option<String>,
 }
 
 impl Place {
@@ -107,6 +112,8 @@ impl Place {
             tls_port,
             url,
             tls,
+            trust: spec.tls_trust.clone(),
+            tls_name: spec.tls_name.clone(),
         })
     }
 

@@ -32,6 +32,9 @@ pub enum Verdict {
     /// The target lacks what the check needs; never a pass.
     #[serde(rename = "n/a")]
     NotApplicable,
+    /// The caller waived it, with a reason; it decides nothing.
+    #[serde(rename = "waived")]
+    Waived,
 }
 
 impl Verdict {
@@ -44,6 +47,7 @@ impl Verdict {
             Self::Inconclusive => "inconclusive",
             Self::Pass => "pass",
             Self::NotApplicable => "n/a",
+            Self::Waived => "waived",
         }
     }
 }
@@ -124,6 +128,12 @@ pub struct Finding {
     /// How it is generally mended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<&'static str>,
+    /// Why it was waived, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<String>,
+    /// What a waived check would have answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_waiver: Option<Verdict>,
     /// The command that runs this check again, alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -243,6 +253,36 @@ impl Report {
             .iter()
             .filter(|finding| finding.verdict == verdict)
             .count()
+    }
+
+    /// Panics unless every check that applied was kept; for tests.
+    ///
+    /// The message is the report for people. Manners do not count, and neither do waived checks.
+    ///
+    /// # Panics
+    /// When a check failed, and also when one was inconclusive or nothing applied: what could not be told is no pass.
+    /// Where that is too strict, compare [`exit_code`](Self::exit_code) with 1.
+    ///
+    /// # Examples
+    /// ```should_panic
+    /// use lameduck_verify::{TargetSpec, verify};
+    ///
+    /// // Python's own server ends at once, whatever is in flight.
+    /// let target = TargetSpec::command(["python3", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]);
+    /// let report = verify(target).only(["H1-05"]).run().expect("python3 is there");
+    /// report.assert_lossless();
+    /// ```
+    #[track_caller]
+    pub fn assert_lossless(&self) {
+        let why = match self.verdict {
+            Verdict::Fail => "the service loses requests, or does not end, when it is told to stop",
+            Verdict::Pass => return,
+            _ => "it could not be told whether the service loses requests when it is told to stop",
+        };
+        panic!(
+            "{why}\n\n{}",
+            self.render_text(crate::render::Style::plain())
+        );
     }
 
     /// 0: all well. 1: something failed. 3: nothing failed, but something was inconclusive, or nothing applied.

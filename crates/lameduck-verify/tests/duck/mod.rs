@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lameduck_verify::{
     DrainSignal, Farewell, Finding, GrpcCall, Options, RepeatPolicy, Report, TargetSpec, Verdict,
-    verify,
+    Verification,
 };
 
 /// One at a time: the targets are to be judged, not this machine.
@@ -79,7 +79,7 @@ fn duck(broken: &str) -> TargetSpec {
 }
 
 pub(crate) fn run(broken: &str, only: &[&str]) -> Report {
-    verify(&options(broken, only), &mut |_| {}).unwrap()
+    Verification::from(options(broken, only)).run().unwrap()
 }
 
 pub(crate) fn options(broken: &str, only: &[&str]) -> Options {

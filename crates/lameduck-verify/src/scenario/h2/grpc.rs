@@ -57,11 +57,11 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     engine.run(Instant::now(), |_| false);
     let t = leaving.signal(bench.options.signal);
     engine.note_stop(t);
-    let over = t + bench.options.grace;
+    let over = t + bench.options.patience();
     engine.run(over, |_| leaving.exit().is_some());
     engine.run((Instant::now() + AFTERMATH).min(over), |_| false);
     engine.note_closing_time();
-    let _ = await_departure(&mut engine, &leaving, t, bench.options.grace);
+    let _ = await_departure(&mut engine, &leaving, t, bench.options.patience());
     Ok(judge(bench, &engine, t, staying.is_some()))
 }
 

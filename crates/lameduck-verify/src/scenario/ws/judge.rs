@@ -9,8 +9,6 @@ use crate::observe::outcome::End;
 use crate::scenario::long::{Seen, millis};
 use crate::verdict::{Finding, Verdict};
 
-/// Codes that tell a client to come back elsewhere: going away, service restart.
-pub(super) const LEAVING: [u16; 2] = [1001, 1012];
 /// A burst is counted in windows of this length.
 const BURST: Duration = Duration::from_millis(100);
 
@@ -70,6 +68,7 @@ fn without_close(client: &WsClient) -> &'static str {
 
 fn judge_close(seen: &Seen<'_>) -> Finding {
     let id = "WS-01";
+    let target = &seen.bench.options.target;
     let (mut sockets, mut closed, mut worst, mut last) = (0_u64, 0_u64, None, Duration::ZERO);
     for client in poised(seen, IDLE) {
         sockets += 1;
@@ -79,7 +78,7 @@ fn judge_close(seen: &Seen<'_>) -> Finding {
         };
         last = last.max(seen.after_stop(farewell.at));
         match farewell.code {
-            Some(code) if LEAVING.contains(&code) => closed += 1,
+            Some(code) if target.accepts_close(code) => closed += 1,
             Some(code) => {
                 worst.get_or_insert(format!("got a Close with code {code}"));
             }
@@ -98,7 +97,8 @@ fn judge_close(seen: &Seen<'_>) -> Finding {
         }
         None => {
             let detail = format!(
-                "{sockets} of {sockets} got a Close (1001 or 1012), the last {} after the signal",
+                "{sockets} of {sockets} got a Close ({}), the last {} after the signal",
+                target.close_codes_in_words(),
                 millis(last)
             );
             (Verdict::Pass, detail)

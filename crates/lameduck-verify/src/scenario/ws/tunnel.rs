@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::client::MASK;
-use super::judge::LEAVING;
 use crate::observe::engine::Engine;
 use crate::observe::flow::When;
 use crate::observe::h2::Ends;
@@ -133,6 +132,7 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         return seen.lacking(id, "the target does not speak HTTP/2");
     }
     let t = seen.departure.t;
+    let target = &seen.bench.options.target;
     let (mut tunnels, mut held, mut last) = (0_u64, 0_u64, Duration::ZERO);
     let (mut worst, mut instead) = (None, None);
     for flow in seen.engine.h2.iter().filter(|flow| flow.group == GROUP) {
@@ -155,7 +155,7 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
                 "got the Close in the middle of a message".to_owned()
             }
             Some(farewell) => match farewell.code {
-                Some(code) if LEAVING.contains(&code) => {
+                Some(code) if target.accepts_close(code) => {
                     last = last.max(seen.after_stop(farewell.at));
                     continue;
                 }
@@ -181,7 +181,8 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         (Verdict::Fail, detail.to_owned())
     } else {
         let detail = format!(
-            "{tunnels} in streams got a Close (1001 or 1012), the last {} after the signal",
+            "{tunnels} in streams got a Close ({}), the last {} after the signal",
+            target.close_codes_in_words(),
             millis(last)
         );
         (Verdict::Pass, detail)
