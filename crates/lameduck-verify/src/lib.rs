@@ -21,6 +21,7 @@ mod catalogue;
 mod declared;
 mod observe;
 mod options;
+mod profile;
 mod protocol;
 mod render;
 mod scenario;
@@ -35,6 +36,7 @@ pub use options::{
     DrainSignal, Farewell, Front, Options, Progress, RepeatPolicy, StopSignal, TargetSpec,
     UnknownSignal,
 };
+pub use profile::{Profile, ProfileError};
 pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
 pub use render::{Colour, Style};
 pub use target::{LaunchError, VerifyError};

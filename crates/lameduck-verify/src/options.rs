@@ -2,6 +2,7 @@
 //! Not: parsing flags, or anything that happens at run time.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::declared::{LatePolicy, TlsTrust, Waiver};
@@ -30,6 +31,8 @@ pub struct Options {
     pub front: Front,
     /// Checks that decide nothing, and why; they run all the same.
     pub waivers: Vec<Waiver>,
+    /// The file of the profile that was applied, for commands that run a check again.
+    pub profile: Option<PathBuf>,
 }
 
 impl Options {
@@ -47,6 +50,7 @@ impl Options {
             rounds: 20,
             front: Front::None,
             waivers: Vec::new(),
+            profile: None,
         }
     }
 }
