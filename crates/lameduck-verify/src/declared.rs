@@ -131,7 +131,7 @@ impl Options {
 pub(crate) fn waive(waivers: &[Waiver], checks: &mut [Finding]) {
     for check in checks {
         let mut waivers = waivers.iter();
-        let Some(waiver) = waivers.find(|waiver| waiver.id.eq_ignore_ascii_case(check.id)) else {
+        let Some(waiver) = waivers.find(|waiver| waiver.id.eq_ignore_ascii_case(&check.id)) else {
             continue;
         };
         let lead = match check.verdict {
@@ -162,7 +162,7 @@ mod tests {
         let seen = |verdict| finding(&options, 7, "P1", verdict, "seen".to_owned());
         let mut all: Vec<Finding> = verdicts.iter().map(|(_, verdict)| seen(*verdict)).collect();
         for (finding, (id, _)) in all.iter_mut().zip(verdicts) {
-            finding.id = id;
+            finding.id = (*id).into();
         }
         all
     }

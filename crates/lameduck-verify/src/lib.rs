@@ -41,7 +41,8 @@ pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
 pub use render::{Colour, Style};
 pub use target::{LaunchError, VerifyError};
 pub use verdict::{
-    ExitReport, FailOn, Figure, Finding, LaneEvent, PhaseSpan, Phases, Report, SignalReport,
-    TargetReport, Verdict, one_in, upper_bound_95,
+    Bucket, Connection, ExitReport, FailOn, Figure, Finding, LaneEvent, MAX_SAMPLES, Mark, Output,
+    PhaseSpan, Phases, Rate, ReadError, Report, Sample, Series, SignalReport, StopLoss,
+    TargetReport, Verdict, interval_95, one_in, upper_bound_95,
 };
 pub use verification::{Verification, verify};

@@ -119,7 +119,7 @@ fn a_target_that_speaks_nothing_but_tls_is_judged_by_what_it_speaks() {
     let verdicts: Vec<_> = report
         .checks
         .iter()
-        .map(|finding| (finding.id, finding.verdict))
+        .map(|finding| (finding.id.as_ref(), finding.verdict))
         .collect();
     let expected = [
         ("P1", Verdict::Pass),
@@ -141,7 +141,7 @@ fn the_whole_server_passes_every_id_of_these_protocols() {
     let report = run("", &ids);
     assert_eq!(report.checks.len(), ids.len());
     for finding in &report.checks {
-        let (id, detail) = (finding.id, &finding.detail);
+        let (id, detail) = (finding.id.as_ref(), &finding.detail);
         assert_eq!(
             finding.verdict,
             Verdict::Pass,

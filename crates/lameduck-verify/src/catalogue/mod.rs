@@ -7,10 +7,10 @@ mod load;
 mod tls;
 mod websocket;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether a check decides verdicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// Requests are at stake: decides verdicts.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::response::{Head, ResponseReader};
 
@@ -12,7 +12,7 @@ use super::response::{Head, ResponseReader};
 ///
 /// `Error` is our addition: a whole 5xx answer that the same request did not get before the signal. It is not
 /// lost (the client knows), but it was not served either.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// A whole answer on a connection that stays open.
@@ -301,6 +301,22 @@ impl Serialize for Tally {
             }
         }
         map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Tally {
+    /// Names that this version does not know are left out: they are counts of what a later version tells apart.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let counts = std::collections::BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let named = |name: &str| counts.get(name).copied().unwrap_or(0);
+        Ok(Self {
+            counts: Outcome::ALL.map(|outcome| named(outcome.word())),
+            lost: named("lost"),
+            crossed: named("crossed"),
+            lost_posts: named("lost_posts"),
+            ended_first: named("ended_first"),
+            discarded: named("discarded"),
+        })
     }
 }
 

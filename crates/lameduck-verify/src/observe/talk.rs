@@ -15,6 +15,20 @@ const READ_SIZE: usize = 16 * 1024;
 /// Reads in a row before others get their turn.
 const READS_IN_A_ROW: usize = 16;
 
+/// Marks kept for one talk; what comes later is not in the report's lanes.
+const MAX_MARKS: usize = 24;
+
+/// What happened to a talk, for the lanes of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TalkMark {
+    Connected,
+    Refused,
+    Wrote,
+    /// The first bytes after a write, or after the connect.
+    Heard,
+    Ended(End),
+}
+
 /// How the connection of a talker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
@@ -91,6 +105,7 @@ pub(crate) struct Talk {
     pub(crate) group: &'static str,
     /// Right before the signal it was where its scenario wanted it.
     pub(crate) was_poised: bool,
+    pub(crate) marks: Vec<(Instant, TalkMark)>,
     talker: Box<dyn Talker>,
     receive_buffer: Option<usize>,
     is_bystander: bool,
@@ -106,6 +121,7 @@ impl Talk {
         Self {
             group,
             was_poised: false,
+            marks: Vec::new(),
             talker: Box::new(talker),
             receive_buffer: None,
             is_bystander: false,
@@ -241,8 +257,13 @@ impl Talk {
             Dial::Failed(errno) => Line::Failed(errno),
         };
         self.is_dialling = false;
-        if self.line != Line::Open {
+        if self.line == Line::Open {
+            self.note(TalkMark::Connected);
+        } else {
             self.wire = None;
+        }
+        if self.line == Line::Refused {
+            self.note(TalkMark::Refused);
         }
     }
 
@@ -270,6 +291,7 @@ impl Talk {
         let at = Instant::now();
         let gap = at - sending.looked_at;
         self.sending = None;
+        self.note(TalkMark::Wrote);
         self.talker.wrote(at, gap);
         None
     }
@@ -284,7 +306,10 @@ impl Talk {
             };
             match wire.receive(&mut buffer[..room]) {
                 Ok(0) => return self.end(End::Fin),
-                Ok(count) => self.talker.hear(&buffer[..count], Instant::now()),
+                Ok(count) => {
+                    self.note(TalkMark::Heard);
+                    self.talker.hear(&buffer[..count], Instant::now());
+                }
                 Err(error) if is_wait(&error) => return,
                 Err(_) => return self.end(End::Reset),
             }
@@ -294,7 +319,16 @@ impl Talk {
     fn end(&mut self, end: End) {
         self.line = Line::Ended(end);
         self.sending = None;
+        self.note(TalkMark::Ended(end));
         self.talker.ended(end, Instant::now());
+    }
+
+    /// Repeats say nothing new: a long answer is heard once, an upload written once.
+    fn note(&mut self, mark: TalkMark) {
+        let repeated = self.marks.last().is_some_and(|(_, last)| *last == mark);
+        if self.marks.len() < MAX_MARKS && !repeated {
+            self.marks.push((Instant::now(), mark));
+        }
     }
 
     fn hang_up(&mut self) {

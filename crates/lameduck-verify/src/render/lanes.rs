@@ -50,8 +50,8 @@ pub(super) fn draw(report: &Report, width: usize) -> Vec<String> {
     let mut lines = vec![axis(&scale, exit)];
     let mut names: Vec<&str> = Vec::new();
     for event in &report.timeline {
-        if !names.contains(&event.lane) {
-            names.push(event.lane);
+        if !names.contains(&event.lane.as_ref()) {
+            names.push(&event.lane);
         }
     }
     for name in names {
@@ -118,7 +118,7 @@ fn bar(scale: &Scale, events: &[&LaneEvent]) -> String {
             line.set_if_blank(column, state);
         }
         cursor = cursor.max(at);
-        let word = match event.event {
+        let word = match event.event.as_ref() {
             "connected" => {
                 state = '.';
                 continue;
@@ -141,7 +141,10 @@ fn bar(scale: &Scale, events: &[&LaneEvent]) -> String {
             "unanswered" => "no answer",
             _ => "",
         };
-        if matches!(event.event, "closed" | "reset" | "unanswered" | "hung-up") {
+        if matches!(
+            event.event.as_ref(),
+            "closed" | "reset" | "unanswered" | "hung-up"
+        ) {
             state = ' ';
         }
         if event.at_ms >= 0.0 && !word.is_empty() {
@@ -160,7 +163,7 @@ fn dots(scale: &Scale, events: &[&LaneEvent]) -> String {
     let mut last_refused = None;
     for event in events {
         let at = scale.column(event.at_ms);
-        let dot = match event.event {
+        let dot = match event.event.as_ref() {
             "answered" => 'o',
             "refused" => 'x',
             _ => '!',

@@ -6,42 +6,43 @@ use super::{Colour, Style};
 use crate::catalogue::{Class, entry};
 use crate::observe::outcome::{Outcome, Tally};
 use crate::verdict::{
-    ExitReport, FailOn, Figure, Finding, LaneEvent, PhaseSpan, Phases, Report, SignalReport,
-    TargetReport, Verdict, overall,
+    ExitReport, FailOn, Figure, Finding, LaneEvent, Output, PhaseSpan, Phases, Report,
+    SignalReport, TargetReport, Verdict, overall,
 };
 
 fn finding(id: &'static str, verdict: Verdict, detail: &str) -> Finding {
     let entry = entry(id).unwrap();
     let acts = matches!(verdict, Verdict::Fail | Verdict::Differs);
     Finding {
-        id,
+        id: id.into(),
         class: entry.class,
         verdict,
         requests: Tally::default(),
         figures: BTreeMap::new(),
         detail: detail.to_owned(),
-        owed: entry.owed,
-        consequence: acts.then_some(entry.consequence),
-        remedy: acts.then_some(entry.remedy),
+        owed: entry.owed.into(),
+        consequence: acts.then_some(entry.consequence.into()),
+        remedy: acts.then_some(entry.remedy.into()),
         waiver: None,
         without_waiver: None,
         next: acts.then(|| format!("lameduck verify --only {id} --seed 7f3a91 -- ./serve")),
+        series: None,
     }
 }
 
 fn event(lane: &'static str, at_ms: f64, event: &'static str, note: &str) -> LaneEvent {
     LaneEvent {
         at_ms,
-        lane,
-        event,
+        lane: lane.into(),
+        event: event.into(),
         note: note.to_owned(),
     }
 }
 
 fn report(checks: Vec<Finding>) -> Report {
     Report {
-        schema: "lameduck.verify/1",
-        version: "0.1.0",
+        schema: "lameduck.verify/1".into(),
+        version: "0.1.0".into(),
         contract: 1,
         seed: "7f3a91".to_owned(),
         target: TargetReport {
@@ -51,12 +52,16 @@ fn report(checks: Vec<Finding>) -> Report {
             ready_ms: 12.0,
             launches: 21,
             facts: vec!["GET / answers 200".to_owned()],
+            output: Output::default(),
         },
         method: vec!["20 fresh processes, one SIGTERM each at a random instant".to_owned()],
         verdict: overall(&checks),
         lost: checks.iter().map(|finding| finding.requests.lost).sum(),
         crossed: 0,
         requests: Tally::default(),
+        rate: None,
+        connections: Vec::new(),
+        connections_left_out: 0,
         checks,
         timeline: vec![
             event("in flight", -300.0, "connected", ""),
@@ -70,7 +75,7 @@ fn report(checks: Vec<Finding>) -> Report {
             event("new connections", 200.0, "refused", ""),
         ],
         phases: Phases {
-            source: "observed",
+            source: "observed".into(),
             spans: vec![
                 PhaseSpan {
                     phase: "still accepting".to_owned(),
@@ -83,7 +88,7 @@ fn report(checks: Vec<Finding>) -> Report {
             ],
         },
         signal: SignalReport {
-            name: "SIGTERM",
+            name: "SIGTERM".into(),
             from_pid: 4711,
         },
         exit: ExitReport {
@@ -113,7 +118,7 @@ fn lossy() -> Report {
         ("rounds_with_loss", 2),
         ("answered_before_signal", 9_000),
     ] {
-        load.figures.insert(name, Figure::from(count));
+        load.figures.insert(name.into(), Figure::from(count));
     }
     report(vec![
         finding("P1", Verdict::Pass, "exited with 0 3 ms after SIGTERM"),
@@ -218,4 +223,37 @@ fn exit_codes_are_the_contracts() {
         );
     }
     assert_eq!(finding("A1", Verdict::Pass, "").class, Class::Manners);
+}
+
+#[test]
+fn a_report_is_read_back_as_it_was_written() {
+    let text = lossy().to_json();
+    let read = Report::from_json(&text).unwrap();
+    assert_eq!(read.to_json(), text);
+    assert_eq!(read.render_text(Style::plain()), LOSSY);
+    // What a later version adds is passed over.
+    let later = text.replacen('{', r#"{"added_later": {"x": 1},"#, 1);
+    assert_eq!(Report::from_json(&later).unwrap().to_json(), text);
+}
+
+#[test]
+fn what_is_no_report_is_refused_with_a_reason() {
+    let text = lossy().to_json();
+    let rows = [
+        ("".to_owned(), "it is not JSON"),
+        ("[1]".to_owned(), "it names no schema"),
+        (
+            text.replace("verify/1", "verify/2"),
+            "its schema is `lameduck.verify/2`",
+        ),
+        (
+            text.replace("\"checks\"", "\"cheques\""),
+            "missing field `checks`",
+        ),
+        ("[".repeat(100_000), "recursion limit exceeded"),
+    ];
+    for (text, reason) in rows {
+        let error = Report::from_json(&text).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
 }

@@ -257,12 +257,12 @@ fn table(report: &Report, style: Style, out: &mut Vec<String>) {
     let mut rows: Vec<&Finding> = report.checks.iter().collect();
     rows.sort_by_key(|finding| finding.verdict);
     for finding in rows {
-        let short = crate::catalogue::entry(finding.id).map_or("", |entry| entry.short);
+        let short = crate::catalogue::entry(&finding.id).map_or("", |entry| entry.short);
         let verdict = paint(style, colour_of(finding.verdict), finding.verdict.word());
         let lines = folded(&printable(&finding.detail), seen - 1);
         for (index, line) in lines.iter().enumerate() {
             let (id, short, verdict) = if index == 0 {
-                (finding.id, short, verdict.as_str())
+                (finding.id.as_ref(), short, verdict.as_str())
             } else {
                 ("", "", "")
             };
@@ -285,11 +285,11 @@ fn next(report: &Report, style: Style, out: &mut Vec<String>) {
     open.sort_by_key(|finding| finding.verdict);
     for finding in open {
         out.push(String::new());
-        let id = paint(style, colour_of(finding.verdict), finding.id);
-        hanging(&format!("{id}  "), finding.owed, style.width, out);
+        let id = paint(style, colour_of(finding.verdict), &finding.id);
+        hanging(&format!("{id}  "), &finding.owed, style.width, out);
         for (name, text) in [
-            ("costs   ", finding.consequence),
-            ("mend    ", finding.remedy),
+            ("costs   ", finding.consequence.as_deref()),
+            ("mend    ", finding.remedy.as_deref()),
         ] {
             if let Some(text) = text {
                 hanging(&format!("  {name}"), text, style.width, out);

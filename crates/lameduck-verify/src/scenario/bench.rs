@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::album::Album;
 use super::facts::Facts;
 use crate::catalogue;
 use crate::observe::engine::Engine;
@@ -23,6 +24,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) seed: u64,
     pub(crate) launches: AtomicU32,
     pub(crate) lost: AtomicU64,
+    /// What single connections of the drains saw.
+    pub(crate) album: Album,
 }
 
 impl Bench<'_> {
@@ -100,18 +103,19 @@ pub(crate) fn finding(
     let acts = matches!(verdict, Verdict::Fail | Verdict::Differs);
     let again = acts || verdict == Verdict::Inconclusive;
     Finding {
-        id: entry.id,
+        id: entry.id.into(),
         class: entry.class,
         verdict,
         requests: Tally::default(),
         figures: BTreeMap::new(),
         detail,
-        owed: entry.owed,
-        consequence: acts.then_some(entry.consequence),
-        remedy: acts.then_some(entry.remedy),
+        owed: entry.owed.into(),
+        consequence: acts.then_some(entry.consequence.into()),
+        remedy: acts.then_some(entry.remedy.into()),
         waiver: None,
         without_waiver: None,
         next: again.then(|| reproduction(options, seed, id)),
+        series: None,
     }
 }
 
@@ -122,7 +126,7 @@ impl Finding {
     }
 
     pub(crate) fn with_figure(mut self, name: &'static str, figure: impl Into<Figure>) -> Self {
-        self.figures.insert(name, figure.into());
+        self.figures.insert(name.into(), figure.into());
         self
     }
 }

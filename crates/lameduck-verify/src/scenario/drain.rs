@@ -11,6 +11,7 @@ use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Script, Seen, Step, Steps, When};
 use crate::observe::urgency::Urgency;
 use crate::target::{Running, VerifyError};
+use crate::verdict::Output;
 
 /// When sweeps write, after T (contract, version 1).
 pub(crate) const SWEEP: [Duration; 8] = [
@@ -43,7 +44,7 @@ const AGE_AT_STOP: Duration = Duration::from_millis(300);
 pub(crate) struct Drained {
     pub(crate) engine: Engine,
     pub(crate) departure: Departure,
-    pub(crate) stderr: String,
+    pub(crate) output: Output,
     pub(crate) probes: Option<ProbeLog>,
 }
 
@@ -74,15 +75,12 @@ pub(crate) fn drain(bench: &Bench<'_>) -> Result<Drained, VerifyError> {
     drop(urgency);
     let departure = await_departure(&mut engine, &running, t, bench.options.patience());
     let probes = probes.map(Probes::finish);
-    let stderr = if departure.exit.is_some() {
-        running.settled_stderr()
-    } else {
-        running.stderr()
-    };
+    let output = running.output(departure.exit.is_some());
+    bench.album.add(&engine, t);
     Ok(Drained {
         engine,
         departure,
-        stderr,
+        output,
         probes,
     })
 }

@@ -65,8 +65,8 @@ pub(crate) fn judge(bench: &Bench<'_>, idle: IdleExit) -> Finding {
         );
         let mut finding = bench.finding("P1", Verdict::Differs, detail);
         finding.consequence =
-            Some("a planned stop is shown as a failure, and may be restarted or alerted on");
-        finding.remedy = Some("exit with 0 after a planned stop");
+            Some("a planned stop is shown as a failure, and may be restarted or alerted on".into());
+        finding.remedy = Some("exit with 0 after a planned stop".into());
         finding
     };
     finding.with_figure("exit_after_ms", took)

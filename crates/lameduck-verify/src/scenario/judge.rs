@@ -270,7 +270,7 @@ pub(crate) fn judge(bench: &Bench<'_>, passes: &[Drained]) -> Vec<Finding> {
             "no front is declared: clients connect directly, there is no propagation time",
         ),
     ];
-    findings.retain(|finding| bench.wants(finding.id));
+    findings.retain(|finding| bench.wants(&finding.id));
     findings
 }
 

@@ -1,13 +1,13 @@
 //! Owns turning what clients of a drain saw into the report's timeline and phases.
 //! Not: drawing (see `render`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::drain::Drained;
 use super::judge::first_refusal;
 use crate::observe::flow::{Flow, Mark, Part};
 use crate::observe::outcome::Outcome;
-use crate::verdict::{LaneEvent, PhaseSpan, Phases};
+use crate::verdict::{LaneEvent, PhaseSpan, Phases, relative_ms};
 
 /// Most events of one lane that a report carries.
 const MAX_EVENTS: usize = 40;
@@ -71,17 +71,17 @@ fn newcomers<'f>(
                 .status
                 .map_or_else(String::new, |status| status.to_string());
             events.push(LaneEvent {
-                at_ms: relative(exchange.begun_at, t),
-                lane,
-                event,
+                at_ms: relative_ms(exchange.begun_at, t),
+                lane: lane.into(),
+                event: event.into(),
                 note,
             });
         }
         for (_, at) in &flow.refused_connects {
             events.push(LaneEvent {
-                at_ms: relative(*at, t),
-                lane,
-                event: "refused",
+                at_ms: relative_ms(*at, t),
+                lane: lane.into(),
+                event: "refused".into(),
                 note: String::new(),
             });
         }
@@ -92,35 +92,17 @@ fn newcomers<'f>(
     events
 }
 
-/// Milliseconds from T, negative before it.
-fn relative(at: Instant, t: Instant) -> f64 {
-    let after = at.saturating_duration_since(t).as_secs_f64();
-    let before = t.saturating_duration_since(at).as_secs_f64();
-    ((after - before) * 1e6).round() / 1e3
-}
-
 fn flow_events(flow: &Flow, lane: &'static str, pass: &Drained) -> Vec<LaneEvent> {
     let t = pass.departure.t;
     let mut events: Vec<LaneEvent> = Vec::new();
     for (at, mark) in &flow.marks {
-        let (event, note) = match mark {
-            Mark::Connected => ("connected", String::new()),
-            Mark::Refused => ("refused", String::new()),
-            Mark::ConnectFailed => ("reset", "connect".to_owned()),
-            Mark::Wrote(Part::First) => ("sent-half", String::new()),
-            Mark::Wrote(Part::Whole | Part::Last) => ("sent", String::new()),
-            Mark::Answered(status, Outcome::ServedClose) => ("answered", format!("{status} close")),
-            Mark::Answered(status, _) => ("answered", status.to_string()),
-            Mark::Fin => ("closed", String::new()),
-            Mark::Reset => ("reset", String::new()),
-            Mark::Closed => ("hung-up", String::new()),
-            // The lanes show requests, and ends; these are neither.
-            Mark::Secured | Mark::Notified => continue,
+        let Some((event, note)) = words(*mark) else {
+            continue;
         };
         events.push(LaneEvent {
-            at_ms: relative(*at, t),
-            lane,
-            event,
+            at_ms: relative_ms(*at, t),
+            lane: lane.into(),
+            event: event.into(),
             note,
         });
     }
@@ -133,11 +115,11 @@ fn flow_events(flow: &Flow, lane: &'static str, pass: &Drained) -> Vec<LaneEvent
             .exchanges
             .last()
             .and_then(|exchange| exchange.ended_at)
-            .map_or(0.0, |at| relative(at, t));
+            .map_or(0.0, |at| relative_ms(at, t));
         events.push(LaneEvent {
             at_ms,
-            lane,
-            event: "unanswered",
+            lane: lane.into(),
+            event: "unanswered".into(),
             note: String::new(),
         });
     }
@@ -145,18 +127,38 @@ fn flow_events(flow: &Flow, lane: &'static str, pass: &Drained) -> Vec<LaneEvent
     events
 }
 
+/// The event and the note of a mark; none where it is neither about a request nor an end.
+pub(super) fn words(mark: Mark) -> Option<(&'static str, String)> {
+    let plain = |event| Some((event, String::new()));
+    match mark {
+        Mark::Connected => plain("connected"),
+        Mark::Refused => plain("refused"),
+        Mark::ConnectFailed => Some(("reset", "connect".to_owned())),
+        Mark::Wrote(Part::First) => plain("sent-half"),
+        Mark::Wrote(Part::Whole | Part::Last) => plain("sent"),
+        Mark::Answered(status, Outcome::ServedClose) => {
+            Some(("answered", format!("{status} close")))
+        }
+        Mark::Answered(status, _) => Some(("answered", status.to_string())),
+        Mark::Fin => plain("closed"),
+        Mark::Reset => plain("reset"),
+        Mark::Closed => plain("hung-up"),
+        Mark::Secured | Mark::Notified => None,
+    }
+}
+
 /// The target's own account of its phases, if it leaves one; else what could be seen from outside.
 pub(crate) fn phases(pass: &Drained) -> Phases {
-    if let Some(spans) = reported(&pass.stderr) {
+    if let Some(spans) = reported(&pass.output.stderr) {
         return Phases {
-            source: "reported",
+            source: "reported".into(),
             spans,
         };
     }
     let departure = &pass.departure;
     let Some(took) = departure.took() else {
         return Phases {
-            source: "observed",
+            source: "observed".into(),
             spans: Vec::new(),
         };
     };
@@ -168,7 +170,7 @@ pub(crate) fn phases(pass: &Drained) -> Phases {
         .map_or(took, |at| at.saturating_duration_since(departure.t))
         .min(took);
     Phases {
-        source: "observed",
+        source: "observed".into(),
         spans: vec![
             span("still accepting", open),
             span("finishing", took - open),

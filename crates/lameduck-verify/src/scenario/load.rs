@@ -11,7 +11,7 @@ use crate::observe::link::Door;
 use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
 use crate::target::{Running, VerifyError};
-use crate::verdict::{Finding, Verdict, one_in, upper_bound_95};
+use crate::verdict::{Finding, Series, StopLoss, Verdict, one_in, upper_bound_95};
 
 /// Clients that keep their connection.
 pub(crate) const KEEPING: usize = 64;
@@ -70,6 +70,8 @@ pub(crate) struct Load {
     /// Connected, then reset or closed before the request could be written.
     pub(crate) dropped_connects: u64,
     pub(crate) tool_trouble: u64,
+    /// The requests around T, for people to look at.
+    pub(crate) series: Series,
 }
 
 /// One round of `L-H1`.
@@ -219,9 +221,14 @@ impl Load {
     pub(crate) fn settle(&mut self) {
         self.rounds_with_loss = u32::from(self.at_stake.lost > 0);
         self.rounds_unsettled = u32::from(self.before.served() == 0);
+        self.series.add_stop(StopLoss {
+            at_stake: self.at_stake.sent(),
+            lost: self.at_stake.lost,
+        });
     }
 
     pub(crate) fn add(&mut self, exchange: &Exchange, t: Instant) {
+        self.series.add(exchange, t);
         if !exchange.is_at_stake(t) {
             self.before.add(exchange);
             return;
@@ -237,7 +244,8 @@ impl Load {
         failed: &[(Instant, i32)],
         t: Instant,
     ) {
-        for _ in refused.iter().filter(|(_, at)| *at >= t) {
+        for (from, at) in refused.iter().filter(|(_, at)| *at >= t) {
+            self.series.add_refusal(*from, *at, t);
             self.at_stake.add_outcome(Outcome::RefusedConnect);
         }
         let ours = failed.iter().filter(|(_, errno)| is_our_own(*errno));
@@ -261,6 +269,7 @@ impl Load {
         self.lost_on_fresh += other.lost_on_fresh;
         self.dropped_connects += other.dropped_connects;
         self.tool_trouble += other.tool_trouble;
+        self.series.merge(&other.series);
     }
 }
 
@@ -317,6 +326,7 @@ pub(crate) fn judge(bench: &Bench<'_>, id: &'static str, load: &Load) -> Finding
         .with_figure("lost_before_signal", load.before.lost)
         .with_figure("lost_on_fresh_connections", load.lost_on_fresh)
         .with_figure("dropped_connects", load.dropped_connects);
+    finding.series = Some(load.series.clone());
     if let Some(bound) = upper_bound_95(tally.lost, sent) {
         finding = finding.with_figure("upper_bound_95_one_in", one_in(bound));
     }

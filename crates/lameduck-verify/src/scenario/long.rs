@@ -124,6 +124,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     } else {
         running.stderr()
     };
+    bench.album.add(&engine, t);
     let seen = Seen {
         bench,
         engine: &engine,
@@ -132,6 +133,6 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     };
     let mut findings = h1::judge(&seen);
     findings.extend(ws::judge(&seen));
-    findings.retain(|finding| bench.wants(finding.id));
+    findings.retain(|finding| bench.wants(&finding.id));
     Ok(findings)
 }

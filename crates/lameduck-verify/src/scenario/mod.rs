@@ -1,6 +1,7 @@
 //! Drains and loads: each scenario opens connections, sends one signal (or several), and judges its ids.
 //! Owns their order and sharing; not sockets (`observe`), processes (`target`) or words (`catalogue`, `render`).
 
+mod album;
 mod bench;
 mod drain;
 mod facts;
@@ -33,9 +34,11 @@ use crate::observe::outcome::Tally;
 use crate::options::{Options, Progress};
 use crate::target::{VerifyError, launch};
 use crate::verdict::{
-    ExitReport, Finding, LaneEvent, Phases, Report, SignalReport, TargetReport, overall,
+    ExitReport, Finding, LaneEvent, Output, Phases, Rate, Report, SCHEMA, SignalReport,
+    TargetReport, overall,
 };
 
+use album::Album;
 use bench::{Bench, wants};
 use drain::Drained;
 use facts::Facts;
@@ -75,6 +78,7 @@ pub(crate) fn run(
         seed,
         launches: AtomicU32::new(1),
         lost: AtomicU64::new(0),
+        album: Album::default(),
     };
     let idle = idle::stop_idle(&bench, &running);
     drop(running);
@@ -117,6 +121,9 @@ pub(crate) fn run(
         ready_ms: ready.as_secs_f64() * 1e3,
         launches: bench.launches.load(Ordering::Relaxed),
         facts: bench.facts.notes.clone(),
+        output: passes
+            .first()
+            .map_or_else(Output::default, |pass| pass.output.clone()),
     };
     Ok(report(&bench, target, findings, &passes, idle))
 }
@@ -399,9 +406,10 @@ fn report(
         .iter()
         .for_each(|finding| requests.merge(&finding.requests));
     let options = bench.options;
+    let (connections, connections_left_out) = bench.album.take();
     Report {
-        schema: "lameduck.verify/1",
-        version: env!("CARGO_PKG_VERSION"),
+        schema: SCHEMA.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
         contract: 1,
         seed: format!("{:x}", bench.seed),
         target,
@@ -409,18 +417,38 @@ fn report(
         verdict: overall(&checks),
         lost: requests.lost,
         crossed: requests.crossed,
+        rate: under_load(&checks),
         requests,
         checks,
+        connections,
+        connections_left_out,
         timeline: passes
             .first()
             .map_or_else(Vec::<LaneEvent>::new, lanes::timeline),
         phases: passes.first().map_or_else(Phases::default, lanes::phases),
         signal: SignalReport {
-            name: options.signal.name(),
+            name: options.signal.name().into(),
             from_pid: std::process::id(),
         },
         exit: exit_report(passes, idle),
     }
+}
+
+/// The loss rate of the checks under load, whose signals came at random instants: those chosen to hurt say nothing
+/// about how often it happens.
+fn under_load(checks: &[Finding]) -> Option<Rate> {
+    let loads = || {
+        checks
+            .iter()
+            .filter_map(|finding| Some((finding, finding.series.as_ref()?)))
+    };
+    let stops: Vec<_> = loads()
+        .flat_map(|(_, series)| series.stops.iter().copied())
+        .collect();
+    let (lost, of) = loads().fold((0, 0), |(lost, of), (finding, _)| {
+        (lost + finding.requests.lost, of + finding.requests.sent())
+    });
+    Rate::of(lost, of, &stops)
 }
 
 fn exit_report(passes: &[Drained], idle: IdleExit) -> ExitReport {

@@ -99,7 +99,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
         rush.take(&engine, t);
     }
     let mut findings = vec![rush.judge_queue(bench), rush.judge_after(bench)];
-    findings.retain(|finding| bench.wants(finding.id));
+    findings.retain(|finding| bench.wants(&finding.id));
     Ok(findings)
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     }
     let mut findings = h2::judge::judge(bench, &passes);
     findings.extend(tls::judge::judge(bench, &passes));
-    findings.retain(|finding| bench.wants(finding.id));
+    findings.retain(|finding| bench.wants(&finding.id));
     Ok(findings)
 }
 
@@ -93,6 +93,7 @@ fn drain(bench: &Bench<'_>) -> Result<Seconded, VerifyError> {
     engine.run(t + SWEEP_SPAN, |_| false);
     drop(urgency);
     let departure = await_departure(&mut engine, &running, t, bench.options.patience());
+    bench.album.add(&engine, t);
     Ok(Seconded { engine, departure })
 }
 

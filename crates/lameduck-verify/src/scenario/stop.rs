@@ -141,10 +141,12 @@ fn judge_stuck(bench: &Bench<'_>, idle: IdleExit, departure: Departure) -> Findi
             millis(took)
         );
         let mut finding = bench.finding("P2", Verdict::Differs, detail);
-        finding.consequence =
-            Some("a stop that cut requests off looks like a clean one: nobody will look for them");
-        finding.remedy =
-            Some("exit with a code of its own (ours: 124) when the deadline ended something");
+        finding.consequence = Some(
+            "a stop that cut requests off looks like a clean one: nobody will look for them".into(),
+        );
+        finding.remedy = Some(
+            "exit with a code of its own (ours: 124) when the deadline ended something".into(),
+        );
         finding
     };
     finding.with_figure("exit_after_ms", took)
@@ -433,7 +435,8 @@ fn judge_repeats(bench: &Bench<'_>, runs: &[Repeated]) -> Finding {
             how(once)
         );
         let mut finding = bench.finding("P9", Verdict::Differs, detail);
-        finding.consequence = Some("the same stop is shown now as a success, now as a failure");
+        finding.consequence =
+            Some("the same stop is shown now as a success, now as a failure".into());
         finding
     } else {
         let requests: u64 = rest.iter().map(|run| run.requests).sum();

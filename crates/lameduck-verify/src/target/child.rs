@@ -12,6 +12,7 @@ use super::ask::ask;
 use super::error::{LaunchError, VerifyError};
 use super::place::Place;
 use crate::options::{StopSignal, TargetSpec};
+use crate::verdict::Output;
 
 /// How long a target may take to become ready.
 const READY_BOUND: Duration = Duration::from_secs(30);
@@ -271,6 +272,23 @@ impl Running {
         drop(stdout);
         text.push_str(&self.stderr());
         text
+    }
+
+    /// What it wrote, each stream apart; of one that `has_ended` all of it.
+    pub(crate) fn output(&self, has_ended: bool) -> Output {
+        if has_ended {
+            self.settle();
+        }
+        let stdout = self
+            .watch
+            .stdout
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let stdout = String::from_utf8_lossy(&stdout).into_owned();
+        Output {
+            stdout,
+            stderr: self.stderr(),
+        }
     }
 
     /// The same, standard error only.

@@ -1,20 +1,27 @@
 //! Owns the answer: what a check found, the report of a whole run, and the exit code that follows.
 //! Not: how findings are made (see `scenario`) or shown (see `render`).
 
+mod read;
+mod series;
 mod stats;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Class;
-use crate::observe::outcome::Tally;
+use crate::observe::outcome::{Outcome, Tally};
 
-pub use stats::{one_in, upper_bound_95};
+pub use read::ReadError;
+pub(crate) use read::SCHEMA;
+pub(crate) use series::relative_ms;
+pub use series::{Bucket, MAX_SAMPLES, Sample, Series, StopLoss};
+pub use stats::{Rate, interval_95, one_in, upper_bound_95};
 
 /// What a check answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Verdict {
     /// What is owed was not given.
@@ -63,7 +70,7 @@ pub enum FailOn {
 }
 
 /// A figure of a check.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Figure {
     /// A count.
@@ -106,10 +113,10 @@ impl From<&str> for Figure {
 }
 
 /// What one check found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finding {
     /// The id of the contract.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// Whether it decides verdicts.
     pub class: Class,
     /// Its answer.
@@ -117,30 +124,33 @@ pub struct Finding {
     /// The requests that it judged, by outcome.
     pub requests: Tally,
     /// What was measured; names end in their unit.
-    pub figures: BTreeMap<&'static str, Figure>,
+    pub figures: BTreeMap<Cow<'static, str>, Figure>,
     /// What was seen, in one sentence.
     pub detail: String,
     /// What a client is owed.
-    pub owed: &'static str,
+    pub owed: Cow<'static, str>,
     /// What failing costs users, and how such a thing is generally mended; for verdicts that call for action.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub consequence: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consequence: Option<Cow<'static, str>>,
     /// How it is generally mended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Cow<'static, str>>,
     /// Why it was waived, if it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiver: Option<String>,
     /// What a waived check would have answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_waiver: Option<Verdict>,
     /// The command that runs this check again, alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The requests around T, for checks under load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
 }
 
 /// What was tested.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TargetReport {
     /// "embedded demo", or the command.
     pub label: String,
@@ -154,10 +164,26 @@ pub struct TargetReport {
     pub launches: u32,
     /// What was tried out before, in plain words.
     pub facts: Vec<String>,
+    /// The end of what the main scenario's process wrote, raw.
+    #[serde(default)]
+    pub output: Output,
+}
+
+/// What a process wrote: at most the last 64 KiB of each stream, as it came, control characters included.
+///
+/// It was written by the target: whoever shows it strips or escapes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Standard output.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stdout: String,
+    /// Standard error.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stderr: String,
 }
 
 /// How the process of the main scenario ended.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ExitReport {
     /// Its exit code, if it exited.
     pub code: Option<i32>,
@@ -170,7 +196,7 @@ pub struct ExitReport {
 }
 
 /// A phase of the shutdown and how long it took.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseSpan {
     /// Its name.
     pub phase: String,
@@ -179,35 +205,62 @@ pub struct PhaseSpan {
 }
 
 /// Where the phases come from.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Phases {
     /// "reported" by the target, or "observed" from outside.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
     /// In order.
     pub spans: Vec<PhaseSpan>,
 }
 
 /// Something that one client did or saw.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LaneEvent {
     /// Relative to T.
     pub at_ms: f64,
     /// Which client.
-    pub lane: &'static str,
+    pub lane: Cow<'static, str>,
     /// What: `connected`, `sent`, `sent-half`, `answered`, `closed`, `reset`, `refused`, `unanswered`.
-    pub event: &'static str,
+    pub event: Cow<'static, str>,
     /// The status of an answer, and `close` when it announced one.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// One connection of a drain, and what its client saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Of which kind it was, in plain words.
+    pub kind: Cow<'static, str>,
+    /// When it was written to, relative to T, where that was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_ms: Option<f64>,
+    /// What became of its last request that the signal could have harmed; `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// In order, at most 24.
+    pub events: Vec<Mark>,
+}
+
+/// Something that a client did or saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Relative to T.
+    pub at_ms: f64,
+    /// What, in the words of [`LaneEvent::event`].
+    pub event: Cow<'static, str>,
+    /// The status of an answer, and `close` when it announced one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
 
 /// Everything that a run found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// `lameduck.verify/1`.
-    pub schema: &'static str,
+    pub schema: Cow<'static, str>,
     /// The version of the tester.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// The version of the contract.
     pub contract: u32,
     /// Replays the random decisions.
@@ -226,8 +279,17 @@ pub struct Report {
     pub requests: Tally,
     /// One for each id that was asked for.
     pub checks: Vec<Finding>,
+    /// The same as a rate, with its uncertainty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// What single clients saw in the main scenario.
     pub timeline: Vec<LaneEvent>,
+    /// Connections of the drains, one by one.
+    #[serde(default)]
+    pub connections: Vec<Connection>,
+    /// Connections that are not among them.
+    #[serde(default)]
+    pub connections_left_out: u64,
     /// The phases of the main scenario's shutdown.
     pub phases: Phases,
     /// The signal that was sent, and by whom.
@@ -237,10 +299,10 @@ pub struct Report {
 }
 
 /// The stop signal.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignalReport {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Our process id.
     pub from_pid: u32,
 }

@@ -201,8 +201,8 @@ fn judge_chunked(seen: &Seen<'_>) -> Finding {
 fn unnamed(mut finding: Finding) -> Finding {
     if finding.verdict == Verdict::Differs {
         finding.consequence =
-            Some("a response was cut off, and nobody can tell afterwards which one it was");
-        finding.remedy = Some("name what the deadline ends: method, path, peer, age");
+            Some("a response was cut off, and nobody can tell afterwards which one it was".into());
+        finding.remedy = Some("name what the deadline ends: method, path, peer, age".into());
     }
     finding
 }
