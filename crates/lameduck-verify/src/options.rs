@@ -2,10 +2,10 @@
 //! Not: parsing flags, or anything that happens at run time.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::declared::{LatePolicy, TlsTrust, Waiver};
+use crate::profile::Profile;
 use crate::protocol::{GrpcCall, Protocol};
 
 /// What to test and how; see the fields.
@@ -31,8 +31,8 @@ pub struct Options {
     pub front: Front,
     /// Checks that decide nothing, and why; they run all the same.
     pub waivers: Vec<Waiver>,
-    /// The file of the profile that was applied, for commands that run a check again.
-    pub profile: Option<PathBuf>,
+    /// The profile that was applied: commands that run a check again name its file, and what differs from it.
+    pub profile: Option<Box<Profile>>,
 }
 
 impl Options {

@@ -8,7 +8,9 @@ use clap::Parser;
 
 pub(crate) use demo::{DemoArguments, LateArgument, RepeatArgument};
 pub(crate) use explain::ExplainArguments;
-pub(crate) use verify::{FailOnArgument, Format, OutputArguments, VerifyArguments};
+pub(crate) use verify::{
+    ChoiceArguments, FailOnArgument, Format, OutputArguments, VerifyArguments,
+};
 
 /// Lets services leave without losing requests, and measures what was lost.
 #[derive(Debug, Parser)]

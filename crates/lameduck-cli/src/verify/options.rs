@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use lameduck_verify::{GrpcCall, Options, TargetSpec};
+use lameduck_verify::{GrpcCall, Options, Profile, TargetSpec};
 
-use crate::{args::VerifyArguments, exit::Failure};
+use crate::{
+    args::{ChoiceArguments, VerifyArguments},
+    exit::Failure,
+};
 
 /// The grace period of the embedded demo, which is started with it.
 const DEMO_GRACE: Duration = Duration::from_secs(4);
 
+/// What was asked for: first the defaults, then the profile, then the arguments.
 pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
-    let embedded = arguments.command.is_empty();
+    let profile = arguments.profile.profile.as_deref().map(Profile::read);
+    let profile = profile.transpose().map_err(|error| Failure::of(&error))?;
+    let embedded = arguments.command.is_empty() && profile.is_none();
     let given = arguments.target;
-    let target = if embedded {
-        demo()?
-    } else {
-        TargetSpec::command(arguments.command)
-    };
-    let mut options = Options::new(target);
+    let mut options = Options::new(TargetSpec::default());
     if embedded {
+        options = Options::new(demo()?);
         options.grace = DEMO_GRACE;
         if given.url.is_some() {
             return Err(
@@ -26,6 +28,13 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
                     .hint("lameduck verify --url http://127.0.0.1:{port}/path -- CMD"),
             );
         }
+    }
+    if let Some(profile) = &profile {
+        profile.apply(&mut options);
+    }
+    if !arguments.command.is_empty() {
+        let spec = TargetSpec::command(arguments.command);
+        (options.target.argv, options.target.label) = (spec.argv, spec.label);
     }
     let target = &mut options.target;
     let overrides = [
@@ -57,16 +66,25 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
             slow_message: given.grpc_slow_message.map(|message| message.0),
         });
     }
-    if let Some(grace) = given.grace {
-        options.grace = grace;
-    }
-    options.signal = given.signal;
-    options.only = arguments.choice.only;
-    options.skip = arguments.choice.skip;
-    options.protocols = arguments.choice.protocol;
-    options.seed = arguments.choice.seed;
-    options.rounds = arguments.choice.rounds;
+    options.grace = given.grace.unwrap_or(options.grace);
+    options.signal = given.signal.unwrap_or(options.signal);
+    choose(&mut options, arguments.choice);
     Ok(options)
+}
+
+/// Which checks, how often, with which random choices.
+fn choose(options: &mut Options, given: ChoiceArguments) {
+    if !given.only.is_empty() {
+        options.only = given.only;
+    }
+    if !given.skip.is_empty() {
+        options.skip = given.skip;
+    }
+    if !given.protocol.is_empty() {
+        options.protocols = given.protocol;
+    }
+    options.seed = given.seed;
+    options.rounds = given.rounds.unwrap_or(options.rounds);
 }
 
 /// This very program, as a child.

@@ -1,8 +1,6 @@
 //! Owns what a profile changes in the options of a run.
 //! Not: reading it (see `form`).
 
-use std::path::Path;
-
 use super::Profile;
 use super::form::{Late, Repeats};
 use super::values::CheckId;
@@ -37,7 +35,7 @@ impl Profile {
                 id: waive.id.get_ref().0.clone(),
                 reason: waive.reason.0.clone(),
             }));
-        options.profile = self.path().map(Path::to_owned);
+        options.profile = Some(Box::new(self.clone()));
     }
 
     fn apply_target(&self, target: &mut TargetSpec) {

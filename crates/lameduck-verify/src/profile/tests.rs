@@ -217,7 +217,10 @@ fn files_are_beside_the_profile() {
     assert!(error.contains("no certificate"), "{error}");
     std::fs::write(&path, "[checks]\nrounds = 2\n").unwrap();
     let profile = Profile::read(&path).unwrap();
-    assert_eq!(profile.options().profile.as_deref(), Some(path.as_path()));
+    assert_eq!(
+        profile.options().profile.unwrap().path(),
+        Some(path.as_path())
+    );
     std::fs::remove_dir_all(&directory).unwrap();
     assert!(
         Profile::read(&path)

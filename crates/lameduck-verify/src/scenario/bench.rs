@@ -11,7 +11,7 @@ use crate::catalogue;
 use crate::observe::engine::Engine;
 use crate::observe::outcome::Tally;
 use crate::observe::rng::Rng;
-use crate::options::{Options, StopSignal};
+use crate::options::{Options, TargetSpec};
 use crate::protocol::Protocol;
 use crate::target::{Exit, Running, VerifyError, launch};
 use crate::verdict::{Figure, Finding, Verdict};
@@ -138,36 +138,42 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
     if target.label == "embedded demo" {
         return text;
     }
-    if options.signal != StopSignal::Term {
+    // What a profile says need not be said again.
+    let profile = options.profile.as_ref();
+    let base = profile.map_or_else(
+        || Options::new(TargetSpec::default()),
+        |profile| profile.options(),
+    );
+    if let Some(path) = profile.and_then(|profile| profile.path()) {
+        text.push_str(&format!(
+            " --profile {}",
+            quote(&path.display().to_string())
+        ));
+    }
+    if options.signal != base.signal {
         text.push_str(&format!(" --signal {}", &options.signal.name()[3..]));
     }
-    let grace = options.grace.as_millis();
-    text.push_str(&if grace.is_multiple_of(1_000) {
-        format!(" --grace {}s", grace / 1_000)
-    } else {
-        format!(" --grace {grace}ms")
-    });
-    if id.starts_with("L-") && options.rounds != 20 {
+    if profile.is_none() || options.grace != base.grace {
+        let grace = options.grace.as_millis();
+        text.push_str(&if grace.is_multiple_of(1_000) {
+            format!(" --grace {}s", grace / 1_000)
+        } else {
+            format!(" --grace {grace}ms")
+        });
+    }
+    if id.starts_with("L-") && options.rounds != base.rounds {
         text.push_str(&format!(" --rounds {}", options.rounds));
     }
-    let paths = [
-        ("--url", &target.url),
-        ("--tls-url", &target.tls_url),
-        ("--ready-path", &target.ready_path),
-        ("--slow-path", &target.slow_path),
-        ("--large-path", &target.large_path),
-        ("--post-path", &target.post_path),
-        ("--upload-path", &target.upload_path),
-        ("--stream-path", &target.stream_path),
-        ("--sse-path", &target.sse_path),
-        ("--ws-path", &target.ws_path),
-    ];
-    for (flag, value) in paths {
-        if let Some(value) = value {
+    for ((flag, value), (_, known)) in paths(target).into_iter().zip(paths(&base.target)) {
+        if let Some(value) = value.as_ref().filter(|_| value != known) {
             text.push_str(&format!(" {flag} {}", quote(value)));
         }
     }
-    if let Some(call) = &target.grpc {
+    if let Some(call) = target
+        .grpc
+        .as_ref()
+        .filter(|_| target.grpc != base.target.grpc)
+    {
         text.push_str(&format!(" --grpc-path {}", quote(&call.path)));
         let messages = [
             ("--grpc-message", Some(&call.message)),
@@ -180,8 +186,11 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
             }
         }
     }
-    if target.copies > 1 {
+    if target.copies > 1 && target.copies != base.target.copies {
         text.push_str(&format!(" --copies {}", target.copies));
+    }
+    if target.argv == base.target.argv {
+        return text;
     }
     text.push_str(" --");
     for argument in &target.argv {
@@ -189,6 +198,22 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
         text.push_str(&quote(argument));
     }
     text
+}
+
+/// The flags that name places, and what they are given.
+fn paths(target: &TargetSpec) -> [(&'static str, &Option<String>); 10] {
+    [
+        ("--url", &target.url),
+        ("--tls-url", &target.tls_url),
+        ("--ready-path", &target.ready_path),
+        ("--slow-path", &target.slow_path),
+        ("--large-path", &target.large_path),
+        ("--post-path", &target.post_path),
+        ("--upload-path", &target.upload_path),
+        ("--stream-path", &target.stream_path),
+        ("--sse-path", &target.sse_path),
+        ("--ws-path", &target.ws_path),
+    ]
 }
 
 /// Quotes for a POSIX shell where it must.
@@ -242,7 +267,8 @@ pub(crate) fn await_departure(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::TargetSpec;
+    use crate::options::StopSignal;
+    use crate::profile::Profile;
 
     #[test]
     fn the_next_command_is_quoted_for_a_shell() {
@@ -254,6 +280,24 @@ mod tests {
             text,
             r"lameduck verify --only H1-02 --seed beef --signal QUIT --grace 10s -- sh -c 'exec it'\''s {port}'"
         );
+    }
+
+    #[test]
+    fn the_next_command_names_the_profile_and_what_differs_from_it() {
+        let text = "[target]\ncommand = ['./serve']\n[paths]\nslow = '/slow'\n";
+        let path = std::env::temp_dir().join(format!("lameduck-again-{}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let mut options = Profile::read(&path).unwrap().options();
+        std::fs::remove_file(&path).unwrap();
+        let lead = format!(
+            "lameduck verify --only P1 --seed 7 --profile {}",
+            path.display()
+        );
+        assert_eq!(reproduction(&options, 7, "P1"), lead);
+        options.target.sse_path = Some("/events".to_owned());
+        options.grace = Duration::from_secs(3);
+        let again = reproduction(&options, 7, "P1");
+        assert_eq!(again, format!("{lead} --grace 3s --sse-path /events"));
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCommand => {
-                f.write_str("no command to start was given\nhint: lameduck verify -- CMD ARGS…")
+                f.write_str("no command to start was given\nhint: lameduck verify -- CMD ARGS…, or `command` in [target] of a profile")
             }
             Self::NotFound(program) => write!(
                 f,

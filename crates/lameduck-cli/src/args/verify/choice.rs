@@ -17,9 +17,9 @@ pub(crate) struct ChoiceArguments {
     /// Repeat the random choices of an earlier run (hexadecimal, as printed)
     #[arg(long, value_name = "SEED", value_parser = seed)]
     pub(crate) seed: Option<u64>,
-    /// How many fresh processes the load check starts
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) rounds: u32,
+    /// How many fresh processes the load check starts [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: Option<u32>,
 }
 
 fn seed(text: &str) -> Result<u64, String> {

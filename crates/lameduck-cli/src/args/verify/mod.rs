@@ -2,12 +2,14 @@
 
 mod choice;
 mod output;
+mod profile;
 mod target;
 
 use clap::Args;
 
 pub(crate) use choice::ChoiceArguments;
 pub(crate) use output::{FailOnArgument, Format, OutputArguments};
+pub(crate) use profile::ProfileArguments;
 pub(crate) use target::TargetArguments;
 
 /// Does a service lose requests when it is told to stop?
@@ -23,6 +25,7 @@ Examples:
   lameduck verify -- python3 -m http.server {port}
   lameduck verify --ready-path /healthz --slow-path '/slow?ms={ms}' -- node server.js
   lameduck verify --protocol h2,tls -- ./server --port {port} --tls-port {tls_port}
+  lameduck verify --profile service.toml --rounds 3
   lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'"
 )]
 pub(crate) struct VerifyArguments {
@@ -31,6 +34,8 @@ pub(crate) struct VerifyArguments {
     pub(crate) command: Vec<String>,
     #[command(flatten)]
     pub(crate) target: TargetArguments,
+    #[command(flatten)]
+    pub(crate) profile: ProfileArguments,
     #[command(flatten)]
     pub(crate) choice: ChoiceArguments,
     #[command(flatten)]

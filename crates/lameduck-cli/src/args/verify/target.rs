@@ -49,9 +49,9 @@ pub(crate) struct TargetArguments {
     /// From the stop signal to SIGKILL, as your platform has it [default: 10s, or 4s for the demo]
     #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
     pub(crate) grace: Option<Duration>,
-    /// The signal that asks the service to stop
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM")]
-    pub(crate) signal: lameduck_verify::StopSignal,
+    /// The signal that asks the service to stop [default: TERM]
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) signal: Option<lameduck_verify::StopSignal>,
     /// How many copies of the service may run at once on this machine [default: 1, or 4 for the demo]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
     pub(crate) copies: Option<u8>,
