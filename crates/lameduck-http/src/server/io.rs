@@ -14,6 +14,7 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::detect::{self, Verdict};
+use super::turn::Turn;
 use super::watch::Watch;
 
 /// A byte stream over a socket: TCP, Unix, TLS over them.
@@ -28,6 +29,8 @@ pub(crate) struct Io<S> {
     kept: Bytes,
     /// What may become the preface of HTTP/2; hyper has not seen it. None when that is settled.
     undecided: Option<BytesMut>,
+    inward: Turn,
+    outward: Turn,
     watch: Arc<Watch>,
 }
 
@@ -37,6 +40,8 @@ impl<S: Stream> Io<S> {
             stream,
             kept: Bytes::new(),
             undecided: None,
+            inward: Turn::default(),
+            outward: Turn::default(),
             watch,
         }
     }
@@ -96,6 +101,9 @@ impl<S: Stream> hyper::rt::Read for Io<S> {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.inward.is_over(cx) {
+            return Poll::Pending;
+        }
         loop {
             if !this.kept.is_empty() {
                 let count = this.kept.len().min(into.remaining());
@@ -105,8 +113,13 @@ impl<S: Stream> hyper::rt::Read for Io<S> {
             }
             // SAFETY: `ReadBuf::uninit` never de-initialises a byte of the cursor's spare room.
             let mut buffer = ReadBuf::uninit(unsafe { into.as_mut() });
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
+            let read = Pin::new(&mut this.stream).poll_read(cx, &mut buffer);
+            if read.is_pending() {
+                this.inward.waited();
+            }
+            ready!(read)?;
             let count = buffer.filled().len();
+            this.inward.note(count);
             this.watch.note_read(count);
             match this.detect(buffer.filled()) {
                 Detected::Hold if count > 0 => {}
@@ -156,11 +169,17 @@ fn read<S: Stream>(
 }
 
 impl<S: Stream> Io<S> {
-    fn note_write(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn note_write(&mut self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &wrote {
-            Poll::Ready(Ok(count)) => self.watch.note_written(*count),
+            Poll::Ready(Ok(count)) => {
+                self.outward.note(*count);
+                self.watch.note_written(*count);
+            }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.watch.note_write_blocked(),
+            Poll::Pending => {
+                self.outward.waited();
+                self.watch.note_write_blocked();
+            }
         }
         wrote
     }
@@ -173,6 +192,9 @@ impl<S: Stream> hyper::rt::Write for Io<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.outward.is_over(cx) {
+            return Poll::Pending;
+        }
         let wrote = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.note_write(wrote)
     }
@@ -187,6 +209,9 @@ impl<S: Stream> hyper::rt::Write for Io<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.outward.is_over(cx) {
+            return Poll::Pending;
+        }
         let wrote = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.note_write(wrote)
     }

@@ -47,6 +47,7 @@ pub(crate) mod sock;
 pub(crate) mod sweep;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+mod turn;
 pub(crate) mod upgrade;
 pub(crate) mod watch;
 

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::inflow::Inflow;
 use crate::server::io::Stream;
+use crate::server::turn::Turn;
 use crate::server::watch::Watch;
 
 /// Where a stream stands again after its loan.
@@ -34,6 +35,8 @@ pub(super) struct Lent<S> {
     said: Bytes,
     watch: Arc<Watch>,
     inflow: Inflow,
+    inward: Turn,
+    outward: Turn,
     back: Arc<Mutex<Option<S>>>,
 }
 
@@ -45,6 +48,8 @@ pub(super) fn lend<S: Stream>(stream: S, said: Bytes, watch: &Arc<Watch>) -> (Le
         said,
         watch: watch.clone(),
         inflow: Inflow::new(watch.shared.limits.empty_frames),
+        inward: Turn::default(),
+        outward: Turn::default(),
         back: back.clone(),
     };
     let said = lent.said.clone();
@@ -76,11 +81,17 @@ impl<S: Stream> Lent<S> {
         }
     }
 
-    fn note(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn note(&mut self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &wrote {
-            Poll::Ready(Ok(count)) => self.watch.note_written(*count),
+            Poll::Ready(Ok(count)) => {
+                self.outward.note(*count);
+                self.watch.note_written(*count);
+            }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.watch.note_write_blocked(),
+            Poll::Pending => {
+                self.outward.waited();
+                self.watch.note_write_blocked();
+            }
         }
         wrote
     }
@@ -99,9 +110,19 @@ impl<S: Stream> AsyncRead for Lent<S> {
             this.said.advance(count);
             return Poll::Ready(Ok(()));
         }
+        // Whoever floods is not read on: the session looks at it before this task sleeps, so nobody needs to wake it.
+        if this.watch.is_flooded() || this.inward.is_over(cx) {
+            return Poll::Pending;
+        }
         let before = into.filled().len();
-        ready!(this.stream().poll_read(cx, into))?;
-        this.watch.note_read(into.filled().len() - before);
+        let read = this.stream().poll_read(cx, into);
+        if read.is_pending() {
+            this.inward.waited();
+        }
+        ready!(read)?;
+        let count = into.filled().len() - before;
+        this.inward.note(count);
+        this.watch.note_read(count);
         this.follow(&into.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -114,6 +135,9 @@ impl<S: Stream> AsyncWrite for Lent<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.outward.is_over(cx) {
+            return Poll::Pending;
+        }
         let wrote = this.stream().poll_write(cx, bytes);
         this.note(wrote)
     }
@@ -130,6 +154,9 @@ impl<S: Stream> AsyncWrite for Lent<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.outward.is_over(cx) {
+            return Poll::Pending;
+        }
         let wrote = this.stream().poll_write_vectored(cx, slices);
         this.note(wrote)
     }
