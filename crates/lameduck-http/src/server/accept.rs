@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +97,11 @@ impl<A: App> Acceptor<A> {
 
     fn listener(&self, socket: Socket) -> io::Result<Listener> {
         match self.local {
-            LocalAddr::Tcp(_) => TcpListener::from_std(socket.into()).map(Listener::Tcp),
+            LocalAddr::Tcp(_) => {
+                // Fails only where the kernel has no such limit: then its own holds.
+                let _ = sock::limit_unsent(socket.as_fd(), self.shared.limits.unsent_bytes);
+                TcpListener::from_std(socket.into()).map(Listener::Tcp)
+            }
             LocalAddr::Unix(_) => UnixListener::from_std(socket.into()).map(Listener::Unix),
         }
     }
@@ -171,7 +176,7 @@ impl<A: App> Acceptor<A> {
     }
 
     fn admit_tcp(&mut self, stream: TcpStream, peer: SocketAddr, recent: &mut RoundTrips) {
-        if let Some(took) = sock::round_trip(std::os::fd::AsFd::as_fd(&stream)) {
+        if let Some(took) = sock::round_trip(stream.as_fd()) {
             recent.note(took);
         }
         // Fails only on a connection that is gone already, which its driver finds out.

@@ -54,6 +54,9 @@ pub struct Limits {
     pub stream_window: u32,
     /// The same for all streams of a connection together: 1 MiB.
     pub connection_window: u32,
+    /// Bytes of a TCP connection that may wait in the kernel for their turn to be sent: 128 KiB (`TCP_NOTSENT_LOWAT`; Linux). The kernel's own limit
+    /// is megabytes for each client that does not read, and what stands there can not be taken back when a response must be cut.
+    pub unsent_bytes: u32,
     /// How long an HTTP/2 client with open streams may say nothing before it is asked with a PING: 60 s.
     pub ping_every: Duration,
     /// How long it may take to answer a PING, that of the GOAWAY pair too: 10 s; from T on not longer than `stall_draining`, and never past
@@ -112,6 +115,7 @@ impl Default for Limits {
             empty_frames: 1000,
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
+            unsent_bytes: 128 * 1024,
             ping_every: Duration::from_secs(60),
             ping_answer: Duration::from_secs(10),
             tcp_keep_alive: None,

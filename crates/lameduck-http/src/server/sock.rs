@@ -75,7 +75,7 @@ pub(crate) fn descriptor_limit() -> Option<usize> {
     usize::try_from(limit.rlim_cur).ok()
 }
 
-pub(crate) use self::system::{attach_syn_gate, round_trip, unacknowledged};
+pub(crate) use self::system::{attach_syn_gate, limit_unsent, round_trip, unacknowledged};
 
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 mod system {
@@ -162,6 +162,14 @@ mod system {
         }, // pass whole
     ];
 
+    /// How much of what the service wrote may wait unsent in the kernel, for a socket and all that are accepted from it (`TCP_NOTSENT_LOWAT`, tcp(7)).
+    ///
+    /// # Errors
+    /// What the kernel answers: the limit is then that of `tcp_wmem`.
+    pub(crate) fn limit_unsent(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+        socket2::SockRef::from(&socket).set_tcp_notsent_lowat(bytes)
+    }
+
     /// Makes a listening socket drop new SYNs while handshakes under way complete.
     ///
     /// # Errors
@@ -205,6 +213,11 @@ mod system {
         None
     }
 
+    /// The platform's own limit stays.
+    pub(crate) fn limit_unsent(_socket: BorrowedFd<'_>, _bytes: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     /// There is no such filter on this platform.
     pub(crate) fn attach_syn_gate(_listener: BorrowedFd<'_>) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
@@ -238,6 +251,22 @@ mod tests {
             );
             std::thread::yield_now();
         }
+    }
+
+    #[cfg(all(target_os = "linux", not(lameduck_portable)))]
+    #[test]
+    fn accepted_connections_inherit_the_limit_of_unsent_bytes() {
+        use std::os::fd::AsFd as _;
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        limit_unsent(listener.as_fd(), 65_536).expect("the kernel takes it");
+        let addr = listener.local_addr().expect("an address");
+        let _client = std::net::TcpStream::connect(addr).expect("connect");
+        let (server, _) = listener.accept().expect("accept");
+        assert_eq!(
+            SockRef::from(&server).tcp_notsent_lowat().expect("known"),
+            65_536
+        );
     }
 
     #[tokio::test]
