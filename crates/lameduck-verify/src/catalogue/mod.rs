@@ -30,6 +30,8 @@ pub struct CheckInfo {
     pub owed: &'static str,
     /// The same in a few words, for tables.
     pub short: &'static str,
+    /// How it is measured: clients, instants, counts; what is n/a, and what inconclusive.
+    pub measured: &'static str,
     /// Where the demand comes from.
     pub source: &'static str,
     /// What failing costs users.
@@ -78,6 +80,7 @@ mod tests {
             for text in [
                 entry.owed,
                 entry.source,
+                entry.measured,
                 entry.consequence,
                 entry.remedy,
                 entry.cost,
