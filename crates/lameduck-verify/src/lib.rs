@@ -29,7 +29,9 @@ mod target;
 mod verdict;
 mod verification;
 
-pub use catalogue::{CheckInfo, Class, list};
+pub use catalogue::{
+    CheckInfo, Checked, Class, Fix, ServerKind, UnknownServer, check, fix, fixes, list,
+};
 pub use declared::{Authorities, BadAuthorities, LatePolicy, TlsTrust, Waiver};
 pub use observe::outcome::{Outcome, Tally};
 pub use options::{

@@ -1,13 +1,16 @@
-//! Owns what the contract says about each id that this version can check: what is owed, why, what failing costs.
-//! Not: how it is checked (see `scenario`).
+//! Owns what the contract says about each id that this version can check: what is owed, why, how it is measured, what
+//! failing costs, and how it is mended (`fixes`). Not: how it is checked (see `scenario`).
 
 mod entries;
+mod fixes;
 mod http2;
 mod load;
 mod tls;
 mod websocket;
 
 use serde::{Deserialize, Serialize};
+
+pub use fixes::{Checked, Fix, ServerKind, UnknownServer, fix, fixes};
 
 /// Whether a check decides verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,13 @@ const SECTIONS: [&[CheckInfo]; 5] = [
 #[must_use]
 pub fn list() -> Vec<CheckInfo> {
     SECTIONS.concat()
+}
+
+/// What the contract says about `id`, in whatever case it is written.
+#[must_use]
+pub fn check(id: &str) -> Option<CheckInfo> {
+    let mut all = SECTIONS.into_iter().flatten();
+    all.find(|entry| entry.id.eq_ignore_ascii_case(id)).copied()
 }
 
 /// The entry of `id`.

@@ -1,0 +1,47 @@
+//! The row of our own server: what it holds by itself, and the two settings that a failure points at.
+
+use super::{Checked, Fix, ServerKind::Lameduck};
+
+pub(super) const FIXES: &[Fix] = &[
+    Fix {
+        server: Lameduck,
+        ids: &["P2"],
+        how: "Give the plan the platform's grace period. What is left shortly before its end is cut and named, and the exit code is 124.",
+        code: "LAMEDUCK_GRACE=25s",
+        language: "sh",
+        version: "lameduck 0.1",
+        leaves: "Nothing, as long as LAMEDUCK_GRACE is shorter than what the platform really gives.",
+        source: "this repository, docs/start.md",
+        checked: Checked::Run,
+    },
+    Fix {
+        server: Lameduck,
+        ids: &[
+            "P1", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "A1", "A3", "A4", "A5", "H1-01",
+            "H1-03", "H1-05", "H1-06", "H1-07", "H1-08", "H1-09", "H1-10", "H1-11", "H1-12",
+            "H1-13", "H1-14", "H2-01", "H2-02", "H2-03", "H2-04", "H2-05", "H2-06", "H2-07",
+            "H2-08", "H2-09", "H2-10", "WS-01", "WS-02", "WS-03", "WS-04", "WS-05", "WS-06",
+            "TLS-1", "TLS-2", "TLS-3", "TLS-4",
+        ],
+        how: "Nothing to set: lameduck_http::serve owes it. If it fails on yours, the listener is probably another server's that only takes part in the lifecycle; else it is our defect, please report it with the seed.",
+        code: "lameduck_http::serve(&life, \"0.0.0.0:8080\", app).await?;",
+        language: "rust",
+        version: "lameduck 0.1",
+        leaves: "A server that takes part by the tower layer keeps its own accept loop: A3, A4 and the idle connections stay as that server treats them.",
+        source: "this repository, docs/contract.md",
+        checked: Checked::Run,
+    },
+    Fix {
+        server: Lameduck,
+        ids: &[
+            "A2", "H1-02", "H1-04", "L-H1", "L-H2", "L-WS", "L-TLS", "L-MIX",
+        ],
+        how: "The lame-duck window does this. Where it fails, the quiet time is shorter than your clients' pauses, or the floor is shorter than your front's propagation: choose the preset of your platform, or say floor, quiet and ceiling.",
+        code: "LAMEDUCK_PRESET=kubernetes\n# or, in seconds: floor, quiet, ceiling\nLAMEDUCK_WINDOW=5,2,12",
+        language: "sh",
+        version: "lameduck 0.1",
+        leaves: "A client that pauses for longer than the quiet time can still cross the close on the wire.",
+        source: "this repository, docs/start.md",
+        checked: Checked::Run,
+    },
+];

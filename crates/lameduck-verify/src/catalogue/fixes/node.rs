@@ -1,0 +1,76 @@
+//! Mends for Node.js: `http`, `http2`, and the package `ws`.
+
+use super::{Checked, Fix, ServerKind::Node};
+
+pub(super) const FIXES: &[Fix] = &[
+    Fix {
+        server: Node,
+        ids: &["P1", "P2", "P4", "P9", "H1-01", "H1-07", "H1-09", "H1-11"],
+        how: "Install the handler before anything else, close the server, and end what is left by a deadline that is shorter than the grace period. close() also stops the timer behind headersTimeout and requestTimeout, so half a head holds the exit without that deadline.",
+        code: "process.once('SIGTERM', () => {\n  server.close();\n  setTimeout(() => {\n    process.exitCode = 124;         // something was cut\n    server.closeAllConnections();\n  }, 20_000).unref();\n});\nprocess.on('SIGTERM', () => {});      // repeats change nothing",
+        language: "js",
+        version: "Node 18.2 and later (closeAllConnections)",
+        leaves: "close() ends idle connections at once since Node 19 (H1-02), and knows nothing of WebSockets and HTTP/2 sessions.",
+        source: "nodejs.org/api/http.html, server.close and server.closeAllConnections",
+        checked: Checked::Run,
+    },
+    Fix {
+        server: Node,
+        ids: &[
+            "A2", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "H1-08", "L-H1", "L-TLS", "L-MIX",
+        ],
+        how: "Go on serving for some seconds after the signal with `Connection: close` on every answer, also on those that were running; close the server after that.",
+        code: "let leaving = false;\nserver.prependListener('request', (req, res) => {\n  const writeHead = res.writeHead;\n  res.writeHead = function (...args) {\n    if (leaving) res.setHeader('Connection', 'close');\n    return writeHead.apply(this, args);\n  };\n});\nprocess.once('SIGTERM', () => {\n  leaving = true;\n  setTimeout(() => server.close(), 5_000);\n});",
+        language: "js",
+        version: "tried on Node 20",
+        leaves: "Connections in the accept queue when close() is called are still reset (A3): clients that connect directly, again and again, lose those.",
+        source: "nodejs.org/api/http.html, server.close; measured in docs/why/compared-with.md",
+        checked: Checked::Run,
+    },
+    Fix {
+        server: Node,
+        ids: &["H1-14"],
+        how: "Keep a set of the open event streams and end() each one between two events when the service leaves; the browser's EventSource connects again by itself.",
+        code: "const streams = new Set();\n// in the handler:\nstreams.add(res);\nres.on('close', () => streams.delete(res));\n// after the signal:\nfor (const res of streams) res.end();",
+        language: "js",
+        version: "every Node",
+        leaves: "An event that is written in several pieces: write each event in one call, with its empty line.",
+        source: "nodejs.org/api/http.html, response.end",
+        checked: Checked::Read,
+    },
+    Fix {
+        server: Node,
+        ids: &[
+            "H2-01", "H2-02", "H2-03", "H2-04", "H2-05", "H2-06", "H2-10", "L-H2",
+        ],
+        how: "Older http2 servers close no session when they are closed. Keep a set of sessions; announce with GOAWAY of the highest id, close each session a moment later (it lets its streams finish), and destroy what is left at the deadline.",
+        code: "const sessions = new Set();\nserver.on('session', (s) => {\n  sessions.add(s);\n  s.once('close', () => sessions.delete(s));\n});\nprocess.once('SIGTERM', () => {\n  for (const s of sessions) s.goaway(0, 2 ** 31 - 1);\n  setTimeout(() => {\n    server.close();\n    for (const s of sessions) s.close();\n  }, 2_000);\n  setTimeout(() => sessions.forEach((s) => s.destroy()), 20_000).unref();\n});",
+        language: "js",
+        version: "Node 20; newer ones close sessions in server.close() (nodejs/node issue 57611)",
+        leaves: "The second GOAWAY is sent by close(), whose timing is Node's; H2-05 and H2-06 hold by the deadline only.",
+        source: "nodejs.org/api/http2.html, http2session.goaway and http2session.close",
+        checked: Checked::No,
+    },
+    Fix {
+        server: Node,
+        ids: &["WS-01", "WS-02", "WS-03", "WS-04", "WS-06", "L-WS"],
+        how: "The server's close() of `ws` leaves WebSockets open. Close each with 1001, spread over some seconds; ws waits for the answer and ends the connection after closeTimeout, so a silent client needs no more than a shorter one.",
+        code: "const wss = new WebSocketServer({ server, closeTimeout: 5_000 });\nprocess.once('SIGTERM', () => {\n  wss.close();\n  for (const ws of wss.clients) {\n    setTimeout(() => ws.close(1001), Math.random() * 2_000);\n  }\n});",
+        language: "js",
+        version: "ws 8 (closeTimeout is an option in 8.21; 30 s otherwise)",
+        leaves: "A last message of the application must be sent before close(), by the application.",
+        source: "github.com/websockets/ws, doc/ws.md, server.close, websocket.close and the option closeTimeout",
+        checked: Checked::Read,
+    },
+    Fix {
+        server: Node,
+        ids: &["P5", "P6"],
+        how: "Use one handler for both signals. For stacks, Node writes a report on a signal of your choice.",
+        code: "for (const name of ['SIGTERM', 'SIGINT']) process.once(name, leave);\n// node --report-on-signal --report-signal=SIGQUIT app.js",
+        language: "js",
+        version: "Node 12 and later (reports)",
+        leaves: "The report is a file, and the process lives on after it.",
+        source: "nodejs.org/api/report.html; nodejs.org/api/process.html, Signal events",
+        checked: Checked::Read,
+    },
+];
