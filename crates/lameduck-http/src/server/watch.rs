@@ -52,6 +52,8 @@ pub(crate) struct Watch {
     /// Of a stream: its connection.
     connection: Option<Arc<Self>>,
     flooded: AtomicBool,
+    /// Of an HTTP/2 connection: the stream of which a part of a frame is here, and how many bytes, as two halves.
+    arriving: AtomicU64,
     /// Of a connection: bytes of all its streams' responses that were handed on to their client.
     carried: AtomicU64,
     answered: AtomicBool,
@@ -92,6 +94,7 @@ impl Watch {
             born,
             connection: None,
             flooded: AtomicBool::new(false),
+            arriving: AtomicU64::new(0),
             carried: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             read: AtomicU64::new(0),
@@ -304,6 +307,24 @@ impl Watch {
     pub(crate) fn carried(&self) -> u64 {
         let connection = self.connection.as_deref().unwrap_or(self);
         connection.carried.load(Relaxed)
+    }
+
+    /// What is here of a frame that is not whole.
+    pub(crate) fn note_arriving(&self, part: Option<(u32, usize)>) {
+        let packed = part.map_or(0, |(stream, bytes)| {
+            u64::from(stream) << 32 | bytes as u64 & 0xffff_ffff
+        });
+        self.arriving.store(packed, Relaxed);
+    }
+
+    /// Bytes of a frame of `stream` that is not whole.
+    pub(crate) fn arriving(&self, stream: u32) -> u64 {
+        let packed = self.arriving.load(Relaxed);
+        if packed >> 32 == u64::from(stream) {
+            packed & 0xffff_ffff
+        } else {
+            0
+        }
     }
 
     /// The client sends more frames without content than it may.

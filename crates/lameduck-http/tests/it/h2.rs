@@ -294,6 +294,34 @@ async fn a_slow_upload_with_progress_is_read_whole() {
 }
 
 #[tokio::test]
+async fn an_upload_whose_frame_comes_byte_by_byte_makes_progress() {
+    let mut limits = Limits::default();
+    limits.stall = millis(2_000);
+    limits.ping_every = millis(300);
+    let rig = Rig::limited(plan(window(0, 20_000, 20_000)), limits).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let upload = peer.ask_with("POST", "/echo", 0).await;
+    let bytes = frame(DATA, END_STREAM, upload, &[b'x'; 200]);
+    let (head, payload) = bytes.split_at(9);
+    let mut payload = payload.iter();
+    peer.send(head).await;
+    // Another connection is the clock: PINGs while it waits, and a reset when the limit is over.
+    let mut clock = Peer::greet(rig.addr, &[]).await;
+    let stalled = clock.ask_with("POST", "/echo", 0).await;
+    loop {
+        let tick = clock.next().await.expect("a frame");
+        match tick.kind {
+            PING => peer.send(&[*payload.next().expect("enough")]).await,
+            RST_STREAM if tick.stream == stalled => break,
+            _ => {}
+        }
+    }
+    peer.send(payload.as_slice()).await;
+    assert_eq!(peer.fate(upload).await, served("200"));
+    assert_eq!(rig.count(Count::StallExpired), 1);
+}
+
+#[tokio::test]
 async fn a_request_that_its_client_takes_back_ends_its_handler() {
     let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
     let mut peer = Peer::greet(rig.addr, &[]).await;

@@ -33,6 +33,8 @@ pub(super) struct Inflow {
     have: usize,
     /// Bytes to pass before the next head: the preface at first, then each payload.
     skip: usize,
+    /// Bytes of the payload at hand.
+    payload: usize,
     account: Account,
 }
 
@@ -52,6 +54,7 @@ impl Inflow {
             head: [0; HEAD],
             have: 0,
             skip: PREFACE,
+            payload: 0,
             account: Account {
                 limit: u64::from(limit) * 1000,
                 credit: u64::from(limit) * 1000,
@@ -73,6 +76,19 @@ impl Inflow {
         self.account.pay(noise, now, moved)
     }
 
+    /// The stream whose DATA frame is here in part, and how many bytes of its payload. h2 gives a frame on when it is whole, which takes a slow
+    /// client a while: what has arrived of it is progress all the same.
+    pub(super) fn arriving(&self) -> Option<(u32, usize)> {
+        let is_data = self.skip > 0 && self.have == 0 && self.head[3] == DATA && self.payload > 0;
+        let id = u32::from_be_bytes([
+            self.head[5] & 0x7f,
+            self.head[6],
+            self.head[7],
+            self.head[8],
+        ]);
+        is_data.then(|| (id, self.payload - self.skip))
+    }
+
     /// How many frames without content begin in these bytes.
     fn count(&mut self, mut bytes: &[u8]) -> u64 {
         let mut noise = 0;
@@ -91,6 +107,7 @@ impl Inflow {
                 self.have = 0;
                 let length = u32::from_be_bytes([0, self.head[0], self.head[1], self.head[2]]);
                 self.skip = length as usize;
+                self.payload = self.skip;
                 noise += u64::from(is_noise(self.head[3], self.head[4], self.skip));
             }
         }
@@ -189,6 +206,31 @@ mod tests {
             let noise: u64 = bytes.chunks(size).map(|part| inflow.count(part)).sum();
             assert_eq!(noise, 4, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_frame_that_arrives_in_parts_is_seen() {
+        let mut inflow = Inflow::new(0);
+        let mut bytes = crate::server::detect::PREFACE.to_vec();
+        assert_eq!((inflow.count(&bytes[..5]), inflow.arriving()), (0, None));
+        assert_eq!((inflow.count(&bytes[5..]), inflow.arriving()), (0, None));
+        bytes = frame(DATA, 0, 4);
+        bytes[8] = 7;
+        for (upto, arriving) in [
+            (8, None),
+            (9, Some((7, 0))),
+            (10, Some((7, 1))),
+            (12, Some((7, 3))),
+            (13, None),
+        ] {
+            let mut inflow = Inflow::new(0);
+            inflow.count(crate::server::detect::PREFACE);
+            inflow.count(&bytes[..upto]);
+            assert_eq!(inflow.arriving(), arriving, "{upto}");
+        }
+        // Another kind of frame is no progress of a stream.
+        inflow.count(&frame(1, 0, 4)[..10]);
+        assert_eq!(inflow.arriving(), None);
     }
 
     #[test]

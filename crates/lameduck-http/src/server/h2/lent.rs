@@ -79,6 +79,7 @@ impl<S: Stream> Lent<S> {
         if !self.inflow.feed(bytes, facts) {
             watch.note_flooded();
         }
+        watch.note_arriving(self.inflow.arriving());
     }
 
     fn note(&mut self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

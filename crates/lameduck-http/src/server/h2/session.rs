@@ -64,6 +64,8 @@ pub(super) struct Session<'a, S: Stream, A: App> {
 /// An open stream.
 struct Open {
     id: Id,
+    /// Its number on the connection.
+    stream: u32,
     task: AbortHandle,
     watch: Arc<Watch>,
     stall: Stall,
@@ -252,11 +254,13 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         let pledge = Pledge::of(&mut request, &watch);
         let responding = respond(&self.app, &watch, request, pledge);
         let asked = Asked { method, incoming };
+        let stream = answer.stream_id().as_u32();
         let task = self
             .tasks
             .spawn(stream::serve::<A>(responding, answer, asked, watch.clone()));
         self.open.push(Open {
             id: task.id(),
+            stream,
             task,
             watch,
             stall: Stall::begin(now),
@@ -402,7 +406,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
                 Situation::Transfer if self.closing_at.is_none() && open.watch.is_answered() => {
                     None
                 }
-                Situation::Transfer => Some(open.watch.moved()),
+                Situation::Transfer => Some(open.watch.moved() + self.watch.arriving(open.stream)),
                 _ => None,
             };
             if is_over(open.stall.since(waits.is_some(), waits.unwrap_or(0), now)) {
