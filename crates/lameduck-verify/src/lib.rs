@@ -25,6 +25,7 @@ mod profile;
 mod protocol;
 mod render;
 mod scenario;
+mod survey;
 mod target;
 mod verdict;
 mod verification;
@@ -41,6 +42,7 @@ pub use options::{
 pub use profile::{Profile, ProfileError};
 pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
 pub use render::{Colour, Style};
+pub use survey::Survey;
 pub use target::{LaunchError, VerifyError};
 pub use verdict::{
     Bucket, Connection, ExitReport, FailOn, Figure, Finding, LaneEvent, MAX_SAMPLES, Mark, Output,

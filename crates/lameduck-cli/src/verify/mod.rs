@@ -1,5 +1,6 @@
 //! `lameduck verify`: from arguments to a target, from a report to an exit code.
 
+mod init;
 mod options;
 mod progress;
 mod show;
@@ -19,6 +20,14 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
         return show::list();
     }
     let wanted = arguments.output.clone();
+    if arguments.profile.init {
+        let replace = init::Existing::of(arguments.profile.force);
+        return init::init(
+            &options::options(arguments)?,
+            wanted.output.as_deref(),
+            replace,
+        );
+    }
     let fail_on = match wanted.fail_on {
         FailOnArgument::Loss => FailOn::Loss,
         FailOnArgument::Any => FailOn::Any,

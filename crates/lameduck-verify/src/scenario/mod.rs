@@ -4,7 +4,7 @@
 mod album;
 mod bench;
 mod drain;
-mod facts;
+pub(crate) mod facts;
 mod h1;
 mod h2;
 mod idle;
@@ -16,14 +16,14 @@ mod long;
 mod mix;
 mod probes;
 mod reader;
-mod requests;
+pub(crate) mod requests;
 mod rounds;
 mod rush;
 mod second;
 mod speech;
 mod stop;
 mod tls;
-mod ws;
+pub(crate) mod ws;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -25,6 +25,7 @@ Examples:
   lameduck verify -- python3 -m http.server {port}
   lameduck verify --ready-path /healthz --slow-path '/slow?ms={ms}' -- node server.js
   lameduck verify --protocol h2,tls -- ./server --port {port} --tls-port {tls_port}
+  lameduck verify --init --output service.toml -- ./server {port}
   lameduck verify --profile service.toml --rounds 3
   lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'"
 )]

@@ -11,4 +11,10 @@ pub(crate) struct ProfileArguments {
     /// name a command that is run, so it is never found by itself
     #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
+    /// Start the service once, try out what it can do, and write a first profile to --output, or to stdout
+    #[arg(long, conflicts_with_all = ["profile", "list"])]
+    pub(crate) init: bool,
+    /// Let --init replace a file that exists
+    #[arg(long, requires = "init")]
+    pub(crate) force: bool,
 }

@@ -1,0 +1,121 @@
+//! Owns how a service left when it was told to, and what it may promise about that.
+//! Not: what it does while it runs (see `probe`, `doors`).
+
+use std::time::Duration;
+
+use super::write::quoted;
+use super::{Entry, Origin, Table, duration, millis};
+use crate::options::{Options, TargetSpec};
+use crate::target::Exit;
+
+/// The platform, and how the service left, idle.
+pub(super) fn entries(options: &Options, exit: Option<Exit>, took: Option<Duration>) -> Vec<Entry> {
+    let signal = options.signal.name();
+    let left = match (exit, took) {
+        (Some(exit), Some(took)) => {
+            format!(
+                "idle, it {} {} after {signal}",
+                exit.in_words(),
+                millis(took)
+            )
+        }
+        _ => format!(
+            "idle, it still ran {} after {signal} and was killed",
+            millis(options.patience())
+        ),
+    };
+    let entry = |table, key, value, origin, note: &str| Entry {
+        table,
+        key,
+        value,
+        origin,
+        note: note.to_owned(),
+    };
+    let grace = quoted(&duration(options.grace));
+    let about_grace = "from the signal to SIGKILL, as the platform has it";
+    let odd = exit
+        .and_then(|exit| exit.code())
+        .filter(|code| ![0, 128 + options.signal.number()].contains(code));
+    let about_exit = match odd {
+        Some(code) => {
+            format!("{left}; supervisors take {code} for a crash: list it here if it is meant (P1)")
+        }
+        None => format!("{left}; codes that are as good as 0 (P1)"),
+    };
+    let codes = format!("[{}]", odd.unwrap_or(0));
+    let mut entries = vec![
+        entry(Table::Platform, "grace", grace, Origin::Given, about_grace),
+        entry(
+            Table::Platform,
+            "signal",
+            quoted(&signal[3..]),
+            Origin::Given,
+            &left,
+        ),
+        entry(
+            Table::Expect,
+            "exit_codes",
+            codes,
+            Origin::Open,
+            &about_exit,
+        ),
+    ];
+    entries.extend(promises(&options.target));
+    entries
+}
+
+/// What cannot be seen from outside, or only by breaking something: as given, else as an example.
+fn promises(target: &TargetSpec) -> Vec<Entry> {
+    let written = |time: Duration| quoted(&duration(time));
+    let rows: [(&str, Option<String>, &str, &str); 6] = [
+        (
+            "forced_exit",
+            target.forced_exit.map(|code| code.to_string()),
+            "124",
+            "its exit code when it had to cut something off (P2)",
+        ),
+        (
+            "close_codes",
+            None,
+            "[1000]",
+            "codes of a WebSocket's Close that are as good as 1001 and 1012 (WS-01)",
+        ),
+        (
+            "late",
+            None,
+            "\"refuse\"",
+            "if it refuses what comes after the signal with 503, Retry-After and close (H1-02, H1-04, H1-06)",
+        ),
+        (
+            "repeats",
+            None,
+            "\"record\"",
+            "what a repeated signal does, `record` or `escalate`: P3 needs it",
+        ),
+        (
+            "quiet",
+            target.quiet.map(written),
+            "\"100ms\"",
+            "how long idle connections live on after the last request; under load, requests that cross a close are forgiven where that is short",
+        ),
+        (
+            "extra_time",
+            None,
+            "\"2s\"",
+            "how much longer than the grace period it may take: for slow machines and debug builds",
+        ),
+    ];
+    rows.into_iter()
+        .map(|(key, given, example, note)| Entry {
+            table: Table::Expect,
+            key,
+            origin: if given.is_some() {
+                Origin::Given
+            } else {
+                Origin::Open
+            },
+            value: given.unwrap_or_else(|| example.to_owned()),
+            note: note.to_owned(),
+        })
+        .collect()
+}
