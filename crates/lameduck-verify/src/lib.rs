@@ -19,6 +19,7 @@
 
 mod catalogue;
 mod declared;
+mod front;
 mod observe;
 mod options;
 mod profile;
@@ -34,9 +35,12 @@ pub use catalogue::{
     CheckInfo, Checked, Class, Fix, ServerKind, UnknownServer, check, fix, fixes, list,
 };
 pub use declared::{Authorities, BadAuthorities, LatePolicy, TlsTrust, Waiver};
+pub use front::{
+    ExitSeen, Front, FrontInfo, FrontView, GraceReport, PlatformFit, Retry, UnknownFront, fronts,
+};
 pub use observe::outcome::{Outcome, Tally};
 pub use options::{
-    DrainSignal, Farewell, Front, Options, Progress, RepeatPolicy, StopSignal, TargetSpec,
+    DrainSignal, Farewell, Options, Progress, RepeatPolicy, StopSignal, TargetSpec,
     UnknownSignal,
 };
 pub use profile::{Profile, ProfileError};

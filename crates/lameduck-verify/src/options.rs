@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::declared::{LatePolicy, TlsTrust, Waiver};
 use crate::profile::Profile;
+use crate::front::Front;
 use crate::protocol::{GrpcCall, Protocol};
 
 /// What to test and how; see the fields.
@@ -13,7 +14,7 @@ use crate::protocol::{GrpcCall, Protocol};
 pub struct Options {
     /// The service to start and to stop.
     pub target: TargetSpec,
-    /// Signal to SIGKILL, as the platform counts it. The target is killed when it is over.
+    /// Signal to SIGKILL, as the platform counts it, `pre_stop` included. The target is killed when it is over.
     pub grace: Duration,
     /// The signal that asks the target to stop.
     pub signal: StopSignal,
@@ -33,6 +34,9 @@ pub struct Options {
     pub waivers: Vec<Waiver>,
     /// The profile that was applied: commands that run a check again name its file, and what differs from it.
     pub profile: Option<Box<Profile>>,
+    /// A preStop sleep: the service is deregistered, and told to stop so much later. The grace period and the
+    /// propagation time of the front count from the deregistration.
+    pub pre_stop: Duration,
 }
 
 impl Options {
@@ -48,20 +52,12 @@ impl Options {
             protocols: Vec::new(),
             seed: None,
             rounds: 20,
-            front: Front::None,
             waivers: Vec::new(),
             profile: None,
+            front: Front::NONE,
+            pre_stop: Duration::ZERO,
         }
     }
-}
-
-/// What stands before the service; more will follow as the contract names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Front {
-    /// Clients connect directly: no propagation time, nothing is retried.
-    #[default]
-    None,
 }
 
 /// The signal that asks a target to stop.

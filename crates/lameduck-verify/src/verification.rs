@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::declared::Waiver;
-use crate::options::{Front, Options, Progress, StopSignal, TargetSpec};
+use crate::front::Front;
+use crate::options::{Options, Progress, StopSignal, TargetSpec};
 use crate::protocol::Protocol;
 use crate::scenario;
 use crate::target::VerifyError;

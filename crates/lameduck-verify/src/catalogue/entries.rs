@@ -84,8 +84,8 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         source: "endpoint and target removal take seconds on every platform",
         consequence: "clients sent here by a front that does not know yet are refused",
         remedy: "keep accepting for the front's propagation time after the signal",
-        scenario: "drain",
-        cost: "shared; needs a front, there is none yet",
+        scenario: "newcomers",
+        cost: "1 launch and the front's propagation time; needs --front",
     },
     CheckInfo {
         id: "A3",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::album::Album;
 use super::facts::Facts;
 use crate::catalogue;
+use crate::front::Sightings;
 use crate::observe::engine::Engine;
 use crate::observe::outcome::Tally;
 use crate::observe::rng::Rng;
@@ -26,6 +27,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) lost: AtomicU64,
     /// What single connections of the drains saw.
     pub(crate) album: Album,
+    /// What honest clients saw after the signal, for the views through fronts.
+    pub(crate) sightings: Sightings,
 }
 
 impl Bench<'_> {
@@ -136,6 +139,9 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
     let mut text = format!("lameduck verify --only {id} --seed {seed:x}");
     let target = &options.target;
     if target.label == "embedded demo" {
+        if !options.front.is_none() {
+            text.push_str(&format!(" --front {}", options.front));
+        }
         return text;
     }
     // What a profile says need not be said again.
@@ -153,13 +159,15 @@ fn reproduction(options: &Options, seed: u64, id: &str) -> String {
     if options.signal != base.signal {
         text.push_str(&format!(" --signal {}", &options.signal.name()[3..]));
     }
-    if profile.is_none() || options.grace != base.grace {
-        let grace = options.grace.as_millis();
-        text.push_str(&if grace.is_multiple_of(1_000) {
-            format!(" --grace {}s", grace / 1_000)
-        } else {
-            format!(" --grace {grace}ms")
-        });
+    if profile.is_none() || options.grace + options.pre_stop != base.grace {
+        let grace = time(options.grace + options.pre_stop);
+        text.push_str(&format!(" --grace {grace}"));
+    }
+    if options.pre_stop != base.pre_stop {
+        text.push_str(&format!(" --pre-stop {}", time(options.pre_stop)));
+    }
+    if options.front != base.front {
+        text.push_str(&format!(" --front {}", options.front));
     }
     if id.starts_with("L-") && options.rounds != base.rounds {
         text.push_str(&format!(" --rounds {}", options.rounds));
@@ -214,6 +222,15 @@ fn paths(target: &TargetSpec) -> [(&'static str, &Option<String>); 10] {
         ("--sse-path", &target.sse_path),
         ("--ws-path", &target.ws_path),
     ]
+}
+
+fn time(time: Duration) -> String {
+    let millis = time.as_millis();
+    if millis.is_multiple_of(1_000) {
+        format!("{}s", millis / 1_000)
+    } else {
+        format!("{millis}ms")
+    }
 }
 
 /// Quotes for a POSIX shell where it must.

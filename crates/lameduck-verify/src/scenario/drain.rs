@@ -1,5 +1,5 @@
 //! The main scenario: one drain with every class of connection open, then one signal.
-//! Owns opening them and keeping what was seen; `judge` decides H1-01 to H1-06, A1 and A2 from it.
+//! Owns opening them and keeping what was seen; `judge` decides H1-01 to H1-06 and A1 from it.
 
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,7 @@ pub(crate) fn drain(bench: &Bench<'_>) -> Result<Drained, VerifyError> {
     engine.run(t + SWEEP_SPAN, |_| false);
     drop(urgency);
     let departure = await_departure(&mut engine, &running, t, bench.options.patience());
+    bench.sightings.take(&engine, t);
     let probes = probes.map(Probes::finish);
     let output = running.output(departure.exit.is_some());
     bench.album.add(&engine, t);

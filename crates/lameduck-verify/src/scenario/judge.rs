@@ -1,4 +1,4 @@
-//! Owns the verdicts of the drain scenario: what its clients saw, held against H1-01 to H1-06, A1 and A2.
+//! Owns the verdicts of the drain scenario: what its clients saw, held against H1-01 to H1-06 and A1.
 //! Not: making the drain (see `drain`).
 
 use std::time::{Duration, Instant};
@@ -265,10 +265,6 @@ pub(crate) fn judge(bench: &Bench<'_>, passes: &[Drained]) -> Vec<Finding> {
         sweep(bench, "H1-05", passes, &["buffered"]),
         sweep(bench, "H1-06", passes, &["half-fresh", "half-reused"]),
         drain_signal(bench, passes),
-        bench.lacking(
-            "A2",
-            "no front is declared: clients connect directly, there is no propagation time",
-        ),
     ];
     findings.retain(|finding| bench.wants(&finding.id));
     findings

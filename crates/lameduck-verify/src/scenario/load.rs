@@ -182,6 +182,7 @@ pub(crate) fn stop_under_load(
         }
     }
     let _ = await_departure(engine, running, t, bench.options.patience());
+    bench.sightings.take(engine, t);
     t
 }
 

@@ -14,6 +14,7 @@ mod late_ack;
 mod load;
 mod long;
 mod mix;
+mod newcomers;
 mod probes;
 mod reader;
 pub(crate) mod requests;
@@ -30,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::catalogue;
 use crate::declared;
+use crate::front::{Exits, Sightings};
 use crate::observe::outcome::Tally;
 use crate::options::{Options, Progress};
 use crate::target::{VerifyError, launch};
@@ -47,8 +49,8 @@ use idle::IdleExit;
 #[cfg(test)]
 pub(crate) use bench::finding;
 
-const DRAIN_IDS: [&str; 8] = [
-    "H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1", "A2",
+const DRAIN_IDS: [&str; 7] = [
+    "H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1",
 ];
 const RUSH_IDS: [&str; 2] = ["A3", "A5"];
 /// A drain whose samples came too late is made again, up to so many in all.
@@ -60,6 +62,18 @@ pub(crate) fn run(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyError> {
     check_ids(options)?;
+    // What the target itself has of the grace period: the sleep before the signal takes its part.
+    let left = options.grace.checked_sub(options.pre_stop);
+    let Some(left) = left.filter(|left| !left.is_zero()) else {
+        return Err(VerifyError::NoGraceLeft {
+            grace: options.grace,
+            pre_stop: options.pre_stop,
+        });
+    };
+    let options = &Options {
+        grace: left,
+        ..options.clone()
+    };
     let seed = options.seed.unwrap_or_else(fresh_seed);
     let total = planned_launches(options);
     progress(Progress::Scenario {
@@ -79,6 +93,7 @@ pub(crate) fn run(
         launches: AtomicU32::new(1),
         lost: AtomicU64::new(0),
         album: Album::default(),
+        sightings: Sightings::default(),
     };
     let idle = idle::stop_idle(&bench, &running);
     drop(running);
@@ -90,6 +105,15 @@ pub(crate) fn run(
     let passes = run_drains(&bench, total, progress)?;
     if !passes.is_empty() {
         findings.extend(judge::judge(&bench, &passes));
+    }
+    if bench.wants("A2") {
+        announce(
+            &bench,
+            total,
+            progress,
+            "new connections while the front learns",
+        );
+        findings.push(newcomers::run(&bench)?);
     }
     if RUSH_IDS.iter().any(|id| bench.wants(id)) {
         announce(
@@ -349,8 +373,9 @@ fn planned_launches(options: &Options) -> u32 {
         .filter(|check| any(&[check.id]))
         .map(|check| options.rounds.div_ceil(check.share))
         .sum();
-    let groups: [(&[&str], u32); 10] = [
+    let groups: [(&[&str], u32); 11] = [
         (&DRAIN_IDS, 1),
+        (&["A2"], u32::from(!options.front.is_none())),
         (&RUSH_IDS, 2),
         (&["P2"], 1),
         (&["P3"], 1),

@@ -96,6 +96,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
             engine.note_closing_time();
         }
         let _ = await_departure(&mut engine, &running, t, bench.options.patience());
+        bench.sightings.take(&engine, t);
         rush.take(&engine, t);
     }
     let mut findings = vec![rush.judge_queue(bench), rush.judge_after(bench)];

@@ -13,6 +13,13 @@ pub enum VerifyError {
     UnknownId(String),
     /// `only` and `skip` leave nothing to run.
     NothingToRun,
+    /// The preStop sleep leaves nothing of the grace period.
+    NoGraceLeft {
+        /// The grace period as declared.
+        grace: Duration,
+        /// The sleep.
+        pre_stop: Duration,
+    },
     /// The URL can not be used.
     Url(String, &'static str),
     /// The certificate on the TLS listener is not one that the given authorities vouch for, for this name.
@@ -31,6 +38,12 @@ impl fmt::Display for VerifyError {
                 "no check is named `{id}`\nhint: `lameduck verify --list` shows all"
             ),
             Self::NothingToRun => f.write_str("`--only` and `--skip` leave no check to run"),
+            Self::NoGraceLeft { grace, pre_stop } => write!(
+                f,
+                "a preStop sleep of {} s leaves nothing of a grace period of {} s, which it is part of\nhint: raise --grace",
+                pre_stop.as_secs_f64(),
+                grace.as_secs_f64()
+            ),
             Self::Url(url, why) => write!(f, "the URL `{url}` can not be used: {why}"),
             Self::Untrusted(name) => write!(
                 f,
