@@ -40,8 +40,7 @@ pub use front::{
 };
 pub use observe::outcome::{Outcome, Tally};
 pub use options::{
-    DrainSignal, Farewell, Options, Progress, RepeatPolicy, StopSignal, TargetSpec,
-    UnknownSignal,
+    DrainSignal, Farewell, Options, Progress, RepeatPolicy, StopSignal, TargetSpec, UnknownSignal,
 };
 pub use profile::{Profile, ProfileError};
 pub use protocol::{GrpcCall, Protocol, UnknownProtocol};

@@ -235,7 +235,28 @@ impl TargetSpec {
     /// Our demo, started by `program` (the `lameduck` command) with a window of 0.4 to 1 s and 4 s of grace.
     #[must_use]
     pub fn embedded_demo(program: String) -> Self {
-        let arguments = "demo --listen 127.0.0.1:{port} --probes 127.0.0.1:{probes_port} --tls-listen 127.0.0.1:{tls_port} --window 0.4,0.1,1 --grace 4s --repeat escalate";
+        Self::demo(program, Duration::from_millis(400), Duration::from_secs(4))
+    }
+
+    /// The same behind a front that goes on sending new connections for `exposed` after the signal: its window is at
+    /// least so long, and its grace period 4 s longer.
+    #[must_use]
+    pub fn embedded_demo_behind(program: String, exposed: Duration) -> Self {
+        let floor = exposed.max(Duration::from_millis(400));
+        Self::demo(program, floor, exposed + Duration::from_secs(4))
+    }
+
+    fn demo(program: String, floor: Duration, grace: Duration) -> Self {
+        let fixed = "demo --listen 127.0.0.1:{port} --probes 127.0.0.1:{probes_port} --tls-listen 127.0.0.1:{tls_port} --repeat escalate";
+        let (least, most) = (
+            floor.as_secs_f64(),
+            (floor + Duration::from_millis(600)).as_secs_f64(),
+        );
+        let plan = format!(
+            " --window {least},0.1,{most} --grace {}ms",
+            grace.as_millis()
+        );
+        let arguments = fixed.to_owned() + &plan;
         Self {
             label: "embedded demo".to_owned(),
             argv: std::iter::once(program)
@@ -256,7 +277,7 @@ impl TargetSpec {
                 code: 4001,
             }),
             // The floor of its window.
-            ws_spread: Some(Duration::from_millis(400)),
+            ws_spread: Some(floor),
             drain_signal: Some(DrainSignal {
                 url: "http://127.0.0.1:{probes_port}/lbz".to_owned(),
                 liveness_url: Some("http://127.0.0.1:{probes_port}/livez".to_owned()),

@@ -90,6 +90,12 @@ impl<'p> Verification<'p> {
         self
     }
 
+    /// How long after the deregistration the service is told to stop (default: at once); see [`Options::pre_stop`].
+    pub fn pre_stop(mut self, pre_stop: Duration) -> Self {
+        self.options.pre_stop = pre_stop;
+        self
+    }
+
     /// Lets a check decide nothing, and says why; it runs all the same.
     pub fn waive(mut self, id: impl Into<String>, reason: impl Into<String>) -> Self {
         self.options.waivers.push(Waiver {

@@ -19,6 +19,9 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
     if arguments.list {
         return show::list();
     }
+    if arguments.front.list_fronts {
+        return show::fronts();
+    }
     let wanted = arguments.output.clone();
     if arguments.profile.init {
         let replace = init::Existing::of(arguments.profile.force);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lameduck_verify::{GrpcCall, Options, Profile, TargetSpec};
+use lameduck_verify::{Front, GrpcCall, Options, Profile, TargetSpec};
 
 use crate::{
     args::{ChoiceArguments, VerifyArguments},
@@ -18,10 +18,14 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
     let profile = profile.transpose().map_err(|error| Failure::of(&error))?;
     let embedded = arguments.command.is_empty() && profile.is_none();
     let given = arguments.target;
+    let front = arguments.front;
     let mut options = Options::new(TargetSpec::default());
     if embedded {
-        options = Options::new(demo()?);
-        options.grace = DEMO_GRACE;
+        let propagation = front.front.map_or(Duration::ZERO, Front::propagation);
+        let pre_stop = front.pre_stop.unwrap_or_default();
+        let exposed = propagation.saturating_sub(pre_stop);
+        options = Options::new(demo(exposed)?);
+        options.grace = DEMO_GRACE + exposed + pre_stop;
         if given.url.is_some() {
             return Err(
                 Failure::new("--url needs a command to start the service with")
@@ -68,6 +72,8 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
     }
     options.grace = given.grace.unwrap_or(options.grace);
     options.signal = given.signal.unwrap_or(options.signal);
+    options.front = front.front.unwrap_or(options.front);
+    options.pre_stop = front.pre_stop.unwrap_or(options.pre_stop);
     choose(&mut options, arguments.choice);
     Ok(options)
 }
@@ -87,12 +93,13 @@ fn choose(options: &mut Options, given: ChoiceArguments) {
     options.rounds = given.rounds.unwrap_or(options.rounds);
 }
 
-/// This very program, as a child.
-fn demo() -> Result<TargetSpec, Failure> {
+/// This very program, as a child that accepts for as long as the front sends.
+fn demo(exposed: Duration) -> Result<TargetSpec, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(format_args!("cannot find this program: {error}")))?;
     let program = program.into_os_string().into_string();
-    program.map(TargetSpec::embedded_demo).map_err(|path| {
+    let demo = |program| TargetSpec::embedded_demo_behind(program, exposed);
+    program.map(demo).map_err(|path| {
         Failure::new(format_args!(
             "the path of this program is not UTF-8: {}",
             path.display()

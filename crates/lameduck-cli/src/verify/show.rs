@@ -86,3 +86,25 @@ pub(super) fn list() -> Result<ExitCode, Failure> {
     say(&text);
     Ok(ExitCode::SUCCESS)
 }
+
+pub(super) fn fronts() -> Result<ExitCode, Failure> {
+    let mut text = format!(
+        "{:<14} {:>11}  {}\n",
+        "front", "propagation", "what it hides from users by asking another instance"
+    );
+    for front in lameduck_verify::fronts() {
+        let retries: Vec<_> = front.retries.iter().map(|retry| retry.word()).collect();
+        let retries = if retries.is_empty() {
+            "nothing".to_owned()
+        } else {
+            retries.join(", ")
+        };
+        let seconds = format!("{} s", front.propagation.as_secs_f64());
+        text.push_str(&format!(
+            "{:<14} {seconds:>11}  {retries}\n{:29}is       {}\n{:29}source   {}\n{:29}unknown  {}\n",
+            front.name, "", front.what, "", front.source, "", front.unknown
+        ));
+    }
+    say(&text);
+    Ok(ExitCode::SUCCESS)
+}

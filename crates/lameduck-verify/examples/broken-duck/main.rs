@@ -40,6 +40,8 @@ pub(crate) struct Duck {
     pub(crate) phase: AtomicU8,
     pub(crate) connections: AtomicU64,
     pub(crate) begun: Instant,
+    /// The window is at least so long: the propagation time of the front that it is meant for.
+    pub(crate) floor: Duration,
     /// Milliseconds since `begun` of the last request.
     pub(crate) last_request: AtomicU64,
     /// The request lines of what is being answered.
@@ -114,16 +116,20 @@ fn main() -> ExitCode {
     };
     let port = |name| value(name).and_then(|text| text.parse::<u16>().ok());
     let Some(main_port) = port("--port") else {
-        eprintln!("usage: broken-duck --port N [--probes N] [--tls-port N] [--break ID]");
+        eprintln!(
+            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--break ID]"
+        );
         return ExitCode::from(2);
     };
     let broken = value("--break").unwrap_or_default();
+    let floor = value("--accept-for").and_then(|text| text.parse().ok());
     signals::install(broken == "P4");
     let duck = Arc::new(Duck {
         broken,
         phase: AtomicU8::new(0),
         connections: AtomicU64::new(0),
         begun: Instant::now(),
+        floor: Duration::from_millis(floor.unwrap_or(0)),
         last_request: AtomicU64::new(0),
         begun_requests: Mutex::new(BTreeMap::new()),
         window_bell: bell::Bell::new(),
@@ -167,7 +173,13 @@ fn leave(duck: &Arc<Duck>, doors: Vec<door::Door>) -> ExitCode {
         if requests_to_stop >= 3 && !duck.is_broken("P3") {
             signals::die();
         }
-        let window_over = t.elapsed() > CEILING || t.elapsed() > QUIET && duck.quiet_for() > QUIET;
+        let floor = if duck.is_broken("A2") {
+            Duration::ZERO
+        } else {
+            duck.floor
+        };
+        let is_quiet = t.elapsed() > QUIET && duck.quiet_for() > QUIET;
+        let window_over = t.elapsed() > floor && (is_quiet || t.elapsed() > floor + CEILING);
         if (window_over || requests_to_stop >= 2)
             && let Some(doors) = doors.take()
         {
@@ -182,7 +194,7 @@ fn leave(duck: &Arc<Duck>, doors: Vec<door::Door>) -> ExitCode {
                 ExitCode::SUCCESS
             };
         }
-        if t.elapsed() > DEADLINE && !duck.waits_for_ever() {
+        if t.elapsed() > duck.floor + DEADLINE && !duck.waits_for_ever() {
             if !duck.is_broken("H1-11-name") {
                 duck.name_stragglers();
             }

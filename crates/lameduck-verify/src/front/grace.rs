@@ -2,9 +2,10 @@
 //! the same exit would have been in time on each platform.
 //! Not: seeing exits (see `scenario`).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Front;
 
@@ -28,12 +29,28 @@ const fn platform(name: &'static str, seconds: u64, note: &'static str) -> Platf
 
 /// What each platform gives unless it is told otherwise, shortest first.
 const PLATFORMS: [Platform; 9] = [
-    platform("fly", 5, "SIGINT, then kill_timeout: 5 s by default, 5 min at most"),
-    platform("nomad", 5, "SIGINT (SIGTERM for Docker tasks), then kill_timeout: 5 s by default"),
+    platform(
+        "fly",
+        5,
+        "SIGINT, then kill_timeout: 5 s by default, 5 min at most",
+    ),
+    platform(
+        "nomad",
+        5,
+        "SIGINT (SIGTERM for Docker tasks), then kill_timeout: 5 s by default",
+    ),
     platform("docker", 10, "docker stop --time: 10 s by default"),
     platform("cloud-run", 10, "10 s, fixed"),
-    platform("ecs", 30, "stopTimeout: 30 s by default, 120 s at most on Fargate"),
-    platform("heroku", 30, "30 s, fixed; the signal goes to all processes"),
+    platform(
+        "ecs",
+        30,
+        "stopTimeout: 30 s by default, 120 s at most on Fargate",
+    ),
+    platform(
+        "heroku",
+        30,
+        "30 s, fixed; the signal goes to all processes",
+    ),
     platform("render", 30, "30 s by default"),
     Platform {
         name: "kubernetes",
@@ -45,7 +62,8 @@ const PLATFORMS: [Platform; 9] = [
 ];
 
 /// The arithmetic of a run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GraceReport {
     /// From the deregistration to SIGKILL, as it was declared.
     pub grace_ms: f64,
@@ -75,10 +93,10 @@ pub struct GraceReport {
 }
 
 /// How long one exit took.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExitSeen {
     /// What was in flight.
-    pub with: &'static str,
+    pub with: Cow<'static, str>,
     /// From the signal; none where the process was killed when the grace period was over.
     pub after_ms: Option<f64>,
     /// Something was made never to end: the service had to force its exit.
@@ -86,10 +104,10 @@ pub struct ExitSeen {
 }
 
 /// A platform's grace period against the exit seen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlatformFit {
     /// The platform.
-    pub platform: &'static str,
+    pub platform: Cow<'static, str>,
     /// What it gives by default.
     pub grace_ms: f64,
     /// What is left of that after the exit; negative where the process would have been killed before.
@@ -98,7 +116,7 @@ pub struct PlatformFit {
     /// The process would have been killed there.
     pub killed: Option<bool>,
     /// How the platform counts.
-    pub note: &'static str,
+    pub note: Cow<'static, str>,
 }
 
 /// What a run saw of exits and requests.
@@ -112,7 +130,7 @@ impl Exits {
     /// Notes one exit; `took` is none where the process had to be killed.
     pub(crate) fn note(&mut self, with: &'static str, took: Option<Duration>) {
         self.seen.push(ExitSeen {
-            with,
+            with: with.into(),
             after_ms: took.map(millis),
             forced: false,
         });
@@ -121,7 +139,7 @@ impl Exits {
     /// Notes one that the service had to force, from a figure in milliseconds.
     pub(crate) fn note_forced(&mut self, with: &'static str, after_ms: Option<f64>) {
         self.seen.push(ExitSeen {
-            with,
+            with: with.into(),
             after_ms,
             forced: true,
         });
@@ -157,12 +175,7 @@ impl Exits {
     }
 }
 
-fn fit(
-    platform: &Platform,
-    exit: Option<f64>,
-    grace: Duration,
-    pre_stop: Duration,
-) -> PlatformFit {
+fn fit(platform: &Platform, exit: Option<f64>, grace: Duration, pre_stop: Duration) -> PlatformFit {
     let sleep = if platform.counts_pre_stop {
         pre_stop
     } else {
@@ -176,11 +189,11 @@ fn fit(
         None => (None, None),
     };
     PlatformFit {
-        platform: platform.name,
+        platform: platform.name.into(),
         grace_ms: millis(platform.grace),
         left_ms,
         killed,
-        note: platform.note,
+        note: platform.note.into(),
     }
 }
 
@@ -206,7 +219,10 @@ impl GraceReport {
             text.push_str(if index == 0 { ": " } else { "; " });
             let grace = whole_seconds(grace);
             text.push_str(&if left < 0.0 {
-                format!("{names} ({grace}) would have killed it {} before", seconds(-left))
+                format!(
+                    "{names} ({grace}) would have killed it {} before",
+                    seconds(-left)
+                )
             } else if index == 0 {
                 format!("{names} ({grace}) leaves {}", seconds(left))
             } else {
@@ -224,9 +240,9 @@ impl GraceReport {
             match groups.last_mut() {
                 Some((names, grace, same)) if *grace == fit.grace_ms && *same == left => {
                     names.push_str(", ");
-                    names.push_str(fit.platform);
+                    names.push_str(&fit.platform);
                 }
-                _ => groups.push((fit.platform.to_owned(), fit.grace_ms, left)),
+                _ => groups.push((fit.platform.to_string(), fit.grace_ms, left)),
             }
         }
         groups
@@ -282,11 +298,18 @@ mod tests {
         let grace = Duration::from_secs(20);
         let front = Front::named("kubernetes").unwrap();
         let report = after(4.2).reckon(grace, Duration::from_secs(10), front);
-        assert_eq!((report.grace_ms, report.signal_to_kill_ms), (30_000.0, 20_000.0));
+        assert_eq!(
+            (report.grace_ms, report.signal_to_kill_ms),
+            (30_000.0, 20_000.0)
+        );
         assert_eq!((report.propagation_ms, report.exposed_ms), (5_000.0, 0.0));
         assert_eq!(left(&report, "kubernetes"), (Some(15_800.0), Some(false)));
         assert_eq!(left(&report, "ecs"), (Some(25_800.0), Some(false)));
-        assert!(report.summary.contains("10.0 s of preStop"), "{}", report.summary);
+        assert!(
+            report.summary.contains("10.0 s of preStop"),
+            "{}",
+            report.summary
+        );
     }
 
     #[test]

@@ -146,15 +146,6 @@ impl Front {
             _ => false,
         }
     }
-
-    /// What it sends elsewhere, in words.
-    pub(crate) fn retries_in_words(self) -> String {
-        if self.info.retries.is_empty() {
-            return "retries nothing".to_owned();
-        }
-        let words: Vec<_> = self.info.retries.iter().map(|retry| retry.word()).collect();
-        format!("retries {}", words.join(", "))
-    }
 }
 
 impl Default for Front {
@@ -236,7 +227,10 @@ mod tests {
     #[test]
     fn a_front_is_read_by_its_name_and_its_time() {
         let front: Front = "kubernetes".parse().unwrap();
-        assert_eq!((front.name(), front.propagation().as_secs()), ("kubernetes", 5));
+        assert_eq!(
+            (front.name(), front.propagation().as_secs()),
+            ("kubernetes", 5)
+        );
         let slow: Front = "ALB:90s".parse().unwrap();
         assert_eq!((slow.name(), slow.propagation().as_secs()), ("alb", 90));
         assert_eq!(slow.to_string().parse(), Ok(slow));
@@ -254,9 +248,8 @@ mod tests {
 
     #[test]
     fn each_front_hides_what_it_retries_and_nothing_that_may_have_been_carried_out() {
-        let hidden = |name: &str, outcome, is_post| {
-            Front::named(name).unwrap().hides(outcome, is_post)
-        };
+        let hidden =
+            |name: &str, outcome, is_post| Front::named(name).unwrap().hides(outcome, is_post);
         for name in ["none", "kubernetes", "alb", "nlb"] {
             for outcome in Outcome::ALL {
                 assert!(!hidden(name, outcome, false), "{name} {outcome}");
@@ -271,7 +264,11 @@ mod tests {
         assert!(!hidden("ingress-nginx", Outcome::Reset, true));
         for front in fronts() {
             for outcome in [Outcome::Truncated, Outcome::Hung, Outcome::Error] {
-                assert!(!hidden(front.name, outcome, false), "{} {outcome}", front.name);
+                assert!(
+                    !hidden(front.name, outcome, false),
+                    "{} {outcome}",
+                    front.name
+                );
             }
         }
     }
@@ -279,7 +276,11 @@ mod tests {
     #[test]
     fn what_is_known_of_a_front_is_whole() {
         for (index, front) in fronts().iter().enumerate() {
-            assert!(fronts()[..index].iter().all(|other| other.name != front.name));
+            assert!(
+                fronts()[..index]
+                    .iter()
+                    .all(|other| other.name != front.name)
+            );
             for text in [front.what, front.source, front.unknown] {
                 assert!(text.len() > 20, "{}: {text:?}", front.name);
             }

@@ -13,7 +13,10 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
         .find_map(|(name, unit)| text.strip_suffix(name).map(|digits| (digits, unit)))
         .unwrap_or((text, 1.0));
     // `parse` would also take "inf", "1e9" and signs.
-    if !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if !digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
         return None;
     }
     let seconds = digits.parse::<f64>().ok()? * unit;

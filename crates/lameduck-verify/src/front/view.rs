@@ -2,11 +2,12 @@
 //! times, then looked at through each front's propagation time and retries.
 //! Not: verdicts; a view is a figure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Front, Retry, fronts};
 use crate::observe::engine::Engine;
@@ -18,14 +19,14 @@ const MAX_FAILURES: usize = 50_000;
 const BUCKET: Duration = Duration::from_millis(10);
 
 /// What users behind one front saw, or would have seen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FrontView {
     /// The front's name.
     pub front: String,
     /// It is the one that was declared; without a declaration, the direct view.
     pub declared: bool,
     /// `measured` through the front itself, or `computed` from what direct clients saw.
-    pub basis: &'static str,
+    pub basis: Cow<'static, str>,
     /// From the deregistration until it sends nothing new.
     pub propagation_ms: f64,
     /// The preStop sleep between the deregistration and the signal.
@@ -45,7 +46,7 @@ pub struct FrontView {
     /// Of these: other failures that users saw (5xx, handshakes that never became whole).
     pub errors: u64,
     /// What users saw, by outcome.
-    pub seen: BTreeMap<&'static str, u64>,
+    pub seen: BTreeMap<Cow<'static, str>, u64>,
     /// Requests of this run that it would have sent elsewhere: begun when it had learned, or refused to clients
     /// that know no front.
     pub elsewhere: u64,
@@ -119,7 +120,9 @@ impl Sightings {
     /// The view through each known front; `declared` takes the place of the front of its name.
     pub(crate) fn views(&self, declared: Front, pre_stop: Duration) -> Vec<FrontView> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = fronts().iter().filter_map(|info| Front::named(info.name).ok());
+        let known = fronts()
+            .iter()
+            .filter_map(|info| Front::named(info.name).ok());
         known
             .map(|front| {
                 let front = if front.name() == declared.name() {
@@ -196,12 +199,15 @@ impl Seen {
             *bucket == 0 || reaches(begun)
         };
         let all: u64 = self.served.values().sum();
-        let counts = self.served.iter().filter(|(bucket, _)| bucket_reaches(bucket));
+        let counts = self
+            .served
+            .iter()
+            .filter(|(bucket, _)| bucket_reaches(bucket));
         let served: u64 = counts.map(|(_, count)| count).sum();
         let mut view = FrontView {
             front: front.name().to_owned(),
             declared: front.name() == declared.name(),
-            basis: "computed",
+            basis: Cow::Borrowed("computed"),
             propagation_ms: millis(front.propagation()),
             pre_stop_ms: millis(pre_stop),
             exposed_ms: exposed.map(millis),
@@ -243,7 +249,10 @@ impl FrontView {
         let under_way = failure.is_lost && failure.begun.is_zero();
         let is_refusal = matches!(
             failure.outcome,
-            Outcome::RefusedConnect | Outcome::RefusedH2 | Outcome::Refused503 | Outcome::UnprocessedSafe
+            Outcome::RefusedConnect
+                | Outcome::RefusedH2
+                | Outcome::Refused503
+                | Outcome::UnprocessedSafe
         );
         // Who connects directly and is refused knows that nothing was done, and may go elsewhere.
         if !(is_sent_here || under_way) || front.is_none() && is_refusal {
@@ -261,7 +270,7 @@ impl FrontView {
             _ => &mut self.errors,
         };
         *count += 1;
-        *self.seen.entry(failure.outcome.word()).or_default() += 1;
+        *self.seen.entry(failure.outcome.word().into()).or_default() += 1;
         let at = millis(failure.ended);
         self.first_error_ms = Some(self.first_error_ms.map_or(at, |first| first.min(at)));
         self.last_error_ms = Some(self.last_error_ms.map_or(at, |last| last.max(at)));
@@ -298,7 +307,9 @@ impl FrontView {
 
     fn by_kind(&self) -> String {
         let kinds = self.seen.iter();
-        let kinds: Vec<_> = kinds.map(|(word, count)| format!("{count} {word}")).collect();
+        let kinds: Vec<_> = kinds
+            .map(|(word, count)| format!("{count} {word}"))
+            .collect();
         kinds.join(", ")
     }
 }
@@ -349,9 +360,15 @@ mod tests {
         assert_eq!((direct.requests, direct.exposed_ms), (12, None));
         let kubernetes = view("kubernetes", 0);
         assert!(kubernetes.declared);
-        assert_eq!((kubernetes.lost, kubernetes.refused, kubernetes.retried), (1, 1, 0));
+        assert_eq!(
+            (kubernetes.lost, kubernetes.refused, kubernetes.retried),
+            (1, 1, 0)
+        );
         assert_eq!((kubernetes.requests, kubernetes.elsewhere), (12, 2));
-        assert_eq!((kubernetes.first_error_ms, kubernetes.last_error_ms), (Some(101.0), Some(401.0)));
+        assert_eq!(
+            (kubernetes.first_error_ms, kubernetes.last_error_ms),
+            (Some(101.0), Some(401.0))
+        );
         assert_eq!(kubernetes.uncovered_ms, Some(4_599.0));
         let istio = view("istio", 0);
         assert_eq!((istio.lost, istio.refused, istio.retried), (1, 0, 1));
@@ -363,7 +380,10 @@ mod tests {
     #[test]
     fn a_pre_stop_sleep_covers_its_part_of_the_propagation() {
         let covered = view("kubernetes", 5_000);
-        assert_eq!((covered.refused, covered.lost, covered.exposed_ms), (0, 0, Some(0.0)));
+        assert_eq!(
+            (covered.refused, covered.lost, covered.exposed_ms),
+            (0, 0, Some(0.0))
+        );
         assert_eq!((covered.visible(), covered.uncovered_ms), (0, None));
         let mostly = view("kubernetes", 4_800);
         assert_eq!((mostly.refused, mostly.lost), (0, 1));

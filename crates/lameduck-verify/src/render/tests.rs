@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Colour, Style};
 use crate::catalogue::{Class, entry};
+use crate::front::GraceReport;
 use crate::observe::outcome::{Outcome, Tally};
 use crate::verdict::{
     ExitReport, FailOn, Figure, Finding, LaneEvent, Output, PhaseSpan, Phases, Report,
@@ -62,6 +63,8 @@ fn report(checks: Vec<Finding>) -> Report {
         rate: None,
         connections: Vec::new(),
         connections_left_out: 0,
+        users: Vec::new(),
+        grace: GraceReport::default(),
         checks,
         timeline: vec![
             event("in flight", -300.0, "connected", ""),

@@ -128,6 +128,9 @@ fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
     for line in what_users_saw(&all) {
         hanging("  ", &line, style.width, out);
     }
+    if let Some(view) = report.users.iter().find(|view| view.declared) {
+        hanging("  ", &view.summary, style.width, out);
+    }
 }
 
 /// What the numbers under load count.
@@ -238,6 +241,9 @@ fn phases(report: &Report, style: Style, out: &mut Vec<String>) {
             style.width,
             out,
         );
+    }
+    if !report.grace.summary.is_empty() {
+        hanging("grace    ", &report.grace.summary, style.width, out);
     }
 }
 

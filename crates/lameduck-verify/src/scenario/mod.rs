@@ -4,6 +4,7 @@
 mod album;
 mod bench;
 mod drain;
+mod exits;
 pub(crate) mod facts;
 mod h1;
 mod h2;
@@ -31,7 +32,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::catalogue;
 use crate::declared;
-use crate::front::{Exits, Sightings};
+use crate::front::Sightings;
 use crate::observe::outcome::Tally;
 use crate::options::{Options, Progress};
 use crate::target::{VerifyError, launch};
@@ -49,9 +50,7 @@ use idle::IdleExit;
 #[cfg(test)]
 pub(crate) use bench::finding;
 
-const DRAIN_IDS: [&str; 7] = [
-    "H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1",
-];
+const DRAIN_IDS: [&str; 7] = ["H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1"];
 const RUSH_IDS: [&str; 2] = ["A3", "A5"];
 /// A drain whose samples came too late is made again, up to so many in all.
 const MAX_PASSES: usize = 4;
@@ -444,6 +443,8 @@ fn report(
         crossed: requests.crossed,
         rate: under_load(&checks),
         requests,
+        users: bench.sightings.views(options.front, options.pre_stop),
+        grace: exits::reckon(bench, idle, passes, &checks),
         checks,
         connections,
         connections_left_out,

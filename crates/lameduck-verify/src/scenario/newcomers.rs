@@ -58,8 +58,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     let front = bench.options.front;
     let pre_stop = bench.options.pre_stop;
     if front.propagation().is_zero() {
-        let reason =
-            "no front is declared: clients connect directly, there is no propagation time (--front)";
+        let reason = "no front is declared: clients connect directly, there is no propagation time (--front)";
         return Ok(bench.lacking("A2", reason));
     }
     let running = bench.launch()?;
@@ -101,7 +100,11 @@ fn bursts(rng: &mut Rng, from: Instant, span: Duration) -> Vec<Instant> {
     let mut at = Duration::ZERO;
     while at < end {
         bursts.push(from + at);
-        let to = if bursts.len().is_multiple_of(2) { longest } else { longest / 2 };
+        let to = if bursts.len().is_multiple_of(2) {
+            longest
+        } else {
+            longest / 2
+        };
         at += rng.between(SHORT.max(span / MAX_BURSTS), to.max(SHORT * 2));
     }
     bursts.push(from + end);
@@ -280,11 +283,7 @@ enum Next {
 }
 
 impl Caller {
-    fn new(
-        make: Box<dyn FnMut() -> Vec<u8> + Send>,
-        bursts: &[Instant],
-        behind: Duration,
-    ) -> Self {
+    fn new(make: Box<dyn FnMut() -> Vec<u8> + Send>, bursts: &[Instant], behind: Duration) -> Self {
         let bursts: Vec<_> = bursts.iter().map(|at| *at + behind).collect();
         Self {
             make,
@@ -332,11 +331,18 @@ mod tests {
         for seconds in [0.2, 1.5, 5.0, 120.0, 7_200.0] {
             let span = Duration::from_secs_f64(seconds);
             let bursts = bursts(&mut Rng::new(7), from, span);
-            assert!(bursts.len() >= 3 && bursts.len() <= MAX_BURSTS as usize + 1, "{seconds}");
+            assert!(
+                bursts.len() >= 3 && bursts.len() <= MAX_BURSTS as usize + 1,
+                "{seconds}"
+            );
             assert_eq!(bursts[0], from);
             assert_eq!(bursts.last(), Some(&(from + span - LAST_CALL)));
             assert!(bursts.is_sorted());
-            let silence = bursts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            let silence = bursts
+                .windows(2)
+                .map(|pair| pair[1] - pair[0])
+                .max()
+                .unwrap();
             assert!(silence <= LONG.max(span / 4), "{seconds}: {silence:?}");
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Class;
+use crate::front::{FrontView, GraceReport};
 use crate::observe::outcome::{Outcome, Tally};
 
 pub use read::ReadError;
@@ -277,6 +278,12 @@ pub struct Report {
     pub crossed: u64,
     /// The requests that the signal could have harmed, by outcome: the sum over all checks.
     pub requests: Tally,
+    /// What users of each known front would have seen of the requests over HTTP.
+    #[serde(default)]
+    pub users: Vec<FrontView>,
+    /// How long exits took, held against the declared grace period and those of platforms.
+    #[serde(default)]
+    pub grace: GraceReport,
     /// One for each id that was asked for.
     pub checks: Vec<Finding>,
     /// The same as a rate, with its uncertainty.

@@ -38,7 +38,7 @@ fn broken_duck() -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn duck(broken: &str) -> TargetSpec {
+pub(crate) fn duck(broken: &str) -> TargetSpec {
     let mut argv = vec![broken_duck()];
     argv.extend(
         "--port {port} --probes {probes_port} --tls-port {tls_port}"

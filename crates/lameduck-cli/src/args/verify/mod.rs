@@ -1,6 +1,7 @@
 //! `lameduck verify`, as typed: one file for each group of its help.
 
 mod choice;
+mod front;
 mod output;
 mod profile;
 mod target;
@@ -8,6 +9,7 @@ mod target;
 use clap::Args;
 
 pub(crate) use choice::ChoiceArguments;
+pub(crate) use front::FrontArguments;
 pub(crate) use output::{FailOnArgument, Format, OutputArguments};
 pub(crate) use profile::ProfileArguments;
 pub(crate) use target::TargetArguments;
@@ -27,6 +29,7 @@ Examples:
   lameduck verify --protocol h2,tls -- ./server --port {port} --tls-port {tls_port}
   lameduck verify --init --output service.toml -- ./server {port}
   lameduck verify --profile service.toml --rounds 3
+  lameduck verify --front kubernetes --grace 30s -- ./server --port {port}
   lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'"
 )]
 pub(crate) struct VerifyArguments {
@@ -37,6 +40,8 @@ pub(crate) struct VerifyArguments {
     pub(crate) target: TargetArguments,
     #[command(flatten)]
     pub(crate) profile: ProfileArguments,
+    #[command(flatten)]
+    pub(crate) front: FrontArguments,
     #[command(flatten)]
     pub(crate) choice: ChoiceArguments,
     #[command(flatten)]
