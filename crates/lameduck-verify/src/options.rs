@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::declared::{LatePolicy, TlsTrust, Waiver};
-use crate::profile::Profile;
 use crate::front::Front;
+use crate::profile::Profile;
 use crate::protocol::{GrpcCall, Protocol};
 
 /// What to test and how; see the fields.

@@ -8,7 +8,7 @@ mod duck;
 use std::time::Duration;
 
 use duck::{alone, only, options};
-use lameduck_verify::{Figure, FrontView, Options, Report, Verdict, VerifyError, Verification};
+use lameduck_verify::{Figure, FrontView, Options, Report, Verdict, Verification, VerifyError};
 
 /// The duck behind `front`, accepting for 1.5 s after the signal.
 fn behind(front: &str, broken: &str, ids: &[&str]) -> Options {
@@ -71,7 +71,7 @@ fn a2_passes_when_new_connections_are_served_while_the_front_learns() {
 fn a2_fails_when_the_door_shuts_before_the_front_has_learned() {
     let _alone = alone();
     let report = run(&behind("kubernetes:1500ms", "A2", &["A2"]));
-    answers(&report, Verdict::Fail, "was refused");
+    answers(&report, Verdict::Fail, "could not connect");
     let next = only(&report).next.as_deref().unwrap();
     assert!(
         next.contains("--only A2") && next.contains("--front kubernetes:1500ms"),
@@ -166,7 +166,7 @@ fn every_front_gets_its_view_and_the_exit_is_held_against_the_platforms() {
     );
     let direct = declared(&report);
     assert_eq!(
-        (direct.front.as_str(), direct.lost, direct.basis),
+        (direct.front.as_str(), direct.lost, &*direct.basis),
         ("none", 0, "computed")
     );
     assert!(direct.served > 0, "{direct:?}");

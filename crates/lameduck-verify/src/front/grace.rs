@@ -224,7 +224,12 @@ impl GraceReport {
                     seconds(-left)
                 )
             } else if index == 0 {
-                format!("{names} ({grace}) leaves {}", seconds(left))
+                let leave = if names.contains(',') {
+                    "leave"
+                } else {
+                    "leaves"
+                };
+                format!("{names} ({grace}) {leave} {}", seconds(left))
             } else {
                 format!("{names} ({grace}) {}", seconds(left))
             });

@@ -156,20 +156,25 @@ impl Met {
     }
 }
 
-/// Bursts to which no client came in time, up to the last one that any client came to.
+/// Bursts at which no client was there, up to the last one that any client came to. One whose connect waits to be
+/// refused is there.
 fn holes(engine: &Engine, bursts: &[Instant]) -> u64 {
-    let mut came: Vec<Instant> = Vec::new();
+    let mut there: Vec<(Instant, Instant)> = Vec::new();
     for flow in engine.group("newcomers") {
-        came.extend(flow.refused_connects.iter().map(|(begun, _)| *begun));
-        came.extend(flow.exchanges.iter().map(|exchange| exchange.opened_at));
+        there.extend(&flow.refused_connects);
+        let exchanges = flow.exchanges.iter();
+        there.extend(exchanges.map(|exchange| {
+            let from = exchange.opened_at;
+            (from, exchange.ended_at.unwrap_or(from))
+        }));
     }
-    let end = came.iter().max().copied();
-    let missed = |burst: &&Instant| {
+    let last = there.iter().map(|(from, _)| *from).max();
+    let is_hole = |burst: &&Instant| {
         let burst = **burst;
-        end.is_none_or(|end| burst <= end)
-            && !came.iter().any(|at| *at >= burst && *at <= burst + HOLE)
+        let is_met = |(from, to): &(Instant, Instant)| *from <= burst + HOLE && *to >= burst;
+        last.is_none_or(|last| burst <= last) && !there.iter().any(is_met)
     };
-    bursts.iter().filter(missed).count() as u64
+    bursts.iter().filter(is_hole).count() as u64
 }
 
 impl Watched {

@@ -8,13 +8,8 @@ use clap::Args;
 #[command(next_help_heading = "The front")]
 pub(crate) struct FrontArguments {
     /// What stands before the service: none, kubernetes, istio, ingress-nginx, alb, nlb; NAME:DURATION is that with your own propagation time
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "none",
-        hide_default_value = true
-    )]
-    pub(crate) front: lameduck_verify::Front,
+    #[arg(long, value_name = "NAME")]
+    pub(crate) front: Option<lameduck_verify::Front>,
     /// A preStop sleep: the signal comes so long after the deregistration; part of --grace
     #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
     pub(crate) pre_stop: Option<Duration>,
