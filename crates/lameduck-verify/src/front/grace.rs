@@ -259,6 +259,9 @@ fn millis(time: Duration) -> f64 {
 }
 
 fn seconds(millis: f64) -> String {
+    if millis < 95.0 {
+        return format!("{millis:.0} ms");
+    }
     format!("{:.1} s", millis / 1e3)
 }
 

@@ -61,18 +61,7 @@ pub(crate) fn run(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyError> {
     check_ids(options)?;
-    // What the target itself has of the grace period: the sleep before the signal takes its part.
-    let left = options.grace.checked_sub(options.pre_stop);
-    let Some(left) = left.filter(|left| !left.is_zero()) else {
-        return Err(VerifyError::NoGraceLeft {
-            grace: options.grace,
-            pre_stop: options.pre_stop,
-        });
-    };
-    let options = &Options {
-        grace: left,
-        ..options.clone()
-    };
+    let options = &after_pre_stop(options)?;
     let seed = options.seed.unwrap_or_else(fresh_seed);
     let total = planned_launches(options);
     progress(Progress::Scenario {
@@ -105,33 +94,7 @@ pub(crate) fn run(
     if !passes.is_empty() {
         findings.extend(judge::judge(&bench, &passes));
     }
-    if bench.wants("A2") {
-        announce(
-            &bench,
-            total,
-            progress,
-            "new connections while the front learns",
-        );
-        findings.push(newcomers::run(&bench)?);
-    }
-    if RUSH_IDS.iter().any(|id| bench.wants(id)) {
-        announce(
-            &bench,
-            total,
-            progress,
-            "clients that connect while the door shuts",
-        );
-        findings.extend(rush::run(&bench)?);
-    }
-    if second::IDS.iter().any(|id| bench.wants(id)) {
-        announce(
-            &bench,
-            total,
-            progress,
-            "one drain with every kind of HTTP/2 and TLS connection open",
-        );
-        findings.extend(second::run(&bench)?);
-    }
+    findings.extend(run_doors(&bench, total, progress)?);
     findings.extend(run_waiting(&bench, idle, ready, total, progress)?);
     for check in LOADS.iter().filter(|check| bench.wants(check.id)) {
         findings.push(run_load(&bench, check, total, progress)?);
@@ -149,6 +112,57 @@ pub(crate) fn run(
             .map_or_else(Output::default, |pass| pass.output.clone()),
     };
     Ok(report(&bench, target, findings, &passes, idle))
+}
+
+/// The same with what the target itself has of the grace period: the sleep before the signal takes its part.
+fn after_pre_stop(options: &Options) -> Result<Options, VerifyError> {
+    let left = options.grace.checked_sub(options.pre_stop);
+    let left = left.filter(|left| !left.is_zero());
+    let grace = left.ok_or(VerifyError::NoGraceLeft {
+        grace: options.grace,
+        pre_stop: options.pre_stop,
+    })?;
+    Ok(Options {
+        grace,
+        ..options.clone()
+    })
+}
+
+/// The drains that ask when the door shuts, and those at the doors of other protocols.
+fn run_doors(
+    bench: &Bench<'_>,
+    total: u32,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Finding>, VerifyError> {
+    let mut findings = Vec::new();
+    if bench.wants("A2") {
+        announce(
+            bench,
+            total,
+            progress,
+            "new connections while the front learns",
+        );
+        findings.push(newcomers::run(bench)?);
+    }
+    if RUSH_IDS.iter().any(|id| bench.wants(id)) {
+        announce(
+            bench,
+            total,
+            progress,
+            "clients that connect while the door shuts",
+        );
+        findings.extend(rush::run(bench)?);
+    }
+    if second::IDS.iter().any(|id| bench.wants(id)) {
+        announce(
+            bench,
+            total,
+            progress,
+            "one drain with every kind of HTTP/2 and TLS connection open",
+        );
+        findings.extend(second::run(bench)?);
+    }
+    Ok(findings)
 }
 
 fn announce(bench: &Bench<'_>, total: u32, progress: &mut dyn FnMut(Progress), name: &'static str) {
