@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lameduck_verify::{FailOn, Options, Progress, Style, TargetSpec, Verification};
+use lameduck_verify::{FailOn, Options, Progress, StopSignal, Style, TargetSpec, Verification};
 
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
@@ -17,8 +17,8 @@ fn main() -> ExitCode {
     if let Some(seconds) = variable("GRACE").and_then(|text| text.parse().ok()) {
         options.grace = Duration::from_secs(seconds);
     }
-    if let Some(signal) = variable("SIGNAL").and_then(|text| text.parse().ok()) {
-        options.signal = signal;
+    if let Some(signal) = variable("SIGNAL").and_then(|text| text.parse::<StopSignal>().ok()) {
+        options.stop = signal.into();
     }
     options.only = variable("ONLY")
         .map(|ids| ids.split(',').map(str::to_owned).collect())

@@ -40,7 +40,8 @@ pub use front::{
 };
 pub use observe::outcome::{Outcome, Tally};
 pub use options::{
-    DrainSignal, Farewell, Options, Progress, RepeatPolicy, StopSignal, TargetSpec, UnknownSignal,
+    DrainSignal, Driven, Farewell, Options, Progress, RepeatPolicy, Stop, StopSignal, TargetSpec,
+    UnknownSignal,
 };
 pub use profile::{Profile, ProfileError};
 pub use protocol::{GrpcCall, Protocol, UnknownProtocol};

@@ -2,6 +2,7 @@
 //! Not: parsing flags, or anything that happens at run time.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::declared::{LatePolicy, TlsTrust, Waiver};
@@ -16,8 +17,8 @@ pub struct Options {
     pub target: TargetSpec,
     /// Signal to SIGKILL, as the platform counts it, `pre_stop` included. The target is killed when it is over.
     pub grace: Duration,
-    /// The signal that asks the target to stop.
-    pub signal: StopSignal,
+    /// How the target is asked to stop.
+    pub stop: Stop,
     /// Ids to run; empty means all.
     pub only: Vec<String>,
     /// Ids to leave out.
@@ -46,7 +47,7 @@ impl Options {
         Self {
             target,
             grace: Duration::from_secs(10),
-            signal: StopSignal::Term,
+            stop: Stop::default(),
             only: Vec::new(),
             skip: Vec::new(),
             protocols: Vec::new(),
@@ -56,6 +57,69 @@ impl Options {
             profile: None,
             front: Front::NONE,
             pre_stop: Duration::ZERO,
+        }
+    }
+}
+
+/// How a target is asked to stop.
+///
+/// Only a signal has an instant. A command or a call takes its time until it reaches the target: the stop then lies
+/// between its start and the first effect that a client saw, and checks that need the instant say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stop {
+    /// A signal, from us to the process.
+    Signal(StopSignal),
+    /// A command, run by `sh -c`; ports are filled in and in its environment, as is `PID` where there is one.
+    Command(String),
+    /// An HTTP call; ports are filled in.
+    Http {
+        /// `POST`, mostly.
+        method: String,
+        /// `http://…`.
+        url: String,
+    },
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self::Signal(StopSignal::Term)
+    }
+}
+
+impl From<StopSignal> for Stop {
+    fn from(signal: StopSignal) -> Self {
+        Self::Signal(signal)
+    }
+}
+
+impl Stop {
+    /// `URL` or `METHOD URL`, as people write it; a call without a method is a POST.
+    #[must_use]
+    pub fn http(text: &str) -> Self {
+        let (method, url) = text.trim().split_once(' ').unwrap_or(("POST", text.trim()));
+        Self::Http {
+            method: method.to_ascii_uppercase(),
+            url: url.trim().to_owned(),
+        }
+    }
+
+    /// The signal, if it is one.
+    #[must_use]
+    pub fn signal(&self) -> Option<StopSignal> {
+        match self {
+            Self::Signal(signal) => Some(*signal),
+            Self::Command(_) | Self::Http { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => signal.fmt(f),
+            Self::Command(command) => write!(f, "`{command}`"),
+            Self::Http { method, url } => write!(f, "{method} {url}"),
         }
     }
 }
@@ -167,6 +231,18 @@ pub struct TargetSpec {
     pub label: String,
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// Where that program runs; default: where we do.
+    pub cwd: Option<PathBuf>,
+    /// A process that runs already, instead of one that we start. It can be stopped once, and is never killed.
+    pub pid: Option<u32>,
+    /// Commands that start and clean up a service which is no child of ours, instead of `argv`.
+    pub driven: Option<Driven>,
+    /// A command that prints what the service wrote (`docker logs …`), for one that is no child of ours.
+    pub logs: Option<String>,
+    /// Ready only once this text was written to stdout or stderr.
+    pub ready_line: Option<String>,
+    /// How long it may take to become ready; default: 30 s.
+    pub ready_within: Option<Duration>,
     /// Where it answers, e.g. `http://127.0.0.1:8080/health`; default `http://127.0.0.1:{port}/`.
     pub url: Option<String>,
     /// Where it answers TLS, e.g. `https://localhost:{tls_port}/`, which is the default where `argv` or `env` name
@@ -293,6 +369,29 @@ impl TargetSpec {
     pub(crate) fn copies(&self) -> usize {
         self.copies.clamp(1, 4)
     }
+
+    /// Every text in which a port may be named.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &str> {
+        let values = self.env.iter().map(|(_, value)| value);
+        let start = self.driven.as_ref().map(|driven| &driven.start);
+        self.argv
+            .iter()
+            .chain(values)
+            .chain(start)
+            .map(String::as_str)
+    }
+}
+
+/// Commands that start a service which is no child of ours: a container, a unit, a pod. Each is run by `sh -c`, with
+/// `{port}`, `{probes_port}` and `{tls_port}` filled in and as `PORT`, `PROBES_PORT` and `TLS_PORT` in its environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Driven {
+    /// Starts it in the background and returns.
+    pub start: String,
+    /// Succeeds as long as it runs; without it the process itself is never seen to be gone.
+    pub alive: Option<String>,
+    /// Run when a launch is over, however it ended.
+    pub cleanup: Option<String>,
 }
 
 /// How a target tells balancers that it is leaving: a page that answers 2xx while traffic is welcome.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::declared::Waiver;
 use crate::front::Front;
-use crate::options::{Options, Progress, StopSignal, TargetSpec};
+use crate::options::{Options, Progress, Stop, TargetSpec};
 use crate::protocol::Protocol;
 use crate::scenario;
 use crate::target::VerifyError;
@@ -48,9 +48,9 @@ impl<'p> Verification<'p> {
         self
     }
 
-    /// The signal that asks the target to stop (default: SIGTERM).
-    pub fn signal(mut self, signal: StopSignal) -> Self {
-        self.options.signal = signal;
+    /// How the target is asked to stop (default: SIGTERM): a [`StopSignal`](crate::StopSignal), a command or a call.
+    pub fn stop(mut self, stop: impl Into<Stop>) -> Self {
+        self.options.stop = stop.into();
         self
     }
 

@@ -9,7 +9,8 @@ use clap::Parser;
 pub(crate) use demo::{DemoArguments, LateArgument, RepeatArgument};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use verify::{
-    ChoiceArguments, FailOnArgument, Format, OutputArguments, VerifyArguments,
+    ChoiceArguments, FailOnArgument, Format, OutputArguments, TargetArguments, Variable,
+    VerifyArguments,
 };
 
 /// Lets services leave without losing requests, and measures what was lost.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lameduck_verify::{Front, GrpcCall, Options, Profile, TargetSpec};
+use lameduck_verify::{Driven, Front, GrpcCall, Options, Profile, Stop, TargetSpec};
 
 use crate::{
-    args::{ChoiceArguments, VerifyArguments},
+    args::{ChoiceArguments, TargetArguments, Variable, VerifyArguments},
     exit::Failure,
 };
 
@@ -16,7 +16,10 @@ const DEMO_GRACE: Duration = Duration::from_secs(4);
 pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
     let profile = arguments.profile.profile.as_deref().map(Profile::read);
     let profile = profile.transpose().map_err(|error| Failure::of(&error))?;
-    let embedded = arguments.command.is_empty() && profile.is_none();
+    let embedded = arguments.command.is_empty()
+        && profile.is_none()
+        && arguments.target.pid.is_none()
+        && arguments.target.start.is_none();
     let given = arguments.target;
     let front = arguments.front;
     let mut options = Options::new(TargetSpec::default());
@@ -28,7 +31,7 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
         options.grace = DEMO_GRACE + exposed + pre_stop;
         if given.url.is_some() {
             return Err(
-                Failure::new("--url needs a command to start the service with")
+                Failure::new("--url needs a service: a command, --start or --pid")
                     .hint("lameduck verify --url http://127.0.0.1:{port}/path -- CMD"),
             );
         }
@@ -40,6 +43,7 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
         let spec = TargetSpec::command(arguments.command);
         (options.target.argv, options.target.label) = (spec.argv, spec.label);
     }
+    launching(&mut options.target, &given);
     let target = &mut options.target;
     let overrides = [
         (&mut target.url, given.url),
@@ -71,11 +75,48 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
         });
     }
     options.grace = given.grace.unwrap_or(options.grace);
-    options.signal = given.signal.unwrap_or(options.signal);
+    let call = given.stop_url.as_deref().map(Stop::http);
+    let stop = given.stop.map(Stop::Command).or(call);
+    if let Some(stop) = stop.or(given.signal.map(Stop::Signal)) {
+        options.stop = stop;
+    }
     options.front = front.front.unwrap_or(options.front);
     options.pre_stop = front.pre_stop.unwrap_or(options.pre_stop);
     choose(&mut options, arguments.choice);
     Ok(options)
+}
+
+/// How the service is had, and when it is ready. What is given here replaces the command of a profile.
+fn launching(target: &mut TargetSpec, given: &TargetArguments) {
+    if let Some(pid) = given.pid {
+        target.argv.clear();
+        (target.pid, target.label) = (Some(pid), format!("process {pid}"));
+    }
+    if let Some(start) = &given.start {
+        target.argv.clear();
+        target.label.clone_from(start);
+        target.driven = Some(Driven {
+            start: start.clone(),
+            alive: given.alive.clone(),
+            cleanup: given.cleanup.clone(),
+        });
+    }
+    let env = given.env.iter();
+    target
+        .env
+        .extend(env.map(|Variable(name, value)| (name.clone(), value.clone())));
+    if given.cwd.is_some() {
+        target.cwd.clone_from(&given.cwd);
+    }
+    target.ready_within = given.ready_within.or(target.ready_within);
+    for (field, value) in [
+        (&mut target.logs, &given.logs),
+        (&mut target.ready_line, &given.ready_line),
+    ] {
+        if value.is_some() {
+            field.clone_from(value);
+        }
+    }
 }
 
 /// Which checks, how often, with which random choices.

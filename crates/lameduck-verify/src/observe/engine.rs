@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use super::flow::{Flow, Waits, World};
+use super::flow::{Flow, Mark, Waits, World};
 use super::h2;
+use super::outcome::{Exchange, Outcome};
 use super::talk::Talk;
 
 /// The longest sleep: stop conditions that are not sockets (an exit) are looked at this often.
@@ -102,6 +103,49 @@ impl Engine {
 
     pub(crate) fn talks_of(&self, group: &'static str) -> impl Iterator<Item = &Talk> {
         self.talks.iter().filter(move |talk| talk.group == group)
+    }
+
+    /// Somebody still has a connection, or is about to.
+    pub(crate) fn has_connections(&self) -> bool {
+        let (flows, h2, talks) = (self.flows.iter(), self.h2.iter(), self.talks.iter());
+        let has = |client: &dyn Client| !client.is_finished() && client.fd().is_some();
+        let mut clients = flows
+            .map(|flow| flow as &dyn Client)
+            .chain(h2.map(|flow| flow as &dyn Client))
+            .chain(talks.map(|talk| talk as &dyn Client));
+        clients.any(has)
+    }
+
+    /// The first thing after `t` that shows to clients that the target is leaving: a refused connect, a connection
+    /// that it ended, a `close` that it did not use to say, a GOAWAY.
+    pub(crate) fn first_effect(&self, t: Instant) -> Option<Instant> {
+        let closes = |exchange: &&Exchange| {
+            matches!(
+                exchange.outcome,
+                Some(Outcome::ServedClose | Outcome::Refused503)
+            )
+        };
+        let all = || self.flows.iter().flat_map(|flow| &flow.exchanges);
+        let did_close = all()
+            .filter(closes)
+            .any(|exchange| exchange.ended_at.is_some_and(|at| at < t));
+        let closed = all()
+            .filter(|exchange| !did_close && closes(exchange))
+            .filter_map(|exchange| exchange.ended_at);
+        let refused = self.flows.iter().flat_map(|flow| &flow.refused_connects);
+        let ended = self.flows.iter().flat_map(|flow| &flow.marks);
+        let ended = ended.filter(|(_, mark)| matches!(mark, Mark::Fin | Mark::Reset));
+        let wide = self.h2.iter().flat_map(|flow| &flow.conns);
+        let told = wide.flat_map(|log| {
+            let goaways = log.goaways.iter().map(|goaway| goaway.at);
+            goaways.chain(log.end.map(|(at, _)| at))
+        });
+        closed
+            .chain(refused.map(|(_, at)| *at))
+            .chain(ended.map(|(at, _)| *at))
+            .chain(told)
+            .filter(|at| *at >= t)
+            .min()
     }
 
     /// Lets all flows work until `done` says so, or the deadline has come.

@@ -17,8 +17,8 @@ impl Profile {
         let platform = &self.form.platform;
         set(&mut options.grace, platform.grace.map(|time| time.0));
         set(
-            &mut options.signal,
-            platform.signal.as_ref().map(|signal| signal.0),
+            &mut options.stop,
+            platform.signal.as_ref().map(|signal| signal.0.into()),
         );
         let checks = &self.form.checks;
         let ids = |ids: &[CheckId]| ids.iter().map(|id| id.0.clone()).collect::<Vec<_>>();

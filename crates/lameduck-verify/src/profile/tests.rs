@@ -106,7 +106,7 @@ fn everything_that_it_says_is_done() {
     assert_eq!(target.quiet, Some(Duration::from_millis(100)));
     assert_eq!(options.grace, Duration::from_secs(30));
     assert_eq!(options.patience(), Duration::from_secs(32));
-    assert_eq!(options.signal, StopSignal::Quit);
+    assert_eq!(options.stop, StopSignal::Quit.into());
     assert_eq!(options.skip, ["P9"]);
     assert_eq!(options.protocols, [Protocol::H1, Protocol::Ws]);
     assert_eq!(options.rounds, 5);

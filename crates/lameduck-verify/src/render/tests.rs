@@ -99,6 +99,7 @@ fn report(checks: Vec<Finding>) -> Report {
             signal: None,
             after_ms: Some(1520.0),
             killed_at_grace: false,
+            left_running: false,
         },
     }
 }

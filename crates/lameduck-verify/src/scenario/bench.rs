@@ -2,19 +2,23 @@
 //! Not: any one scenario.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::again::reproduction;
 use super::album::Album;
 use super::facts::Facts;
+use super::judge::lateness_bound;
+use super::reach;
 use crate::catalogue;
 use crate::front::Sightings;
 use crate::observe::engine::Engine;
-use crate::observe::outcome::Tally;
+use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
-use crate::options::{Options, TargetSpec};
+use crate::options::Options;
 use crate::protocol::Protocol;
-use crate::target::{Exit, Running, VerifyError, launch};
+use crate::target::{Exit, Ledger, Running, VerifyError, launch};
 use crate::verdict::{Figure, Finding, Verdict};
 
 /// The shared part of a run.
@@ -29,6 +33,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) album: Album,
     /// What honest clients saw after the signal, for the views through fronts.
     pub(crate) sightings: Sightings,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 impl Bench<'_> {
@@ -36,13 +41,17 @@ impl Bench<'_> {
         wants(self.options, id) && (self.facts.speaks_h1 || !needs_h1(id))
     }
 
-    /// What was asked for and can not be asked of a target without HTTP/1.1.
+    /// What was asked for and can not be asked: of a target without HTTP/1.1, or in this set-up.
     pub(crate) fn unasked(&self) -> Vec<Finding> {
+        let mut unasked: Vec<Finding> = reach::unreached(self.options)
+            .filter(|(id, _)| names(self.options, id))
+            .map(|(id, reason)| self.lacking(id, reason))
+            .collect();
         let asked = catalogue::list().into_iter().map(|entry| entry.id);
-        asked
-            .filter(|id| wants(self.options, id) && !self.wants(id))
-            .map(|id| self.lacking(id, "the target speaks no HTTP/1.1 in plain text"))
-            .collect()
+        let unspoken = asked.filter(|id| wants(self.options, id) && !self.wants(id));
+        let finding = |id| self.lacking(id, "the target speaks no HTTP/1.1 in plain text");
+        unasked.extend(unspoken.map(finding));
+        unasked
     }
 
     pub(crate) fn rng(&self, stream: u64) -> Rng {
@@ -52,12 +61,12 @@ impl Bench<'_> {
     pub(crate) fn launch(&self) -> Result<Running, VerifyError> {
         // Relaxed: a counter for display.
         self.launches.fetch_add(1, Ordering::Relaxed);
-        launch(&self.options.target)
+        launch(&self.options.target, &self.ledger)
     }
 
     pub(crate) fn spawn_unready(&self) -> Result<Running, VerifyError> {
         self.launches.fetch_add(1, Ordering::Relaxed);
-        Running::spawn(&self.options.target)
+        Running::spawn(&self.options.target, &self.ledger)
     }
 
     pub(crate) fn engine(&self, running: &Running) -> Engine {
@@ -84,7 +93,13 @@ fn needs_h1(id: &str) -> bool {
     !(others.contains(&id) || id.starts_with("H2-") || id.starts_with("TLS-"))
 }
 
+/// It is asked for, and can be reached.
 pub(crate) fn wants(options: &Options, id: &str) -> bool {
+    names(options, id) && reach::beyond(options, id).is_none()
+}
+
+/// It is asked for.
+fn names(options: &Options, id: &str) -> bool {
     let named = |list: &[String]| list.iter().any(|entry| entry.eq_ignore_ascii_case(id));
     let spoken = Protocol::of(id).is_none_or(|protocol| {
         options.protocols.is_empty()
@@ -134,125 +149,61 @@ impl Finding {
     }
 }
 
-/// The command that runs `id` again with the same seed.
-fn reproduction(options: &Options, seed: u64, id: &str) -> String {
-    let mut text = format!("lameduck verify --only {id} --seed {seed:x}");
-    let target = &options.target;
-    if target.label == "embedded demo" {
-        if !options.front.is_none() {
-            text.push_str(&format!(" --front {}", options.front));
-        }
-        return text;
-    }
-    // What a profile says need not be said again.
-    let profile = options.profile.as_ref();
-    let base = profile.map_or_else(
-        || Options::new(TargetSpec::default()),
-        |profile| profile.options(),
-    );
-    if let Some(path) = profile.and_then(|profile| profile.path()) {
-        text.push_str(&format!(
-            " --profile {}",
-            quote(&path.display().to_string())
-        ));
-    }
-    if options.signal != base.signal {
-        text.push_str(&format!(" --signal {}", &options.signal.name()[3..]));
-    }
-    if profile.is_none() || options.grace + options.pre_stop != base.grace {
-        let grace = time(options.grace + options.pre_stop);
-        text.push_str(&format!(" --grace {grace}"));
-    }
-    if options.pre_stop != base.pre_stop {
-        text.push_str(&format!(" --pre-stop {}", time(options.pre_stop)));
-    }
-    if options.front != base.front {
-        text.push_str(&format!(" --front {}", options.front));
-    }
-    if id.starts_with("L-") && options.rounds != base.rounds {
-        text.push_str(&format!(" --rounds {}", options.rounds));
-    }
-    for ((flag, value), (_, known)) in paths(target).into_iter().zip(paths(&base.target)) {
-        if let Some(value) = value.as_ref().filter(|_| value != known) {
-            text.push_str(&format!(" {flag} {}", quote(value)));
-        }
-    }
-    if let Some(call) = target
-        .grpc
-        .as_ref()
-        .filter(|_| target.grpc != base.target.grpc)
-    {
-        text.push_str(&format!(" --grpc-path {}", quote(&call.path)));
-        let messages = [
-            ("--grpc-message", Some(&call.message)),
-            ("--grpc-slow-message", call.slow_message.as_ref()),
-        ];
-        for (flag, message) in messages {
-            if let Some(message) = message.filter(|message| !message.is_empty()) {
-                let hex: String = message.iter().map(|byte| format!("{byte:02x}")).collect();
-                text.push_str(&format!(" {flag} {hex}"));
-            }
-        }
-    }
-    if target.copies > 1 && target.copies != base.target.copies {
-        text.push_str(&format!(" --copies {}", target.copies));
-    }
-    if target.argv == base.target.argv {
-        return text;
-    }
-    text.push_str(" --");
-    for argument in &target.argv {
-        text.push(' ');
-        text.push_str(&quote(argument));
-    }
-    text
-}
-
-/// The flags that name places, and what they are given.
-fn paths(target: &TargetSpec) -> [(&'static str, &Option<String>); 10] {
-    [
-        ("--url", &target.url),
-        ("--tls-url", &target.tls_url),
-        ("--ready-path", &target.ready_path),
-        ("--slow-path", &target.slow_path),
-        ("--large-path", &target.large_path),
-        ("--post-path", &target.post_path),
-        ("--upload-path", &target.upload_path),
-        ("--stream-path", &target.stream_path),
-        ("--sse-path", &target.sse_path),
-        ("--ws-path", &target.ws_path),
-    ]
-}
-
-fn time(time: Duration) -> String {
-    let millis = time.as_millis();
-    if millis.is_multiple_of(1_000) {
-        format!("{}s", millis / 1_000)
-    } else {
-        format!("{millis}ms")
-    }
-}
-
-/// Quotes for a POSIX shell where it must.
-fn quote(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,{}".contains(c);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        return argument.to_owned();
-    }
-    format!("'{}'", argument.replace('\'', r"'\''"))
-}
-
 /// How the process of a scenario ended, as seen from outside.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Departure {
     pub(crate) t: Instant,
+    /// When the signal was sent, or the command or call was over.
+    told_at: Instant,
+    /// The first thing that showed it.
+    first_effect: Option<Instant>,
+    /// A command or a call told it: T is an interval.
+    pub(crate) is_vague: bool,
     pub(crate) exit: Option<Exit>,
+    /// Clients still had connections when the grace period was over.
+    pub(crate) was_busy: bool,
 }
 
 impl Departure {
     pub(crate) fn took(&self) -> Option<Duration> {
         self.exit
             .map(|exit| exit.at.saturating_duration_since(self.t))
+    }
+
+    /// From here on the target knew: T itself after a signal; else the first effect that somebody saw, and without any
+    /// the end of the command or call (some answer first and stop later).
+    pub(crate) fn told_by(&self) -> Instant {
+        self.first_effect.unwrap_or(self.told_at)
+    }
+
+    /// Nobody knows whether the target knew by then.
+    pub(crate) fn is_unsure_at(&self, at: Instant) -> bool {
+        self.is_vague && at <= self.told_by()
+    }
+
+    /// The longest time that may lie between T and the instant at which the target knew.
+    pub(crate) fn width(&self) -> Duration {
+        self.told_by().saturating_duration_since(self.t)
+    }
+
+    /// An effect that others saw.
+    pub(crate) fn note_effect(&mut self, at: Option<Instant>) {
+        let at = at.filter(|at| self.is_vague && *at >= self.t);
+        self.first_effect = self.first_effect.into_iter().chain(at).min();
+    }
+
+    /// An effect was seen by `at`, and came so soon after T that an offset as long as `offset` is what it says.
+    pub(crate) fn vouches_for(&self, at: Instant, offset: Duration) -> bool {
+        !self.is_vague
+            || self.first_effect.is_some_and(|seen| seen <= at)
+                && self.width() <= lateness_bound(offset)
+    }
+
+    /// The stop may have harmed it: under way at T, or later. One that was served counts only if it outlasted the
+    /// time in which the target may not have known.
+    pub(crate) fn concerns(&self, exchange: &Exchange) -> bool {
+        let is_served = exchange.outcome.is_some_and(Outcome::is_served);
+        exchange.is_at_stake(if is_served { self.told_by() } else { self.t })
     }
 }
 
@@ -261,15 +212,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A connect begun just before the exit may wait for one SYN retransmission.
 const AFTER_EXIT: Duration = Duration::from_millis(1_300);
 
-/// Lets clients work until the target is gone and all are done, or grace is over; then kills what is left.
+/// Lets clients work until the target is gone and all are done, or grace is over; then kills what is left, if it is
+/// ours.
 pub(crate) fn await_departure(
     engine: &mut Engine,
     running: &Running,
     t: Instant,
     grace: Duration,
 ) -> Departure {
-    engine.run(t + grace, |_| running.exit().is_some());
-    let exit = running.exit();
+    engine.run(t + grace, |engine| {
+        is_gone(running, engine) || running.is_untold()
+    });
+    let exit = running.exit().filter(|_| is_gone(running, engine));
+    let was_busy = exit.is_none() && engine.has_connections();
     if exit.is_none() {
         engine.give_up_on_those_since(Instant::now() - PATIENCE.min(grace / 2));
         running.kill();
@@ -278,44 +233,31 @@ pub(crate) fn await_departure(
     // Clients meet the end of the process: FINs and RSTs are on their way, new connects are refused.
     engine.run(Instant::now() + AFTER_EXIT, Engine::all_finished);
     engine.give_up();
-    Departure { t, exit }
+    let mut departure = Departure {
+        t,
+        told_at: t,
+        first_effect: None,
+        is_vague: running.is_told_vaguely(),
+        exit,
+        was_busy,
+    };
+    if departure.is_vague {
+        departure.told_at = running.told_at().unwrap_or(t + grace);
+        let effects = [exit.map(|exit| exit.at), engine.first_effect(t)];
+        departure.first_effect = effects.into_iter().flatten().min();
+    }
+    departure
+}
+
+/// A shut door alone is no exit: whoever still has a connection knows better.
+fn is_gone(running: &Running, engine: &Engine) -> bool {
+    running.exit().is_some() && (running.shows_its_exit() || !engine.has_connections())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::StopSignal;
-    use crate::profile::Profile;
-
-    #[test]
-    fn the_next_command_is_quoted_for_a_shell() {
-        let argv = ["sh", "-c", "exec it's {port}"].map(str::to_owned).to_vec();
-        let mut options = Options::new(TargetSpec::command(argv));
-        options.signal = StopSignal::Quit;
-        let text = reproduction(&options, 0xbeef, "H1-02");
-        assert_eq!(
-            text,
-            r"lameduck verify --only H1-02 --seed beef --signal QUIT --grace 10s -- sh -c 'exec it'\''s {port}'"
-        );
-    }
-
-    #[test]
-    fn the_next_command_names_the_profile_and_what_differs_from_it() {
-        let text = "[target]\ncommand = ['./serve']\n[paths]\nslow = '/slow'\n";
-        let path = std::env::temp_dir().join(format!("lameduck-again-{}.toml", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        let mut options = Profile::read(&path).unwrap().options();
-        std::fs::remove_file(&path).unwrap();
-        let lead = format!(
-            "lameduck verify --only P1 --seed 7 --profile {}",
-            path.display()
-        );
-        assert_eq!(reproduction(&options, 7, "P1"), lead);
-        options.target.sse_path = Some("/events".to_owned());
-        options.grace = Duration::from_secs(3);
-        let again = reproduction(&options, 7, "P1");
-        assert_eq!(again, format!("{lead} --grace 3s --sse-path /events"));
-    }
+    use crate::options::TargetSpec;
 
     #[test]
     fn only_and_skip_choose() {

@@ -48,12 +48,16 @@ pub(crate) struct Drained {
     pub(crate) probes: Option<ProbeLog>,
 }
 
-/// Starts a target, opens everything, sends the signal, and watches until it is gone.
+/// Starts a target, opens everything, tells it to stop, and watches until it is gone.
 pub(crate) fn drain(bench: &Bench<'_>) -> Result<Drained, VerifyError> {
-    let running = bench.launch()?;
-    let probes = Probes::watch(bench.options, &running)?;
-    let mut engine = bench.engine(&running);
-    open(bench, &running, &mut engine);
+    drain_it(bench, &bench.launch()?)
+}
+
+/// The same with a target that runs already.
+pub(crate) fn drain_it(bench: &Bench<'_>, running: &Running) -> Result<Drained, VerifyError> {
+    let probes = Probes::watch(bench.options, running)?;
+    let mut engine = bench.engine(running);
+    open(bench, running, &mut engine);
     let bound = Instant::now() + OPENING_BOUND;
     let begun = Instant::now();
     engine.run(bound, |engine| {
@@ -69,13 +73,15 @@ pub(crate) fn drain(bench: &Bench<'_>) -> Result<Drained, VerifyError> {
     engine.run(begun + AGE_AT_STOP, |_| running.exit().is_some());
     engine.note_eve();
     engine.run(Instant::now(), |_| false);
-    engine.note_stop(running.signal(bench.options.signal));
+    engine.note_stop(running.stop(&bench.options.stop));
     let t = engine.stopped_at().unwrap_or(begun);
     engine.run(t + SWEEP_SPAN, |_| false);
     drop(urgency);
-    let departure = await_departure(&mut engine, &running, t, bench.options.patience());
+    let mut departure = await_departure(&mut engine, running, t, bench.options.patience());
     bench.sightings.take(&engine, t);
     let probes = probes.map(Probes::finish);
+    let said_no = probes.as_ref().and_then(|log| log.drain.first_false);
+    departure.note_effect(said_no.map(|(at, _)| at));
     let output = running.output(departure.exit.is_some());
     bench.album.add(&engine, t);
     Ok(Drained {

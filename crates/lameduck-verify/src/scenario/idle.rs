@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::bench::Bench;
+use crate::options::StopSignal;
 use crate::target::{Exit, Running};
 use crate::verdict::{Finding, Verdict};
 
@@ -15,7 +16,7 @@ pub(crate) struct IdleExit {
 
 /// Sends the signal to an idle target and waits for its exit.
 pub(crate) fn stop_idle(bench: &Bench<'_>, running: &Running) -> IdleExit {
-    let t = running.signal(bench.options.signal);
+    let t = running.stop(&bench.options.stop);
     let exit = running.await_exit_until(t + bench.options.patience());
     IdleExit {
         exit,
@@ -35,29 +36,43 @@ pub(crate) fn settle() {
 pub(crate) fn is_planned(bench: &Bench<'_>, exit: Exit) -> bool {
     let declared = &bench.options.target.exit_codes;
     exit.code().is_some_and(|code| declared.contains(&code))
-        || is_polite(exit, bench.options.signal.number())
+        || is_polite(exit, bench.options.stop.signal())
 }
 
-/// Whether an exit is the polite one: 0, or by the very signal sent, also as 128+n.
-fn is_polite(exit: Exit, signal: i32) -> bool {
-    exit.code() == Some(0) || exit.signal() == Some(signal) || exit.code() == Some(128 + signal)
+/// Whether an exit is the polite one: 0, or by the very signal sent, also as 128+n. Which signal a command sends is its
+/// own affair. One that nobody sees is not held against anybody.
+fn is_polite(exit: Exit, signal: Option<StopSignal>) -> bool {
+    let by_signal = |number| exit.signal() == Some(number) || exit.code() == Some(128 + number);
+    let by_this = match signal {
+        Some(signal) => by_signal(signal.number()),
+        None => StopSignal::ALL.iter().any(|any| by_signal(any.number())),
+    };
+    exit.code() == Some(0) || by_this || !exit.is_seen()
 }
 
 pub(crate) fn judge(bench: &Bench<'_>, idle: IdleExit) -> Finding {
-    let signal = bench.options.signal;
+    let signal = &bench.options.stop;
     let (Some(exit), Some(took)) = (idle.exit, idle.took) else {
         let detail = format!(
-            "{signal} was sent to the idle process; {} s later it still ran and had to be killed",
+            "told by {signal}, the idle process still ran {} s later and had to be killed",
             bench.options.patience().as_secs_f64()
         );
         return bench.finding("P1", Verdict::Fail, detail);
     };
     let how = exit.in_words();
+    let unseen = if exit.is_seen() {
+        ""
+    } else {
+        "; its exit code is for its parent to see"
+    };
     let finding = if is_planned(bench, exit) {
         bench.finding(
             "P1",
             Verdict::Pass,
-            format!("{how} {:.0} ms after {signal}", took.as_secs_f64() * 1e3),
+            format!(
+                "{how} {:.0} ms after {signal}{unseen}",
+                took.as_secs_f64() * 1e3
+            ),
         )
     } else {
         let detail = format!(

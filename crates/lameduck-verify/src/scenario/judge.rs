@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::bench::Bench;
+use super::bench::{Bench, Departure};
 use super::drain::{Drained, IN_FLIGHT, SWEEP};
 use super::facts::Means;
 use crate::declared::LatePolicy;
@@ -18,6 +18,8 @@ pub(crate) fn lateness_bound(offset: Duration) -> Duration {
 
 /// At least so many of the eight offsets need a sample in time.
 const OFFSETS_NEEDED: usize = 6;
+/// After a command or a call the shortest ones can not be told apart.
+const OFFSETS_NEEDED_WHEN_VAGUE: usize = 4;
 
 /// What a sweep came to.
 #[derive(Debug, Default)]
@@ -35,6 +37,13 @@ pub(crate) struct Sweep {
     late_policy: LatePolicy,
     covered: [bool; SWEEP.len()],
     pub(crate) slowest: Duration,
+    /// A command or a call told the target, so that T is an interval, so long at most.
+    is_vague: bool,
+    width: Duration,
+    /// Written when nobody could know how long after the target knew.
+    unplaced: u64,
+    /// Of these: not served.
+    unsure: u64,
 }
 
 impl Sweep {
@@ -47,14 +56,15 @@ impl Sweep {
         for pass in passes {
             for group in groups {
                 for flow in pass.engine.group(group) {
-                    sweep.take(flow, pass.departure.t);
+                    sweep.take(flow, &pass.departure);
                 }
             }
         }
         sweep
     }
 
-    fn take(&mut self, flow: &Flow, t: Instant) {
+    fn take(&mut self, flow: &Flow, departure: &Departure) {
+        let t = departure.t;
         if !flow.was_poised {
             return;
         }
@@ -75,7 +85,12 @@ impl Sweep {
                 .end()
                 .is_some_and(|(at, _)| at <= due + lateness_bound(offset)),
         };
-        if in_time {
+        self.is_vague |= departure.is_vague;
+        self.width = self.width.max(departure.width());
+        let written_at = sent.and_then(|exchange| exchange.written_at);
+        if in_time && !departure.vouches_for(written_at.unwrap_or(due), offset) {
+            self.unplaced += 1;
+        } else if in_time {
             if let Some(index) = SWEEP.iter().position(|known| *known == offset) {
                 self.covered[index] = true;
             }
@@ -83,7 +98,7 @@ impl Sweep {
             self.late += 1;
         }
         match sent {
-            Some(exchange) => self.take_sent(exchange, offset),
+            Some(exchange) => self.take_sent(exchange, offset, departure),
             None => {
                 self.ended_first += 1;
                 self.tally.ended_first += 1;
@@ -91,7 +106,7 @@ impl Sweep {
         }
     }
 
-    fn take_sent(&mut self, exchange: &Exchange, offset: Duration) {
+    fn take_sent(&mut self, exchange: &Exchange, offset: Duration, departure: &Departure) {
         self.tally.add(exchange);
         if let (Some(written), Some(ended)) = (exchange.written_at, exchange.ended_at) {
             self.slowest = self.slowest.max(ended.saturating_duration_since(written));
@@ -101,7 +116,13 @@ impl Sweep {
         };
         let as_declared = outcome == Outcome::Refused503 && self.late_policy == LatePolicy::Refuse;
         self.refused += u64::from(as_declared);
-        if !outcome.is_served() && !as_declared && !exchange.is_discarded() {
+        if outcome.is_served() || as_declared || exchange.is_discarded() {
+            return;
+        }
+        let written_at = exchange.written_at.unwrap_or(exchange.begun_at);
+        if departure.is_unsure_at(written_at) {
+            self.unsure += 1;
+        } else {
             self.unserved += 1;
             self.worst
                 .get_or_insert((offset, outcome, exchange.crossed));
@@ -110,7 +131,31 @@ impl Sweep {
 
     /// Enough samples were in time to say that all is well.
     pub(crate) fn is_covered(&self) -> bool {
-        self.covered.iter().filter(|covered| **covered).count() >= OFFSETS_NEEDED
+        let needed = if self.is_vague {
+            OFFSETS_NEEDED_WHEN_VAGUE
+        } else {
+            OFFSETS_NEEDED
+        };
+        self.covered.iter().filter(|covered| **covered).count() >= needed
+    }
+
+    /// Why a stop that is no signal lets nothing be said, if so.
+    fn vagueness(&self) -> Option<(Verdict, String)> {
+        let millis = self.width.as_secs_f64() * 1e3;
+        if self.unsure > 0 {
+            let detail = format!(
+                "{} not served, sent in the {millis:.0} ms in which the target may not have known yet; --signal has an instant",
+                self.unsure
+            );
+            return Some((Verdict::Inconclusive, detail));
+        }
+        (self.is_vague && !self.is_covered()).then(|| {
+            let detail = format!(
+                "nothing lost, but {} of {} requests can not be placed after a stop that took effect within {millis:.0} ms: --signal has an instant",
+                self.unplaced, self.poised
+            );
+            (Verdict::NotApplicable, detail)
+        })
     }
 }
 
@@ -182,6 +227,8 @@ fn judge_sweep(bench: &Bench<'_>, id: &'static str, sweep: &Sweep, passes: &[Dra
                 sweep.unserved
             ),
         )
+    } else if let Some(vague) = sweep.vagueness() {
+        vague
     } else if !sweep.is_covered() && id != "H1-05" {
         (
             Verdict::Inconclusive,
@@ -284,8 +331,10 @@ struct InFlight {
 }
 
 impl InFlight {
-    fn take(&mut self, flow: &Flow, t: Instant, means: &Means) {
-        let Some(first) = flow.exchanges.first().filter(|first| first.is_at_stake(t)) else {
+    fn take(&mut self, flow: &Flow, departure: &Departure, means: &Means) {
+        let t = departure.t;
+        let first = flow.exchanges.first();
+        let Some(first) = first.filter(|first| departure.concerns(first)) else {
             return;
         };
         self.tally.add(first);
@@ -327,7 +376,7 @@ fn in_flight(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
     let mut seen = InFlight::default();
     for pass in passes {
         for flow in pass.engine.group("in-flight") {
-            seen.take(flow, pass.departure.t, &bench.facts.means);
+            seen.take(flow, &pass.departure, &bench.facts.means);
         }
     }
     let means = match &bench.facts.means {
@@ -518,6 +567,9 @@ pub(crate) fn is_covered(bench: &Bench<'_>, passes: &[Drained]) -> bool {
         .filter(|(id, _)| bench.wants(id))
         .all(|(id, groups)| {
             let sweep = Sweep::of(passes, groups, late_policy(bench, id));
-            sweep.poised == 0 || sweep.worst.is_some() || sweep.is_covered()
+            sweep.poised == 0
+                || sweep.worst.is_some()
+                || sweep.is_covered()
+                || sweep.vagueness().is_some()
         })
 }

@@ -26,6 +26,8 @@ const STOP_TO: Duration = Duration::from_millis(450);
 const FAITHFUL_ROUNDS: u64 = 2;
 /// In the others they leave so long after the signal.
 const LEAVE_AFTER: Duration = Duration::from_millis(1_500);
+/// Between two looks for a first effect of a stop that is no signal.
+const LOOK_FOR_EFFECT: Duration = Duration::from_millis(20);
 
 /// How long clients think between two requests.
 #[derive(Debug, Clone, Copy)]
@@ -168,12 +170,13 @@ pub(crate) fn stop_under_load(
     let begun = Instant::now();
     let stop_after = rng.between(STOP_FROM, STOP_TO);
     engine.run(begun + stop_after, |_| running.exit().is_some());
-    engine.note_stop(running.signal(bench.options.signal));
+    engine.note_stop(running.stop(&bench.options.stop));
     let t = engine.stopped_at().unwrap_or(begun);
     // A target that serves whoever keeps asking never gets done: in most rounds clients leave after a while, as
     // they do where a balancer sends them elsewhere; in the first ones they stay until the grace period is over.
     if index >= FAITHFUL_ROUNDS {
-        let leave_at = t + LEAVE_AFTER.min(bench.options.grace / 2);
+        let known_at = await_effect(running, engine, t + bench.options.grace / 2);
+        let leave_at = known_at + LEAVE_AFTER.min(bench.options.grace / 2);
         engine.run(leave_at, |engine| {
             running.exit().is_some() || engine.all_finished()
         });
@@ -184,6 +187,20 @@ pub(crate) fn stop_under_load(
     let _ = await_departure(engine, running, t, bench.options.patience());
     bench.sightings.take(engine, t);
     t
+}
+
+/// After a command or a call the target may not know for a while: until it shows, for so long at most.
+fn await_effect(running: &Running, engine: &mut Engine, deadline: Instant) -> Instant {
+    let t = engine.stopped_at().unwrap_or_else(Instant::now);
+    if !running.is_told_vaguely() {
+        return t;
+    }
+    let is_over = |running: &Running| running.exit().is_some() || running.is_untold();
+    // Looking through all exchanges takes a while: not at every turn of the engine.
+    while Instant::now() < deadline && !is_over(running) && engine.first_effect(t).is_none() {
+        engine.run(Instant::now() + LOOK_FOR_EFFECT, |_| is_over(running));
+    }
+    Instant::now()
 }
 
 pub(crate) fn count(engine: &Engine, t: Instant) -> Load {

@@ -116,7 +116,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     engine.run(last_begun + AGE_AT_STOP, |_| running.exit().is_some());
     engine.note_eve();
     engine.run(Instant::now(), |_| false);
-    engine.note_stop(running.signal(bench.options.signal));
+    engine.note_stop(running.stop(&bench.options.stop));
     let t = engine.stopped_at().unwrap_or(begun);
     let departure = await_departure(&mut engine, &running, t, bench.options.patience());
     let stderr = if departure.exit.is_some() {

@@ -1,7 +1,9 @@
 //! Drains and loads: each scenario opens connections, sends one signal (or several), and judges its ids.
 //! Owns their order and sharing; not sockets (`observe`), processes (`target`) or words (`catalogue`, `render`).
 
+mod again;
 mod album;
+mod attached;
 mod bench;
 mod drain;
 mod exits;
@@ -17,6 +19,7 @@ mod long;
 mod mix;
 mod newcomers;
 mod probes;
+mod reach;
 mod reader;
 pub(crate) mod requests;
 mod rounds;
@@ -27,6 +30,7 @@ mod stop;
 mod tls;
 pub(crate) mod ws;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,7 +39,7 @@ use crate::declared;
 use crate::front::Sightings;
 use crate::observe::outcome::Tally;
 use crate::options::{Options, Progress};
-use crate::target::{VerifyError, launch};
+use crate::target::{Ledger, VerifyError, launch};
 use crate::verdict::{
     ExitReport, Finding, LaneEvent, Output, Phases, Rate, Report, SCHEMA, SignalReport,
     TargetReport, overall,
@@ -61,6 +65,7 @@ pub(crate) fn run(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyError> {
     check_ids(options)?;
+    reach::check(options)?;
     let options = &after_pre_stop(options)?;
     let seed = options.seed.unwrap_or_else(fresh_seed);
     let total = planned_launches(options);
@@ -69,7 +74,8 @@ pub(crate) fn run(
         done: 0,
         total,
     });
-    let running = launch(&options.target)?;
+    let ledger = Arc::new(Ledger::default());
+    let running = launch(&options.target, &ledger)?;
     let facts = Facts::learn(options, &running)?;
     idle::settle();
     let addr = running.place.url.addr.to_string();
@@ -82,9 +88,19 @@ pub(crate) fn run(
         lost: AtomicU64::new(0),
         album: Album::default(),
         sightings: Sightings::default(),
+        ledger,
     };
+    if options.target.pid.is_some() {
+        return attached::run(&bench, running, progress);
+    }
     let idle = idle::stop_idle(&bench, &running);
+    let start = Start {
+        addr,
+        ready,
+        output: running.output(idle.exit.is_some()),
+    };
     drop(running);
+    bench.ledger.check()?;
 
     let mut findings = Vec::new();
     if bench.wants("P1") {
@@ -100,18 +116,15 @@ pub(crate) fn run(
         findings.push(run_load(&bench, check, total, progress)?);
     }
     findings.extend(bench.unasked());
-    let target = TargetReport {
-        label: options.target.label.clone(),
-        command: options.target.argv.clone(),
-        addr,
-        ready_ms: ready.as_secs_f64() * 1e3,
-        launches: bench.launches.load(Ordering::Relaxed),
-        facts: bench.facts.notes.clone(),
-        output: passes
-            .first()
-            .map_or_else(Output::default, |pass| pass.output.clone()),
-    };
-    Ok(report(&bench, target, findings, &passes, idle))
+    bench.ledger.check()?;
+    Ok(report(&bench, start, findings, &passes, idle))
+}
+
+/// How the first launch began, and what it wrote.
+struct Start {
+    addr: String,
+    ready: Duration,
+    output: Output,
 }
 
 /// The same with what the target itself has of the grace period: the sleep before the signal takes its part.
@@ -431,7 +444,7 @@ fn observe_mix(seed: u64) -> u64 {
 
 fn report(
     bench: &Bench<'_>,
-    target: TargetReport,
+    start: Start,
     mut checks: Vec<Finding>,
     passes: &[Drained],
     idle: IdleExit,
@@ -450,8 +463,8 @@ fn report(
         version: env!("CARGO_PKG_VERSION").into(),
         contract: 1,
         seed: format!("{:x}", bench.seed),
-        target,
-        method: method(bench),
+        target: target_report(bench, start, passes),
+        method: method(bench, passes),
         verdict: overall(&checks),
         lost: requests.lost,
         crossed: requests.crossed,
@@ -467,10 +480,10 @@ fn report(
             .map_or_else(Vec::<LaneEvent>::new, lanes::timeline),
         phases: passes.first().map_or_else(Phases::default, lanes::phases),
         signal: SignalReport {
-            name: options.signal.name().into(),
+            name: options.stop.to_string().into(),
             from_pid: std::process::id(),
         },
-        exit: exit_report(passes, idle),
+        exit: exit_report(bench, passes, idle),
     }
 }
 
@@ -491,7 +504,24 @@ fn under_load(checks: &[Finding]) -> Option<Rate> {
     Rate::of(lost, of, &stops)
 }
 
-fn exit_report(passes: &[Drained], idle: IdleExit) -> ExitReport {
+fn target_report(bench: &Bench<'_>, start: Start, passes: &[Drained]) -> TargetReport {
+    let target = &bench.options.target;
+    let started = target.driven.as_ref().map(|driven| driven.start.clone());
+    TargetReport {
+        label: target.label.clone(),
+        command: started.map_or_else(|| target.argv.clone(), |line| vec![line]),
+        addr: start.addr,
+        ready_ms: start.ready.as_secs_f64() * 1e3,
+        // Relaxed: a counter for display.
+        launches: bench.launches.load(Ordering::Relaxed),
+        facts: bench.facts.notes.clone(),
+        output: passes
+            .first()
+            .map_or(start.output, |pass| pass.output.clone()),
+    }
+}
+
+fn exit_report(bench: &Bench<'_>, passes: &[Drained], idle: IdleExit) -> ExitReport {
     let (exit, took) = passes.first().map_or((idle.exit, idle.took), |pass| {
         (pass.departure.exit, pass.departure.took())
     });
@@ -499,23 +529,43 @@ fn exit_report(passes: &[Drained], idle: IdleExit) -> ExitReport {
         code: exit.and_then(|exit| exit.code()),
         signal: exit.and_then(|exit| exit.signal()),
         after_ms: took.map(|took| took.as_secs_f64() * 1e3),
-        killed_at_grace: exit.is_none(),
+        killed_at_grace: exit.is_none() && bench.options.target.pid.is_none(),
+        left_running: exit.is_none() && bench.options.target.pid.is_some(),
     }
 }
 
-fn method(bench: &Bench<'_>) -> Vec<String> {
+fn method(bench: &Bench<'_>, passes: &[Drained]) -> Vec<String> {
     let options = bench.options;
     let mut lines = Vec::new();
     if bench.wants("L-H1") {
         lines.push(format!(
             "{} fresh processes, one {} each at a random instant, {} clients 50 ms apart",
             options.rounds,
-            options.signal,
+            options.stop,
             load::KEEPING + load::CONNECTING
         ));
     }
     if DRAIN_IDS.iter().any(|id| bench.wants(id)) {
         lines.push("one more drain with every kind of connection open, written to 0.5 to 100 ms after the signal".to_owned());
+    }
+    if options.stop.signal().is_none() {
+        let width = passes.iter().map(|pass| pass.departure.width()).min();
+        let width = width.map_or_else(String::new, |width| {
+            format!(" ({:.0} ms in the drain)", width.as_secs_f64() * 1e3)
+        });
+        lines.push(format!(
+            "told to stop by {}, which has no instant: T is when it began, and the target may have known from then to the first effect that a client saw{width}; what falls between proves nothing about offsets",
+            options.stop
+        ));
+    }
+    if options.target.pid.is_some() {
+        lines.push("the process ran before, was stopped once, and its exit code is not seen: one drain judges what one drain can".to_owned());
+    }
+    if let Some(driven) = &options.target.driven {
+        lines.push(match &driven.alive {
+            Some(_) => "the exit is seen by a command that asks whether the service is alive, every 20 ms or so".to_owned(),
+            None => "the exit is not seen: once the stop command is back, the door is shut and no client has a connection, it counts as gone".to_owned(),
+        });
     }
     lines
 }

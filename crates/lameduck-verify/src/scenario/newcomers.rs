@@ -75,7 +75,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         engine.add(flow.with_usual(bench.facts.usual));
     }
     engine.run(deregistered + pre_stop, |_| running.exit().is_some());
-    let t = running.signal(bench.options.signal);
+    let t = running.stop(&bench.options.stop);
     engine.note_stop(t);
     engine.run(deregistered + span, |_| {
         running.exit().is_some_and(|exit| exit.at.elapsed() > GONE)

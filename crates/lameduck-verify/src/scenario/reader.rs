@@ -49,7 +49,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     while !over {
         let now = Instant::now();
         if t.is_none() && now >= begun + STOP_AFTER {
-            t = Some(running.signal(bench.options.signal));
+            t = Some(running.stop(&bench.options.stop));
         }
         if exit_seen.is_none()
             && let Some(exit) = running.exit()

@@ -82,7 +82,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
             engine.add(knock.with_usual(bench.facts.usual));
         }
         engine.run(Instant::now() + RUN_UP, |_| running.exit().is_some());
-        let t = running.signal(bench.options.signal);
+        let t = running.stop(&bench.options.stop);
         engine.note_stop(t);
         engine.run(t + RUSH_BOUND.min(bench.options.grace), |engine| {
             running.exit().is_some() || engine.flows.iter().all(Flow::is_finished)

@@ -88,7 +88,7 @@ fn drain(bench: &Bench<'_>) -> Result<Seconded, VerifyError> {
     engine.run(settled + AGE_AT_STOP, |_| running.exit().is_some());
     engine.note_eve();
     engine.run(Instant::now(), |_| false);
-    engine.note_stop(running.signal(bench.options.signal));
+    engine.note_stop(running.stop(&bench.options.stop));
     let t = engine.stopped_at().unwrap_or(begun);
     engine.run(t + SWEEP_SPAN, |_| false);
     drop(urgency);

@@ -10,7 +10,8 @@ use crate::target::Exit;
 
 /// The platform, and how the service left, idle.
 pub(super) fn entries(options: &Options, exit: Option<Exit>, took: Option<Duration>) -> Vec<Entry> {
-    let signal = options.signal.name();
+    let signal = &options.stop;
+    let sent = options.stop.signal().unwrap_or_default();
     let left = match (exit, took) {
         (Some(exit), Some(took)) => {
             format!(
@@ -35,7 +36,7 @@ pub(super) fn entries(options: &Options, exit: Option<Exit>, took: Option<Durati
     let about_grace = "from the signal to SIGKILL, as the platform has it";
     let odd = exit
         .and_then(|exit| exit.code())
-        .filter(|code| ![0, 128 + options.signal.number()].contains(code));
+        .filter(|code| ![0, 128 + sent.number()].contains(code));
     let about_exit = match odd {
         Some(code) => {
             format!("{left}; supervisors take {code} for a crash: list it here if it is meant (P1)")
@@ -48,7 +49,7 @@ pub(super) fn entries(options: &Options, exit: Option<Exit>, took: Option<Durati
         entry(
             Table::Platform,
             "signal",
-            quoted(&signal[3..]),
+            quoted(&sent.name()[3..]),
             Origin::Given,
             &left,
         ),

@@ -11,6 +11,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::options::Options;
@@ -99,7 +100,7 @@ impl Survey {
     /// # Errors
     /// Fails when the target never becomes ready, or answers nothing that is known.
     pub fn of(options: &Options) -> Result<Self, VerifyError> {
-        let running = launch(&options.target)?;
+        let running = launch(&options.target, &Arc::default())?;
         let mut probe = Probe::new(options, &running.place);
         let mut entries = probe.target(running.ready_after);
         // Paths that were found are part of what is learned next.
@@ -108,7 +109,7 @@ impl Survey {
         entries.extend(probe.urls(&facts));
         entries.extend(paths);
         entries.extend(probe.others(&facts));
-        let t = running.signal(options.signal);
+        let t = running.stop(&options.stop);
         let exit = running.await_exit_until(t + options.patience());
         let took = exit.map(|exit| exit.at.saturating_duration_since(t));
         entries.extend(leaving::entries(&probe.options, exit, took));

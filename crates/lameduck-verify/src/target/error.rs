@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why no verdict could be reached; the command line exits with 2.
@@ -24,6 +25,10 @@ pub enum VerifyError {
     Url(String, &'static str),
     /// The certificate on the TLS listener is not one that the given authorities vouch for, for this name.
     Untrusted(String),
+    /// The options contradict each other; what, and what to do.
+    Options(String),
+    /// The command or call that should stop the target did not work, and the target ran on.
+    Stop(String),
     /// The target could not be brought to readiness.
     Launch(LaunchError),
     /// This machine refused something that the tester itself needs.
@@ -49,6 +54,13 @@ impl fmt::Display for VerifyError {
                 f,
                 "the target's certificate for `{name}` is not trusted by the authorities that were given\n\
                  hint: without them any certificate will do; the name to expect can be given too"
+            ),
+            Self::Options(why) => f.write_str(why),
+            Self::Stop(how) => write!(
+                f,
+                "the target could not be told to stop: {}\n\
+                 hint: run the stop command or the call by hand while the target runs; {{port}} and the variables PORT and PID are filled in for it",
+                plain(how)
             ),
             Self::Launch(error) => error.fmt(f),
             Self::Machine(what, error) => write!(f, "this machine could not {what}: {error}"),
@@ -86,6 +98,35 @@ pub enum LaunchError {
     NoPort(io::Error),
     /// Something answers on the target's address before the target was started.
     AddressTaken(String),
+    /// There is no such directory.
+    NoDirectory(PathBuf),
+    /// No process has this id.
+    NoProcess(u32),
+    /// The process may not be signalled by us.
+    NotAllowed(u32),
+    /// The start command failed.
+    StartFailed {
+        /// How it exited, in words.
+        how: String,
+        /// The end of what it wrote.
+        output: String,
+    },
+    /// The start command did not return in time.
+    StartHangs {
+        /// How long.
+        waited: Duration,
+        /// The end of what it wrote.
+        output: String,
+    },
+    /// It never wrote the line that says "ready".
+    NeverSaid {
+        /// The text that was waited for.
+        line: String,
+        /// How long.
+        waited: Duration,
+        /// The end of what it wrote.
+        output: String,
+    },
     /// It exited before it was ready.
     ExitedEarly {
         /// How it exited, in words.
@@ -116,15 +157,64 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
+    /// Those that are about how the service is had.
+    fn fmt_beginning(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDirectory(path) => write!(
+                f,
+                "there is no directory `{}` for the target to run in",
+                path.display()
+            ),
+            Self::NoProcess(pid) => write!(
+                f,
+                "no process has the id {pid}\n\
+                 hint: for a unit of systemd, --pid $(systemctl show -p MainPID --value NAME)"
+            ),
+            Self::NotAllowed(pid) => write!(
+                f,
+                "process {pid} may not be signalled by this user\n\
+                 hint: run this as its owner or as root, or say how it is stopped with --stop or --stop-url"
+            ),
+            Self::StartFailed { how, output } => {
+                write!(f, "the start command {how}{}", quote(output))
+            }
+            Self::StartHangs { waited, output } => write!(
+                f,
+                "the start command has not returned within {} s{}\n\
+                 hint: it must leave the service running in the background (docker run -d); a program that stays in the foreground goes behind `--`; --ready-within allows more time",
+                waited.as_secs(),
+                quote(output)
+            ),
+            Self::NeverSaid {
+                line,
+                waited,
+                output,
+            } => write!(
+                f,
+                "the target did not write `{}` within {} s{}\n\
+                 hint: --ready-line is a part of a line on its stdout or stderr, in the same case; many programs write at once only to a terminal (python: -u)",
+                plain(line),
+                waited.as_secs(),
+                quote(output)
+            ),
+            _ => f.write_str("the target could not be started"),
+        }
+    }
+
     /// Another port may help.
     pub(crate) fn is_about_the_port(&self) -> bool {
         match self {
             Self::AddressTaken(_) => true,
-            Self::ExitedEarly { output, .. } => {
+            Self::ExitedEarly { output, .. } | Self::StartFailed { output, .. } => {
                 let output = output.to_ascii_lowercase();
-                ["already in use", "eaddrinuse", "addrinuse"]
-                    .iter()
-                    .any(|words| output.contains(words))
+                [
+                    "already in use",
+                    "eaddrinuse",
+                    "addrinuse",
+                    "already allocated",
+                ]
+                .iter()
+                .any(|words| output.contains(words))
             }
             _ => false,
         }
@@ -174,6 +264,7 @@ impl fmt::Display for LaunchError {
                 waited.as_secs(),
                 quote(output)
             ),
+            _ => self.fmt_beginning(f),
         }
     }
 }
@@ -185,6 +276,12 @@ impl std::error::Error for LaunchError {
             _ => None,
         }
     }
+}
+
+/// One line, short, without anything that steers a terminal.
+fn plain(text: &str) -> String {
+    let line = text.split(['\n', '\r']).collect::<Vec<_>>().join(" ");
+    line.chars().filter(|c| !c.is_control()).take(400).collect()
 }
 
 fn quote(output: &str) -> String {

@@ -1,12 +1,18 @@
-//! Starts the target as a child process, waits until it is ready, signals it, sees it exit, and leaves nothing behind.
-//! Not: clients, or judging.
+//! Starts the target (or finds it running), waits until it is ready, tells it to stop, sees it exit, and leaves nothing
+//! behind that it started. Not: clients, or judging.
 
 mod ask;
-mod child;
+mod attached;
+mod driven;
 mod error;
+mod output;
 mod place;
+mod ready;
+mod running;
+mod shell;
+mod stop;
 
 pub(crate) use ask::{Answer, ask};
-pub(crate) use child::{Exit, Running, launch};
 pub use error::{LaunchError, VerifyError};
 pub(crate) use place::{Place, Url};
+pub(crate) use running::{Exit, Ledger, Running, launch};

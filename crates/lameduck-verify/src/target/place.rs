@@ -91,11 +91,7 @@ impl Place {
         let url = Url::parse(&fill(
             spec.url.as_deref().unwrap_or("http://127.0.0.1:{port}/"),
         ))?;
-        let names_it = spec
-            .argv
-            .iter()
-            .chain(spec.env.iter().map(|(_, value)| value))
-            .any(|text| text.contains("{tls_port}"));
+        let names_it = spec.templates().any(|text| text.contains("{tls_port}"));
         let tls = spec
             .tls_url
             .as_deref()
@@ -128,6 +124,15 @@ impl Place {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The ports, as commands find them in their environment.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 3] {
+        [
+            ("PORT", self.port.to_string()),
+            ("PROBES_PORT", self.probes_port.to_string()),
+            ("TLS_PORT", self.tls_port.to_string()),
+        ]
     }
 }
 

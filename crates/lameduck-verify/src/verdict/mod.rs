@@ -194,6 +194,9 @@ pub struct ExitReport {
     pub after_ms: Option<f64>,
     /// It was still there when the grace period was over, and was killed.
     pub killed_at_grace: bool,
+    /// It was still there when the grace period was over, and was left alone: it is not ours.
+    #[serde(default)]
+    pub left_running: bool,
 }
 
 /// A phase of the shutdown and how long it took.
@@ -308,7 +311,7 @@ pub struct Report {
 /// The stop signal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignalReport {
-    /// Its name.
+    /// Its name; the command or the call where it was none.
     pub name: Cow<'static, str>,
     /// Our process id.
     pub from_pid: u32,

@@ -12,7 +12,7 @@ pub(crate) use choice::ChoiceArguments;
 pub(crate) use front::FrontArguments;
 pub(crate) use output::{FailOnArgument, Format, OutputArguments};
 pub(crate) use profile::ProfileArguments;
-pub(crate) use target::TargetArguments;
+pub(crate) use target::{TargetArguments, Variable};
 
 /// Does a service lose requests when it is told to stop?
 ///
@@ -30,7 +30,20 @@ Examples:
   lameduck verify --init --output service.toml -- ./server {port}
   lameduck verify --profile service.toml --rounds 3
   lameduck verify --front kubernetes --grace 30s -- ./server --port {port}
-  lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'"
+  lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'
+  lameduck verify --ready-line 'Started' --stop-url 'http://127.0.0.1:{port}/actuator/shutdown' -- java -jar app.jar
+
+A container (each launch gets a fresh one):
+  lameduck verify --start 'docker run -d --name duck -p {port}:8080 IMAGE' --stop 'docker stop duck' \\
+    --alive 'docker inspect -f {{.State.Running}} duck | grep -q true' --logs 'docker logs duck' --cleanup 'docker rm -f duck'
+
+A unit of systemd (it is stopped once; one drain judges what one drain can), or a fresh one for each launch:
+  lameduck verify --pid $(systemctl show -p MainPID --value NAME) --url http://127.0.0.1:8080/
+  lameduck verify --url http://127.0.0.1:8080/ --start 'systemctl start NAME' --stop 'systemctl stop NAME' \\
+    --alive 'systemctl is-active --quiet NAME' --logs 'journalctl -u NAME -n 200'
+
+Only a signal has an instant: after a command or a call, checks that write so many milliseconds after the stop may be
+n/a or inconclusive. Commands are run by sh, each bounded in time; --cleanup is run also after an error or Ctrl-C."
 )]
 pub(crate) struct VerifyArguments {
     /// Program and arguments; {port} becomes a free port, which is in the variable PORT too

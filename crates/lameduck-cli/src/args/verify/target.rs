@@ -49,12 +49,57 @@ pub(crate) struct TargetArguments {
     /// From the stop signal to SIGKILL, as your platform has it [default: 10s, or 4s for the demo]
     #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
     pub(crate) grace: Option<Duration>,
+    /// Where CMD runs [default: here]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["pid", "start"])]
+    pub(crate) cwd: Option<std::path::PathBuf>,
+    /// Set a variable for CMD; {port} is filled in (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable, conflicts_with_all = ["pid", "start"])]
+    pub(crate) env: Vec<Variable>,
+    /// Test a process that runs already, at --url; it is stopped once, and never killed
+    #[arg(long, value_name = "PID", conflicts_with_all = ["command", "start"], requires = "url")]
+    pub(crate) pid: Option<u32>,
+    /// Have the service started by this shell command, which returns; {port} and PORT are filled in
+    #[arg(long, value_name = "COMMAND", conflicts_with = "command")]
+    pub(crate) start: Option<String>,
+    /// Succeeds while the service runs; without it, its exit is not seen
+    #[arg(long, value_name = "COMMAND", requires = "start")]
+    pub(crate) alive: Option<String>,
+    /// Run at the end of each launch, whatever came before it
+    #[arg(long, value_name = "COMMAND", requires = "start")]
+    pub(crate) cleanup: Option<String>,
+    /// Prints what the service wrote, for a service that is not started as CMD
+    #[arg(long, value_name = "COMMAND", conflicts_with = "command")]
+    pub(crate) logs: Option<String>,
+    /// Ready only once this text is in its output, on stdout or stderr
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) ready_line: Option<String>,
+    /// How long it may take to become ready [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
+    pub(crate) ready_within: Option<Duration>,
+    /// Have it stopped by this shell command instead of a signal; {port}, PORT and (for CMD and --pid) PID are filled in
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["signal", "stop_url"])]
+    pub(crate) stop: Option<String>,
+    /// Have it stopped by this HTTP call instead of a signal, such as 'http://127.0.0.1:{port}/shutdown'; a POST unless a
+    /// method stands before it
+    #[arg(long, value_name = "[METHOD ]URL", conflicts_with = "signal")]
+    pub(crate) stop_url: Option<String>,
     /// The signal that asks the service to stop [default: TERM]
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) signal: Option<lameduck_verify::StopSignal>,
     /// How many copies of the service may run at once on this machine [default: 1, or 4 for the demo]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
     pub(crate) copies: Option<u8>,
+}
+
+/// A variable of the environment.
+#[derive(Clone, Debug)]
+pub(crate) struct Variable(pub(crate) String, pub(crate) String);
+
+fn variable(text: &str) -> Result<Variable, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok(Variable(name.to_owned(), value.to_owned())),
+        _ => Err("not a variable such as MODE=production".to_owned()),
+    }
 }
 
 /// The bytes of a message.

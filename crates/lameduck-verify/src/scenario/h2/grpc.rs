@@ -55,7 +55,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     engine.run(Instant::now() + RUN_UP, |_| leaving.exit().is_some());
     engine.note_eve();
     engine.run(Instant::now(), |_| false);
-    let t = leaving.signal(bench.options.signal);
+    let t = leaving.stop(&bench.options.stop);
     engine.note_stop(t);
     let over = t + bench.options.patience();
     engine.run(over, |_| leaving.exit().is_some());

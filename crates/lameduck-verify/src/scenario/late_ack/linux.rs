@@ -72,7 +72,7 @@ fn in_own_network(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         let reason = "the target does not answer at the address of our own network namespace";
         return Ok(bench.lacking("A4", reason));
     }
-    let t = running.signal(bench.options.signal);
+    let t = running.stop(&bench.options.stop);
     // Also beyond the exit: that shuts the door at the latest.
     crowd.work(t + bench.options.grace / 2, Crowd::is_door_shut);
     crowd.next_at = t + bench.options.grace * 2;

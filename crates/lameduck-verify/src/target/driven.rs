@@ -1,0 +1,133 @@
+//! Owns a service that is started and cleaned up by commands, and is no child of ours: a container, a unit, a pod.
+//! Not: how it is told to stop (see `stop`).
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::error::LaunchError;
+use super::output::Output;
+use super::place::Place;
+use super::shell;
+use crate::options::Driven as Spec;
+
+/// For one question whether it is still there.
+pub(crate) const ALIVE_BOUND: Duration = Duration::from_secs(10);
+/// For cleaning up after one launch.
+const CLEANUP_BOUND: Duration = Duration::from_secs(60);
+/// Runs the cleanup if we are gone before we could: our end of its standard input closes then. What it is told is
+/// `done` when the cleanup was run in the ordinary way.
+const GUARD: &str =
+    "read -r word; [ \"$word\" = done ] && exit 0; eval \"$CLEANUP\"; kill -KILL -- -\"$GROUP\"";
+
+/// What was started, and what is due at its end.
+#[derive(Debug)]
+pub(crate) struct Driven {
+    /// The shell of the start command. It is not reaped before the end, so that its group stays ours: what it left in
+    /// the background is in there.
+    starter: Child,
+    guard: Option<Child>,
+    cleanup: Mutex<Option<String>>,
+    place: Place,
+    pub(crate) alive: Option<String>,
+}
+
+impl Driven {
+    /// Runs the start command to its end, for `bound` at most.
+    pub(crate) fn start(
+        spec: &Spec,
+        place: &Place,
+        output: &Arc<Output>,
+        bound: Duration,
+    ) -> Result<Self, LaunchError> {
+        let command = shell::command(&spec.start, place, None);
+        let starter = shell::spawn(command, output)
+            .map_err(|error| LaunchError::Spawn("sh".to_owned(), error))?;
+        let cleanup = spec.cleanup.as_deref().map(|line| place.fill(line));
+        let guard = guard(cleanup.as_deref().unwrap_or(":"), starter.id(), place);
+        let driven = Self {
+            starter,
+            guard: guard.ok(),
+            cleanup: Mutex::new(cleanup),
+            place: place.clone(),
+            alive: spec.alive.clone(),
+        };
+        match await_zombie(driven.starter.id(), Instant::now() + bound) {
+            Some(0) => Ok(driven),
+            Some(code) => {
+                output.settle();
+                Err(LaunchError::StartFailed {
+                    how: format!("exited with {code}"),
+                    output: output.all(),
+                })
+            }
+            None => Err(LaunchError::StartHangs {
+                waited: bound,
+                output: output.all(),
+            }),
+        }
+    }
+
+    /// Makes an end of it at once: the cleanup, and whatever the start command left in its group.
+    pub(crate) fn kill(&self) {
+        let mut cleanup = self.cleanup.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = cleanup.take() {
+            shell::succeeds(shell::command(&line, &self.place, None), CLEANUP_BOUND);
+        }
+        shell::kill_group(self.starter.id());
+    }
+}
+
+impl Drop for Driven {
+    /// On every way out. What was started late, or by a start command that failed, is cleaned up too.
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.starter.wait();
+        if let Some(mut guard) = self.guard.take() {
+            if let Some(mut word) = guard.stdin.take() {
+                let _ = word.write_all(b"done\n");
+            }
+            let _ = guard.wait();
+        }
+    }
+}
+
+/// A shell that outlives us: Ctrl-C and even SIGKILL find somebody who cleans up.
+fn guard(cleanup: &str, group: u32, place: &Place) -> std::io::Result<Child> {
+    Command::new("sh")
+        .args(["-c", GUARD])
+        .envs(place.environment())
+        .env("CLEANUP", cleanup)
+        .env("GROUP", group.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
+/// Waits until a child has ended, and leaves it unreaped. Its exit code, 128 and more for a signal.
+fn await_zombie(id: u32, deadline: Instant) -> Option<i32> {
+    loop {
+        // SAFETY: all-zero is a valid siginfo_t (plain C data).
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+        // SAFETY: `info` is a live siginfo_t. WNOWAIT leaves the zombie where it is.
+        let done = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, options) };
+        // SAFETY: waitid either left the zeroes (nothing has ended yet) or filled in a SIGCHLD siginfo.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        if done == 0 && pid != 0 {
+            return Some(if info.si_code == libc::CLD_EXITED {
+                status
+            } else {
+                128 + status
+            });
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
