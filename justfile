@@ -73,6 +73,10 @@ bench-lost:
     cargo build --release -p lameduck-cli -p lameduck-benches --bins
     cargo run --release -p lameduck-benches --bin lost
 
+# Servers that are not ours, judged as their recipes start them; writes docs/conformance.{md,html}. matrix/install first
+matrix *args:
+    cargo xtask matrix {{args}}
+
 # The README's commands in a clone without a target directory
 fresh-clone:
     dir=$(mktemp -d) && git clone --quiet . "$dir/lameduck" && cd "$dir/lameduck" && cargo run --release -- verify && cargo test --workspace && rm -rf "$dir"

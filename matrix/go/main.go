@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -86,8 +87,22 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
+// A socket in the file system is how proxies reach it: also those in a network namespace of their own (check A4).
+func open(where string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(where, "unix:")
+	if !unix {
+		return net.Listen("tcp", where)
+	}
+	_ = os.Remove(path)
+	door, err := net.Listen("unix", path)
+	if err == nil {
+		err = os.Chmod(path, 0o666) // workers of a proxy are somebody else
+	}
+	return door, err
+}
+
 func main() {
-	listen := flag.String("listen", "127.0.0.1:8080", "where to answer HTTP/1.1 and HTTP/2 in plain text")
+	listen := flag.String("listen", "127.0.0.1:8080", "where to answer HTTP/1.1 and HTTP/2 in plain text; unix:PATH is a socket in the file system")
 	tlsListen := flag.String("tls-listen", "", "where to answer TLS")
 	cert := flag.String("cert", "", "its certificate")
 	key := flag.String("key", "", "its key")
@@ -118,7 +133,11 @@ func main() {
 			failed <- err
 		}
 	}
-	go serve(plain.ListenAndServe)
+	door, err := open(*listen)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go serve(func() error { return plain.Serve(door) })
 	if *tlsListen != "" {
 		go serve(func() error { return secure.ListenAndServeTLS(*cert, *key) })
 	}

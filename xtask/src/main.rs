@@ -1,10 +1,12 @@
 //! `cargo xtask <task>`: the chores that need more than a line of the justfile.
 //!
 //! `tidy` reads the tree and says what a compiler cannot: imports that run upwards, a code map with ghosts, an
-//! invariant without a test. It owns no opinion of its own: each rule names the document that it enforces.
+//! invariant without a test. It owns no opinion of its own: each rule names the document that it enforces. `matrix`
+//! judges servers that are not ours, for the published table.
 
 mod finding;
 mod lex;
+mod matrix;
 mod paths;
 mod rules;
 mod source;
@@ -16,12 +18,16 @@ use std::process::ExitCode;
 use crate::finding::Severity;
 use crate::tree::Tree;
 
-const USAGE: &str = "usage: cargo xtask tidy\n\n  tidy   check what the compiler does not: imports, headers, code map, invariants, README";
+const USAGE: &str = "usage: cargo xtask tidy | matrix [--only NAME,...] [--rounds N] [--seed SEED] [--out DIR] [--lameduck PATH] [--pages-only]
+
+  tidy     check what the compiler does not: imports, headers, code map, invariants, README
+  matrix   judge the servers of matrix/recipes and write docs/conformance.{md,html}; matrix/install brings them";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     match (args.next().as_deref(), args.next()) {
         (Some("tidy"), None) => tidy(),
+        (Some("matrix"), first) => matrix::matrix(root(), first.into_iter().chain(args)),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -33,11 +39,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// The workspace that this binary was built from.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask stands inside the workspace")
+}
+
 /// Runs every rule over the workspace that this binary was built from.
 fn tidy() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask stands inside the workspace");
+    let root = root();
     let tree = match Tree::read(root) {
         Ok(tree) => tree,
         Err(error) => {

@@ -7,12 +7,15 @@ use std::{fs, io};
 use crate::source::Source;
 
 /// Directories that hold no text of ours.
-const SKIPPED: [&str; 5] = [
+const SKIPPED: [&str; 8] = [
     ".git",
     "target",
     "fuzz/target",
     "fuzz/corpus",
     "fuzz/artifacts",
+    "matrix/.env",
+    "matrix/node/node_modules",
+    "matrix/servers-rust/target",
 ];
 /// Larger files are data, not text that somebody maintains.
 const LARGEST: u64 = 2 << 20;
