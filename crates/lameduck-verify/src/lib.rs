@@ -49,8 +49,8 @@ pub use render::{Colour, Style};
 pub use survey::Survey;
 pub use target::{LaunchError, VerifyError};
 pub use verdict::{
-    Bucket, Connection, ExitReport, FailOn, Figure, Finding, LaneEvent, MAX_SAMPLES, Mark, Output,
-    PhaseSpan, Phases, Rate, ReadError, Report, Sample, Series, SignalReport, StopLoss,
-    TargetReport, Verdict, interval_95, one_in, upper_bound_95,
+    Bucket, Change, Comparison, Connection, ExitReport, FailOn, Figure, Finding, LaneEvent,
+    MAX_SAMPLES, Mark, Output, PhaseSpan, Phases, Rate, ReadError, Report, Sample, Series,
+    SignalReport, StopLoss, TargetReport, Trend, Verdict, interval_95, one_in, upper_bound_95,
 };
 pub use verification::{Verification, verify};

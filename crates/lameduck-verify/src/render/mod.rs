@@ -1,8 +1,15 @@
-//! Shows a report: as JSON for programs, as text for people.
+//! Shows a report: as text, Markdown or a page for people, as JSON, JUnit XML or SARIF for programs.
 //! Not: deciding anything.
 
+mod compared;
+mod escape;
+mod html;
+mod junit;
 mod lanes;
+mod markdown;
+mod sarif;
 mod text;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -63,5 +70,29 @@ impl Report {
                 ..style
             },
         )
+    }
+
+    /// The report as one self-contained page of HTML, which loads nothing from anywhere.
+    #[must_use]
+    pub fn render_html(&self) -> String {
+        html::render(self)
+    }
+
+    /// The report as Markdown for a pull request, short enough for a comment on GitHub.
+    #[must_use]
+    pub fn render_markdown(&self) -> String {
+        markdown::render(self)
+    }
+
+    /// The report as JUnit XML: one test case for each id; `fail_on` says whether `differs` is a failure.
+    #[must_use]
+    pub fn render_junit(&self, fail_on: FailOn) -> String {
+        junit::render(self, fail_on)
+    }
+
+    /// The report as SARIF 2.1.0, for code scanning.
+    #[must_use]
+    pub fn render_sarif(&self) -> String {
+        sarif::render(self)
     }
 }

@@ -65,6 +65,7 @@ fn report(checks: Vec<Finding>) -> Report {
         connections_left_out: 0,
         users: Vec::new(),
         grace: GraceReport::default(),
+        compared: Vec::new(),
         checks,
         timeline: vec![
             event("in flight", -300.0, "connected", ""),

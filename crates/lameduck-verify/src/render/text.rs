@@ -1,10 +1,12 @@
 //! Owns the words and columns of the text report.
 //! Not: the drawing of lanes (see `lanes`).
 
+use super::compared;
+use super::escape::printable;
 use super::lanes;
+use super::words::{self, Losses};
 use super::{Colour, Style};
-use crate::observe::outcome::{Outcome, Tally};
-use crate::verdict::{Figure, Finding, Report, Verdict, one_in, upper_bound_95};
+use crate::verdict::{Finding, Report, Verdict};
 
 /// Columns of the ids.
 const ID: usize = 7;
@@ -22,6 +24,7 @@ pub(super) fn render(report: &Report, style: Style) -> String {
     out.push(String::new());
     table(report, style, &mut out);
     next(report, style, &mut out);
+    compared::draw(report, style, &mut out);
     out.push(String::new());
     out.push(totals(report, style));
     let mut text = out
@@ -68,152 +71,26 @@ fn header(report: &Report, style: Style, out: &mut Vec<String>) {
 }
 
 fn loss(report: &Report, style: Style, out: &mut Vec<String>) {
-    let is_load = |finding: &&Finding| finding.id.starts_with("L-");
-    let (mut all, mut rest) = (Tally::default(), Tally::default());
-    let mut under_load = Tally::default();
-    for finding in &report.checks {
-        all.merge(&finding.requests);
-        let part = if is_load(&finding) {
-            &mut under_load
-        } else {
-            &mut rest
-        };
-        part.merge(&finding.requests);
-    }
-    let load = (under_load.sent() > 0).then_some(&under_load);
-    let bound = |tally: &Tally| {
-        upper_bound_95(tally.lost, tally.sent()).map_or_else(String::new, |rate| {
-            match (tally.lost, one_in(rate)) {
-                (_, 0 | 1) => String::new(),
-                (0, n) => format!(" (95 % sure: fewer than 1 in {})", grouped(n)),
-                (_, n) => format!(" (95 % sure: at most 1 in {})", grouped(n)),
-            }
-        })
-    };
-    let sentence = match load {
-        Some(tally) if rest.lost == 0 => {
-            format!(
-                "LOST {} of {} requests{}",
-                grouped(tally.lost),
-                grouped(tally.sent()),
-                bound(tally)
-            )
-        }
-        Some(load) => format!(
-            "LOST {} of {} requests: {} of {} under load{}, {} of {} sent right around the signal",
-            grouped(all.lost),
-            grouped(all.sent()),
-            grouped(load.lost),
-            grouped(load.sent()),
-            bound(load),
-            grouped(rest.lost),
-            grouped(rest.sent())
-        ),
-        None => format!(
-            "LOST {} of {} requests",
-            grouped(all.lost),
-            grouped(all.sent())
-        ),
-    };
+    let losses = Losses::of(report);
+    let all = &losses.all;
+    let sentence = format!("LOST {}", losses.sentence());
     let colour = if all.lost > 0 { "31;1" } else { "32;1" };
     let from = out.len();
     wrap("", &sentence, style.width, out);
     for line in &mut out[from..] {
         *line = paint(style, colour, line);
     }
-    let loads: Vec<&Finding> = report.checks.iter().filter(is_load).collect();
-    if let Some(line) = counted(&loads) {
+    if let Some(rate) = &report.rate {
+        hanging("  ", &words::interval(rate), style.width, out);
+    }
+    if let Some(line) = words::counted(report) {
         hanging("  ", &line, style.width, out);
     }
-    for line in what_users_saw(&all) {
+    for line in words::what_users_saw(all) {
         hanging("  ", &line, style.width, out);
     }
     if let Some(view) = report.users.iter().find(|view| view.declared) {
         hanging("  ", &view.summary, style.width, out);
-    }
-}
-
-/// What the numbers under load count.
-fn counted(loads: &[&Finding]) -> Option<String> {
-    let figure = |name| {
-        let counts = loads
-            .iter()
-            .filter_map(|load| match load.figures.get(name) {
-                Some(Figure::Count(count)) => Some(*count),
-                _ => None,
-            });
-        counts.sum::<u64>()
-    };
-    let (rounds, with_loss, before) = (
-        figure("rounds"),
-        figure("rounds_with_loss"),
-        figure("answered_before_signal"),
-    );
-    if rounds == 0 {
-        return None;
-    }
-    let stops = if with_loss == 0 {
-        String::new()
-    } else {
-        format!("{with_loss} of {rounds} stops under load lost something; ")
-    };
-    Some(format!(
-        "{stops}counted are requests that were unanswered at the signal or sent after it ({} more were answered before)",
-        grouped(before)
-    ))
-}
-
-/// What a person at the other end would have met.
-fn what_users_saw(all: &Tally) -> Vec<String> {
-    let mut lines = Vec::new();
-    let kinds = [
-        (
-            Outcome::Eof,
-            "saw the connection close instead of an answer ('empty reply', 'socket hang up'; behind a proxy: 502)",
-        ),
-        (
-            Outcome::Reset,
-            "saw 'connection reset by peer' (behind a proxy: 502)",
-        ),
-        (
-            Outcome::Truncated,
-            "got a part of an answer and then nothing (a broken page or download)",
-        ),
-        (Outcome::Hung, "waited until their own time-out"),
-        (Outcome::Error, "got a server error (5xx)"),
-    ];
-    for (outcome, words) in kinds {
-        let count = all.count(outcome);
-        if count > 0 {
-            lines.push(format!("{} {words}", requests(count)));
-        }
-    }
-    if lines.is_empty() && all.sent() > 0 {
-        lines.push("no client was left without an answer to a request that it had sent".to_owned());
-    } else if all.lost_posts > 0 {
-        let posts = match all.lost_posts {
-            1 => "1 of these was a POST".to_owned(),
-            posts => format!("{} of these were POSTs", grouped(posts)),
-        };
-        lines.push(format!(
-            "{posts}: the client can not know whether it took effect, and should not send it again"
-        ));
-    }
-    let refused = all.count(Outcome::RefusedConnect);
-    if refused > 0 {
-        lines.push(format!(
-            "{} new connections were refused after the signal: nothing is lost by that, clients may go elsewhere",
-            grouped(refused)
-        ));
-    }
-    lines
-}
-
-fn requests(count: u64) -> String {
-    if count == 1 {
-        "1 request".to_owned()
-    } else {
-        format!("{} requests", grouped(count))
     }
 }
 
@@ -324,7 +201,7 @@ fn totals(report: &Report, style: Style) -> String {
         .map(|verdict| format!("{} {}", report.count(*verdict), verdict.word()))
         .collect::<Vec<_>>()
         .join("   ");
-    let exit = format!("exit {}", report.exit_code(style.fail_on));
+    let exit = format!("exit {}", report.final_exit_code(style.fail_on));
     let gap = style
         .width
         .saturating_sub(counts.len() + exit.len())
@@ -332,7 +209,7 @@ fn totals(report: &Report, style: Style) -> String {
     format!("{counts}{:gap$}{exit}", "")
 }
 
-fn colour_of(verdict: Verdict) -> &'static str {
+pub(super) fn colour_of(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Fail => "31;1",
         Verdict::Differs | Verdict::Inconclusive => "33",
@@ -341,16 +218,11 @@ fn colour_of(verdict: Verdict) -> &'static str {
     }
 }
 
-fn paint(style: Style, colour: &str, text: &str) -> String {
+pub(super) fn paint(style: Style, colour: &str, text: &str) -> String {
     match style.color {
         Colour::Plain => text.to_owned(),
         Colour::Ansi => format!("\x1b[{colour}m{text}\x1b[0m"),
     }
-}
-
-/// Without control characters: what a target wrote can not steer the reader's terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn clipped(text: &str, columns: usize) -> String {
@@ -358,7 +230,7 @@ fn clipped(text: &str, columns: usize) -> String {
 }
 
 /// `text` behind `lead`, folded, further lines indented as deep.
-fn hanging(lead: &str, text: &str, width: usize, out: &mut Vec<String>) {
+pub(super) fn hanging(lead: &str, text: &str, width: usize, out: &mut Vec<String>) {
     let shown = visible(lead);
     for (index, line) in folded(text, width.saturating_sub(shown).max(20))
         .into_iter()
@@ -406,17 +278,4 @@ fn folded(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// 4812 as "4 812".
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }

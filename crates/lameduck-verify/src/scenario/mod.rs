@@ -475,6 +475,7 @@ fn report(
         checks,
         connections,
         connections_left_out,
+        compared: Vec::new(),
         timeline: passes
             .first()
             .map_or_else(Vec::<LaneEvent>::new, lanes::timeline),

@@ -1,6 +1,7 @@
 //! Owns the answer: what a check found, the report of a whole run, and the exit code that follows.
 //! Not: how findings are made (see `scenario`) or shown (see `render`).
 
+mod compare;
 mod read;
 mod series;
 mod stats;
@@ -15,10 +16,12 @@ use crate::catalogue::Class;
 use crate::front::{FrontView, GraceReport};
 use crate::observe::outcome::{Outcome, Tally};
 
+pub use compare::{Change, Comparison, Trend};
 pub use read::ReadError;
 pub(crate) use read::SCHEMA;
 pub(crate) use series::relative_ms;
 pub use series::{Bucket, MAX_SAMPLES, Sample, Series, StopLoss};
+pub(crate) use stats::design_effect;
 pub use stats::{Rate, interval_95, one_in, upper_bound_95};
 
 /// What a check answers.
@@ -302,6 +305,9 @@ pub struct Report {
     pub connections_left_out: u64,
     /// The phases of the main scenario's shutdown.
     pub phases: Phases,
+    /// Earlier runs that this one was held against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared: Vec<Comparison>,
     /// The signal that was sent, and by whom.
     pub signal: SignalReport,
     /// How the main scenario's process ended.
@@ -369,6 +375,16 @@ impl Report {
             Verdict::Pass => 0,
             _ => 3,
         }
+    }
+}
+
+impl Report {
+    /// The exit code of this run: that of the comparison which [decides](Comparison::decides), if there is one, else
+    /// [`Report::exit_code`].
+    #[must_use]
+    pub fn final_exit_code(&self, fail_on: FailOn) -> u8 {
+        let baseline = self.compared.iter().find(|comparison| comparison.decides);
+        baseline.map_or_else(|| self.exit_code(fail_on), Comparison::exit_code)
     }
 }
 

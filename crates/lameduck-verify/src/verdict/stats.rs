@@ -112,7 +112,7 @@ impl Rate {
 }
 
 /// The variance of the loss rate between stops over the binomial one; 1 where it cannot be told or is less.
-fn design_effect(stops: &[StopLoss]) -> f64 {
+pub(crate) fn design_effect(stops: &[StopLoss]) -> f64 {
     let (lost, of) = stops.iter().fold((0, 0), |(lost, of), stop| {
         (lost + stop.lost, of + stop.at_stake)
     });
@@ -131,10 +131,6 @@ fn design_effect(stops: &[StopLoss]) -> f64 {
 
 /// The chance of at least `lost` losses of `of` beside the `before`, if both had the same rate (Fisher's exact test,
 /// one-sided).
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the comparison with a baseline is built on it")
-)]
 pub(crate) fn fisher_worse(before: (u64, u64), now: (u64, u64)) -> f64 {
     let ((lost_before, of_before), (lost_now, of_now)) = (before, now);
     let (lost, all) = (lost_before + lost_now, of_before + of_now);
