@@ -6,6 +6,7 @@ mod args;
 mod demo;
 mod exit;
 mod explain;
+mod report;
 mod verify;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().subcommand {
         Subcommand::Verify(arguments) => verify::run(*arguments),
         Subcommand::Demo(arguments) => demo::run(*arguments),
+        Subcommand::Report(arguments) => report::run(&arguments),
         Subcommand::Explain(arguments) => explain::run(&arguments),
     };
     result.unwrap_or_else(Failure::report)

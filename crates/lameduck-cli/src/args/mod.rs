@@ -2,15 +2,16 @@
 
 mod demo;
 mod explain;
+mod report;
 mod verify;
 
 use clap::Parser;
 
 pub(crate) use demo::{DemoArguments, LateArgument, RepeatArgument};
 pub(crate) use explain::ExplainArguments;
+pub(crate) use report::ReportArguments;
 pub(crate) use verify::{
-    ChoiceArguments, FailOnArgument, Format, OutputArguments, TargetArguments, Variable,
-    VerifyArguments,
+    ChoiceArguments, Format, OutputArguments, TargetArguments, Variable, VerifyArguments,
 };
 
 /// Lets services leave without losing requests, and measures what was lost.
@@ -32,6 +33,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Subcommand {
     Verify(Box<VerifyArguments>),
     Demo(Box<DemoArguments>),
+    Report(Box<ReportArguments>),
     Explain(ExplainArguments),
 }
 
@@ -61,10 +63,17 @@ mod tests {
             "lameduck demo --listen 127.0.0.1:8080 --window 0.2,0.1,1 --grace 4s --late refuse --repeat escalate",
             "lameduck demo --listen 127.0.0.1:0 --probes 127.0.0.1:0 --admin 127.0.0.1:0 --window local --no-sigint",
             "lameduck explain report.json",
+            "lameduck verify --format html --output report.html --also json=report.json --also junit=report.xml",
+            "lameduck verify --baseline last.json --compare older.json --compare oldest.json",
+            "lameduck report a.json b.json --format markdown",
         ];
         for line in lines {
             Arguments::try_parse_from(line.split(' ')).expect(line);
         }
         assert!(Arguments::try_parse_from(["lameduck", "demo", "--grace", "soon"]).is_err());
+        for also in ["html", "html=", "pdf=a.pdf", "=a"] {
+            let line = ["lameduck", "verify", "--also", also];
+            assert!(Arguments::try_parse_from(line).is_err(), "{also}");
+        }
     }
 }

@@ -10,11 +10,12 @@ use std::process::ExitCode;
 use lameduck_verify::FailOn;
 
 use crate::{
-    args::{FailOnArgument, VerifyArguments},
+    args::VerifyArguments,
     exit::Failure,
+    report::{self, Others},
 };
 
-/// Runs the checks; the exit code is the contract's.
+/// Runs the checks; the exit code is the contract's, or with a baseline that of the comparison.
 pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
     if arguments.list {
         return show::list();
@@ -31,12 +32,11 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
             replace,
         );
     }
-    let fail_on = match wanted.fail_on {
-        FailOnArgument::Loss => FailOn::Loss,
-        FailOnArgument::Any => FailOn::Any,
-    };
+    let fail_on = FailOn::from(wanted.fail_on);
+    let others = Others::read(&wanted, &[])?;
     let options = options::options(arguments)?;
-    let report = progress::measure(&options)?;
-    show::show(&report, &wanted, fail_on)?;
-    Ok(ExitCode::from(report.exit_code(fail_on)))
+    let mut measured = progress::measure(&options)?;
+    others.hold_against(&mut measured, fail_on);
+    report::write(&measured, &wanted, fail_on)?;
+    Ok(ExitCode::from(measured.final_exit_code(fail_on)))
 }

@@ -14,9 +14,11 @@ use crate::observe::talk::{Talk, TalkMark};
 use crate::verdict::{Connection, Mark, relative_ms};
 
 /// Connections kept in all.
-const MAX_KEPT: usize = 160;
-/// Of one kind; a sweep has eight offsets.
-const MAX_OF_A_KIND: usize = 8;
+const MAX_KEPT: usize = 240;
+/// Of one kind of a sweep, which has eight offsets.
+const MAX_OF_A_SWEEP: usize = 8;
+/// Of any other kind.
+const MAX_OF_A_KIND: usize = 4;
 /// Events kept of one connection.
 const MAX_EVENTS: usize = 24;
 
@@ -43,7 +45,7 @@ impl Album {
         let mut shots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let shots = &mut *shots;
         for mut connection in all {
-            // One connection for each offset of a sweep, eight for each kind.
+            // One connection for each offset of a sweep, a few of each other kind.
             let slot = (connection.kind.to_string(), connection.offset_ms);
             let doubled = slot.1.is_some()
                 && shots
@@ -51,7 +53,12 @@ impl Album {
                     .iter()
                     .any(|kept| (kept.kind.as_ref(), kept.offset_ms) == (&slot.0, slot.1));
             let count = shots.of_a_kind.entry(slot.0).or_default();
-            if doubled || *count >= MAX_OF_A_KIND || shots.kept.len() >= MAX_KEPT {
+            let most = if slot.1.is_some() {
+                MAX_OF_A_SWEEP
+            } else {
+                MAX_OF_A_KIND
+            };
+            if doubled || *count >= most || shots.kept.len() >= MAX_KEPT {
                 shots.left_out += 1;
                 continue;
             }

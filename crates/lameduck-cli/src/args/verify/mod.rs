@@ -10,7 +10,7 @@ use clap::Args;
 
 pub(crate) use choice::ChoiceArguments;
 pub(crate) use front::FrontArguments;
-pub(crate) use output::{FailOnArgument, Format, OutputArguments};
+pub(crate) use output::{Format, OutputArguments};
 pub(crate) use profile::ProfileArguments;
 pub(crate) use target::{TargetArguments, Variable};
 
@@ -30,6 +30,7 @@ Examples:
   lameduck verify --init --output service.toml -- ./server {port}
   lameduck verify --profile service.toml --rounds 3
   lameduck verify --front kubernetes --grace 30s -- ./server --port {port}
+  lameduck verify --also html=report.html --also json=report.json
   lameduck verify --signal QUIT -- nginx -c /etc/nginx/test.conf -g 'daemon off;'
   lameduck verify --ready-line 'Started' --stop-url 'http://127.0.0.1:{port}/actuator/shutdown' -- java -jar app.jar
 
