@@ -1,9 +1,12 @@
 //! `cargo xtask <task>`: the chores that need more than a line of the justfile.
 //!
+//! `contract-pages` writes the contract's pages from the catalogue, so that they are said in one place only.
+//!
 //! `tidy` reads the tree and says what a compiler cannot: imports that run upwards, a code map with ghosts, an
 //! invariant without a test. It owns no opinion of its own: each rule names the document that it enforces. `matrix`
 //! judges servers that are not ours, for the published table.
 
+mod contract_pages;
 mod finding;
 mod lex;
 mod matrix;
@@ -18,15 +21,17 @@ use std::process::ExitCode;
 use crate::finding::Severity;
 use crate::tree::Tree;
 
-const USAGE: &str = "usage: cargo xtask tidy | matrix [--only NAME,...] [--rounds N] [--seed SEED] [--out DIR] [--lameduck PATH] [--pages-only]
+const USAGE: &str = "usage: cargo xtask tidy | contract-pages | matrix [--only NAME,...] [--rounds N] [--seed SEED] [--out DIR] [--lameduck PATH] [--pages-only]
 
-  tidy     check what the compiler does not: imports, headers, code map, invariants, README
-  matrix   judge the servers of matrix/recipes and write docs/conformance.{md,html}; matrix/install brings them";
+  tidy             check what the compiler does not: imports, headers, code map, invariants, README, pages
+  contract-pages   write the pages of the contract, one for each id, from the catalogue of lameduck-verify
+  matrix           judge the servers of matrix/recipes and write docs/conformance.{md,html}; matrix/install brings them";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     match (args.next().as_deref(), args.next()) {
-        (Some("tidy"), None) => tidy(),
+        (Some("tidy"), None) => tidy(root()),
+        (Some("contract-pages"), None) => contract_pages(root()),
         (Some("matrix"), first) => matrix::matrix(root(), first.into_iter().chain(args)),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{USAGE}");
@@ -46,9 +51,23 @@ fn root() -> &'static Path {
         .expect("xtask stands inside the workspace")
 }
 
-/// Runs every rule over the workspace that this binary was built from.
-fn tidy() -> ExitCode {
-    let root = root();
+/// Writes the pages of the contract where they are missing or other.
+fn contract_pages(root: &Path) -> ExitCode {
+    let written = Tree::read(root).and_then(|tree| contract_pages::write(root, &tree));
+    match written {
+        Ok(count) => {
+            eprintln!("contract-pages: {count} written, the others are current");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: cannot write the pages: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs every rule over the workspace.
+fn tidy(root: &Path) -> ExitCode {
     let tree = match Tree::read(root) {
         Ok(tree) => tree,
         Err(error) => {

@@ -32,7 +32,8 @@ mod verdict;
 mod verification;
 
 pub use catalogue::{
-    CheckInfo, Checked, Class, Fix, ServerKind, UnknownServer, check, fix, fixes, list,
+    CheckInfo, Checked, Class, Fix, ServerKind, UnknownServer, check, contract_page,
+    contract_table, fix, fixes, list, nearest_id,
 };
 pub use declared::{Authorities, BadAuthorities, LatePolicy, TlsTrust, Waiver};
 pub use front::{

@@ -19,10 +19,11 @@ use crate::tree::Tree;
 
 /// Everything that is wrong with `tree`, in no particular order.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let rules: [fn(&Tree, &mut Vec<Finding>); 13] = [
+    let rules: [fn(&Tree, &mut Vec<Finding>); 14] = [
         absence::check,
         code_map::check,
         contracts::check,
+        crate::contract_pages::check,
         features::check,
         imports::check,
         invariants::check,

@@ -1,16 +1,35 @@
 //! `lameduck explain`, as typed.
 
-use std::path::PathBuf;
+use clap::{Args, ValueEnum};
+use lameduck_verify::ServerKind;
 
-use clap::Args;
-
-/// Tell the story of a shutdown: who asked, what took how long, what was cut and why
+/// Explain an id of the contract and how it is mended, or tell the story of a shutdown report
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The file may be a service's whole stderr: the last line with schema lameduck.shutdown/1 is used."
+    after_help = "Examples:\n  lameduck explain H1-02             what is owed, why, how it is measured, what failing costs\n  lameduck explain H1-02 --for node  and how it is mended in Node.js\n  lameduck explain --list            every id, in a line each\n  lameduck explain report.json       who asked, what took how long, what was cut and why\n\nA file may be a service's whole stderr: the last line with schema lameduck.shutdown/1 is used."
 )]
 pub(crate) struct ExplainArguments {
-    /// The report, or - for standard input
-    #[arg(value_name = "REPORT.json")]
-    pub(crate) report: PathBuf,
+    /// An id of the contract (H1-02), or a shutdown report: a file, or - for standard input
+    #[arg(value_name = "ID or REPORT.json", required_unless_present = "list")]
+    pub(crate) what: Option<String>,
+    /// Show how it is mended in this server: node, go, nginx, … (a wrong word names all)
+    #[arg(long = "for", value_name = "SERVER", requires = "what")]
+    pub(crate) server: Option<ServerKind>,
+    /// List every id of the contract, in a line each
+    #[arg(long, conflicts_with_all = ["what", "server"])]
+    pub(crate) list: bool,
+    /// How an id is explained
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) format: ExplainFormat,
+}
+
+/// How an id is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainFormat {
+    /// For people at a terminal.
+    Text,
+    /// For programs.
+    Json,
+    /// The page of the documentation.
+    Markdown,
 }

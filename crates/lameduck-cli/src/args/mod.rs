@@ -8,7 +8,7 @@ mod verify;
 use clap::Parser;
 
 pub(crate) use demo::{DemoArguments, LateArgument, RepeatArgument};
-pub(crate) use explain::ExplainArguments;
+pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use report::ReportArguments;
 pub(crate) use verify::{
     ChoiceArguments, Format, OutputArguments, TargetArguments, Variable, VerifyArguments,
@@ -66,6 +66,8 @@ mod tests {
             "lameduck verify --format html --output report.html --also json=report.json --also junit=report.xml",
             "lameduck verify --baseline last.json --compare older.json --compare oldest.json",
             "lameduck report a.json b.json --format markdown",
+            "lameduck explain H1-02 --for node --format markdown",
+            "lameduck explain --list",
         ];
         for line in lines {
             Arguments::try_parse_from(line.split(' ')).expect(line);

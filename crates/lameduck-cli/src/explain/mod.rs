@@ -1,6 +1,8 @@
-//! `lameduck explain`: a shutdown report as a story. Reading is here, the story in `story`, the advice in `advice`.
+//! `lameduck explain`: an id of the contract (`id`), or a shutdown report as a story (`story`, `advice`).
+//! Owns telling the two apart, and reading.
 
 mod advice;
+mod id;
 mod story;
 
 use std::{
@@ -11,6 +13,7 @@ use std::{
 };
 
 use lameduck::wire::Shutdown;
+use lameduck_verify::{check, nearest_id};
 
 use crate::{args::ExplainArguments, exit::Failure};
 
@@ -18,14 +21,50 @@ use crate::{args::ExplainArguments, exit::Failure};
 const MOST_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
-    let text = read(&arguments.report)?;
+    let Some(what) = arguments.what.as_deref() else {
+        say(&id::list(arguments.format));
+        return Ok(ExitCode::SUCCESS);
+    };
+    if let Some(check) = check(what) {
+        say(&id::explain(&check, arguments));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = Path::new(what);
+    if looks_like_an_id(what) && !path.exists() {
+        return Err(unknown(what));
+    }
+    if arguments.server.is_some() {
+        let message = format_args!("--for goes with an id of the contract, and {what} is none");
+        return Err(Failure::new(message).hint("`lameduck explain --list` names them"));
+    }
+    let text = read(path)?;
     let report = Shutdown::find(&text).map_err(|error| {
-        Failure::new(format_args!("{}: {error}", arguments.report.display()))
+        Failure::new(format_args!("{what}: {error}"))
             .hint("give the file of `--report FILE`, or the stderr of a service that uses lameduck")
     })?;
-    let text = story::tell(&report);
-    let _ = io::stdout().write_all(text.as_bytes());
+    say(&story::tell(&report));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Short, of letters, digits and dashes, with a letter and no dot or slash: H1-2, ws1, P11.
+fn looks_like_an_id(what: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    what.len() <= 8
+        && what.chars().all(plain)
+        && what.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+fn unknown(what: &str) -> Failure {
+    let hint = match nearest_id(what) {
+        Some(id) => format!("did you mean {id}? `lameduck explain --list` names them all"),
+        None => "`lameduck explain --list` names them all; a report is given as a file".to_owned(),
+    };
+    Failure::new(format_args!("{what} is no id of the contract, and no file")).hint(hint)
+}
+
+/// A reader that went away, such as `head`, has seen enough.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -37,4 +76,31 @@ fn read(path: &Path) -> Result<String, Failure> {
     };
     read.map_err(|error| Failure::new(format_args!("cannot read {}: {error}", path.display())))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_told_from_files() {
+        assert!(
+            ["H1-2", "ws1", "P11", "L-MIXX"]
+                .into_iter()
+                .all(looks_like_an_id)
+        );
+        assert!(
+            !["report.json", "-", "./H1-2", "a/b", "a-long-file-name"]
+                .into_iter()
+                .any(looks_like_an_id)
+        );
+    }
+
+    #[test]
+    fn the_nearest_id_is_suggested() {
+        let failure = format!("{:?}", unknown("H1-2"));
+        assert!(failure.contains("did you mean H1-0"), "{failure}");
+        let failure = format!("{:?}", unknown("banana"));
+        assert!(failure.contains("names them all"), "{failure}");
+    }
 }

@@ -5,10 +5,13 @@ mod entries;
 mod fixes;
 mod http2;
 mod load;
+mod page;
 mod tls;
 mod websocket;
 
 use serde::{Deserialize, Serialize};
+
+pub use page::{contract_page, contract_table};
 
 pub use fixes::{Checked, Fix, ServerKind, UnknownServer, fix, fixes};
 
@@ -67,6 +70,50 @@ pub fn list() -> Vec<CheckInfo> {
 pub fn check(id: &str) -> Option<CheckInfo> {
     let mut all = SECTIONS.into_iter().flatten();
     all.find(|entry| entry.id.eq_ignore_ascii_case(id)).copied()
+}
+
+/// The id that `word` is most likely a slip for.
+#[must_use]
+pub fn nearest_id(word: &str) -> Option<&'static str> {
+    let ids: Vec<&'static str> = list().iter().map(|entry| entry.id).collect();
+    crate::profile::nearest(word, &ids)
+}
+
+impl CheckInfo {
+    /// What its family asks about, in words.
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        match self.id.chars().next() {
+            Some('P') => "Process",
+            Some('A') => "Admission",
+            Some('W') => "WebSocket",
+            Some('T') => "TLS",
+            Some('L') => "Load",
+            _ if self.id.starts_with("H2") => "HTTP/2",
+            _ => "HTTP/1.1",
+        }
+    }
+
+    /// A command that runs this check alone on a target of the reader's; what is in capitals is theirs to fill in.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let needs: &[(&str, &str)] = &[
+            ("H1-10", "--large-path '/PATH?bytes={bytes}' "),
+            ("H1-11", "--stream-path '/PATH?chunks={chunks}&ms={ms}' "),
+            ("H1-14", "--sse-path /PATH "),
+            ("H2-09", "--grpc-path /PACKAGE.SERVICE/METHOD "),
+            ("WS-", "--ws-path /PATH "),
+            ("L-WS", "--ws-path /PATH "),
+            ("TLS-", "--tls-url https://127.0.0.1:{tls_port}/ "),
+            ("L-TLS", "--tls-url https://127.0.0.1:{tls_port}/ "),
+        ];
+        let need = needs.iter().find(|(id, _)| self.id.starts_with(id));
+        let flag = need.map_or("", |(_, flag)| *flag);
+        format!(
+            "lameduck verify --only {} {flag}-- COMMAND {{port}}",
+            self.id
+        )
+    }
 }
 
 /// The entry of `id`.

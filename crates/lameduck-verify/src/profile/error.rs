@@ -87,7 +87,7 @@ fn plain(message: &str) -> String {
 }
 
 /// The known word that `word` is most likely a slip for.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     let word = word.to_lowercase();
     known
         .iter()

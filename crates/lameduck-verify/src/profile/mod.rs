@@ -15,6 +15,7 @@ use crate::declared::Authorities;
 use crate::options::{Options, TargetSpec};
 
 pub use error::ProfileError;
+pub(crate) use error::nearest;
 
 use form::Form;
 

@@ -53,6 +53,7 @@ fn report(checks: Vec<Finding>) -> Report {
             ready_ms: 12.0,
             launches: 21,
             facts: vec!["GET / answers 200".to_owned()],
+            server: None,
             output: Output::default(),
         },
         method: vec!["20 fresh processes, one SIGTERM each at a random instant".to_owned()],

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::bench::Bench;
 use super::drain::{Drained, drain_it};
 use super::idle::IdleExit;
-use super::{Start, judge, report};
+use super::{Start, judge, product, report};
 use crate::options::Progress;
 use crate::target::{Running, VerifyError};
 use crate::verdict::{Finding, Report, Verdict};
@@ -23,9 +23,11 @@ pub(super) fn run(
         done: bench.launches.load(Ordering::Relaxed) - 1,
         total: 1,
     });
+    let server = product::kind(bench.options, &bench.facts, &running);
     let pass = drain_it(bench, &running)?;
     let start = Start {
         addr: running.place.url.addr.to_string(),
+        server,
         ready: running.ready_after,
         output: pass.output.clone(),
     };

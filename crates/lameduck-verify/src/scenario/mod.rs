@@ -19,6 +19,7 @@ mod long;
 mod mix;
 mod newcomers;
 mod probes;
+mod product;
 mod reach;
 mod reader;
 pub(crate) mod requests;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::catalogue;
+use crate::catalogue::{self, ServerKind};
 use crate::declared;
 use crate::front::Sightings;
 use crate::observe::outcome::Tally;
@@ -77,6 +78,7 @@ pub(crate) fn run(
     let ledger = Arc::new(Ledger::default());
     let running = launch(&options.target, &ledger)?;
     let facts = Facts::learn(options, &running)?;
+    let server = product::kind(options, &facts, &running);
     idle::settle();
     let addr = running.place.url.addr.to_string();
     let ready = running.ready_after;
@@ -96,6 +98,7 @@ pub(crate) fn run(
     let idle = idle::stop_idle(&bench, &running);
     let start = Start {
         addr,
+        server,
         ready,
         output: running.output(idle.exit.is_some()),
     };
@@ -123,6 +126,7 @@ pub(crate) fn run(
 /// How the first launch began, and what it wrote.
 struct Start {
     addr: String,
+    server: Option<ServerKind>,
     ready: Duration,
     output: Output,
 }
@@ -516,6 +520,7 @@ fn target_report(bench: &Bench<'_>, start: Start, passes: &[Drained]) -> TargetR
         // Relaxed: a counter for display.
         launches: bench.launches.load(Ordering::Relaxed),
         facts: bench.facts.notes.clone(),
+        server: start.server,
         output: passes
             .first()
             .map_or(start.output, |pass| pass.output.clone()),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::Class;
+use crate::catalogue::{Class, ServerKind};
 use crate::front::{FrontView, GraceReport};
 use crate::observe::outcome::{Outcome, Tally};
 
@@ -168,6 +168,9 @@ pub struct TargetReport {
     pub launches: u32,
     /// What was tried out before, in plain words.
     pub facts: Vec<String>,
+    /// Which server it is, where its command or its answers give it away.
+    #[serde(default, deserialize_with = "ServerKind::if_known")]
+    pub server: Option<ServerKind>,
     /// The end of what the main scenario's process wrote, raw.
     #[serde(default)]
     pub output: Output,

@@ -9,7 +9,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Kubernetes,
         ids: &["A1", "A2"],
-        how: "The signal and the removal of the endpoint happen at the same time, by design. Keep serving while the removal travels: a preStop sleep does it for servers that cannot, and counts against the grace period.",
+        how: "Keep serving while the removal of the endpoint travels: it begins at the same time as the signal, by design. A preStop sleep does it for servers that cannot, and counts against the grace period.",
         code: "spec:\n  terminationGracePeriodSeconds: 45\n  containers:\n    - name: app\n      lifecycle:\n        preStop:\n          sleep:\n            seconds: 10",
         language: "yaml",
         version: "the sleep action: beta in 1.30, stable in 1.34; before it exec [\"sleep\", \"10\"]",
@@ -56,7 +56,7 @@ pub(super) const FIXES: &[Fix] = &[
         how: "Where a front stops sending before the signal comes, nobody is in the accept queue when the listener closes: preStop has to outlast the slowest part of the route (endpoints, proxies, cloud balancers), not the average one.",
         code: "lifecycle:\n  preStop:\n    sleep:\n      seconds: 15   # the route's propagation, and more",
         language: "yaml",
-        version: "as for A2",
+        version: "the sleep action: beta in 1.30, stable in 1.34",
         leaves: "Clients that connect to the pod's address directly, and clients of the front that it sends here late.",
         source: "kubernetes.io, Pod Lifecycle, Termination of Pods; docs/why/compared-with.md",
         checked: Checked::Read,

@@ -52,7 +52,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Go,
         ids: &["H1-11", "H1-14"],
-        how: "Handlers that stream without end do not hear of Shutdown: their request's context is not cancelled by it. Give them a context of your own, ended when the service leaves, and return from the handler between two events.",
+        how: "Give handlers that stream without end a context that ends when the service leaves, and return from them between two events. Shutdown does not cancel the context of their request.",
         code: "leave, leaveNow := context.WithCancel(context.Background())\nsrv.RegisterOnShutdown(leaveNow)\n// in the handler:\nfor {\n\tselect {\n\tcase event := <-events:\n\t\tfmt.Fprintf(w, \"data: %s\\n\\n\", event)\n\t\trc.Flush()\n\tcase <-leave.Done():\n\t\treturn // ends by terminator, between two events\n\t}\n}",
         language: "go",
         version: "Go 1.9 and later (RegisterOnShutdown)",
@@ -63,7 +63,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Go,
         ids: &["WS-01", "WS-02", "WS-03", "WS-04", "WS-06", "L-WS"],
-        how: "A hijacked connection is no longer the server's. Keep a set of your WebSockets; when the service leaves, have each one's own writer send Close 1001 behind the message under way, spread over some seconds, read on until the peer has answered or a limit is over, and wait for all of them before main returns.",
+        how: "Keep a set of your WebSockets, because a hijacked connection is no longer the server's; when the service leaves, have each one's own writer send Close 1001 behind the message under way, spread over some seconds, read on until the peer has answered or a limit is over, and wait for all of them before main returns.",
         code: "srv.RegisterOnShutdown(leaveNow)\n// in the writer of each WebSocket (gorilla/websocket):\ncase <-leave.Done():\n\ttime.Sleep(rand.N(2 * time.Second))\n\tbye := websocket.FormatCloseMessage(websocket.CloseGoingAway, \"\")\n\tlimit := time.Now().Add(time.Second)\n\tconn.WriteControl(websocket.CloseMessage, bye, limit)\n\tconn.SetReadDeadline(time.Now().Add(5 * time.Second))",
         language: "go",
         version: "Go 1.22 and later (rand.N); gorilla/websocket 1.5",
@@ -74,7 +74,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Go,
         ids: &["H2-01", "H2-02", "H2-03", "H2-04", "H2-10", "L-H2"],
-        how: "Shutdown sends one GOAWAY that names the last stream at once, and drops what is opened after it. The same window as for H1-02 helps: a response with `Connection: close` makes the server announce the end of that connection while it still answers.",
+        how: "Use the same window as for H1-02: a response with `Connection: close` makes the server announce the end of that connection while it still answers. Shutdown alone sends one GOAWAY that names the last stream at once, and drops what is opened after it.",
         code: "if leaving.Load() { // in the middleware of H1-02\n\tw.Header().Set(\"Connection\", \"close\")\n}",
         language: "go",
         version: "Go 1.27.3; older ones behave alike",

@@ -36,8 +36,8 @@ pub(super) const FIXES: &[Fix] = &[
         ids: &[
             "A2", "H1-02", "H1-04", "L-H1", "L-H2", "L-WS", "L-TLS", "L-MIX",
         ],
-        how: "The lame-duck window does this. Where it fails, the quiet time is shorter than your clients' pauses, or the floor is shorter than your front's propagation: choose the preset of your platform, or say floor, quiet and ceiling.",
-        code: "LAMEDUCK_PRESET=kubernetes\n# or, in seconds: floor, quiet, ceiling\nLAMEDUCK_WINDOW=5,2,12",
+        how: "Choose the preset of your platform, or say floor, quiet and ceiling. The lame-duck window does the rest; where it fails, the quiet time is shorter than your clients' pauses, or the floor is shorter than your front's propagation.",
+        code: "LAMEDUCK_PRESET=kubernetes\n# or: floor, quiet, ceiling\nLAMEDUCK_WINDOW=5s,2s,12s",
         language: "sh",
         version: "lameduck 0.1",
         leaves: "A client that pauses for longer than the quiet time can still cross the close on the wire.",

@@ -43,7 +43,7 @@ pub(super) const FIXES: &[Fix] = &[
         ids: &[
             "H2-01", "H2-02", "H2-03", "H2-04", "H2-05", "H2-06", "H2-10", "L-H2",
         ],
-        how: "Older http2 servers close no session when they are closed. Keep a set of sessions; announce with GOAWAY of the highest id, close each session a moment later (it lets its streams finish), and destroy what is left at the deadline.",
+        how: "Keep a set of sessions, because older http2 servers close none when they are closed; announce with GOAWAY of the highest id, close each session a moment later (it lets its streams finish), and destroy what is left at the deadline.",
         code: "const sessions = new Set();\nserver.on('session', (s) => {\n  sessions.add(s);\n  s.once('close', () => sessions.delete(s));\n});\nprocess.once('SIGTERM', () => {\n  for (const s of sessions) s.goaway(0, 2 ** 31 - 1);\n  setTimeout(() => {\n    server.close();\n    for (const s of sessions) s.close();\n  }, 2_000);\n  setTimeout(() => sessions.forEach((s) => s.destroy()), 20_000).unref();\n});",
         language: "js",
         version: "Node 20; newer ones close sessions in server.close() (nodejs/node issue 57611)",
@@ -54,7 +54,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Node,
         ids: &["WS-01", "WS-02", "WS-03", "WS-04", "WS-06", "L-WS"],
-        how: "The server's close() of `ws` leaves WebSockets open. Close each with 1001, spread over some seconds; ws waits for the answer and ends the connection after closeTimeout, so a silent client needs no more than a shorter one.",
+        how: "Close each WebSocket with 1001, spread over some seconds: the server's close() of `ws` leaves them open. ws waits for the answer and ends the connection after closeTimeout, so a silent client needs no more than a shorter one.",
         code: "const wss = new WebSocketServer({ server, closeTimeout: 5_000 });\nprocess.once('SIGTERM', () => {\n  wss.close();\n  for (const ws of wss.clients) {\n    setTimeout(() => ws.close(1001), Math.random() * 2_000);\n  }\n});",
         language: "js",
         version: "ws 8 (closeTimeout is an option in 8.21; 30 s otherwise)",

@@ -55,7 +55,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Nginx,
         ids: &["WS-01", "WS-02", "WS-03", "WS-06", "L-WS"],
-        how: "nginx passes WebSockets through and says nothing itself: they stay until their backend closes them, or are cut at worker_shutdown_timeout. Have the backend close them (see its own fix), and give the workers the time for it.",
+        how: "Have the backend close its WebSockets (see its own fix), and give the workers the time for it. nginx passes them through and says nothing itself: they stay until the backend closes them, or are cut at worker_shutdown_timeout.",
         code: "worker_shutdown_timeout 60s;",
         language: "nginx",
         version: "1.11.11 and later",
@@ -109,7 +109,7 @@ pub(super) const FIXES: &[Fix] = &[
     },
     Fix {
         server: Haproxy,
-        ids: &["WS-06", "H2-01", "L-H2"],
+        ids: &["H2-01", "L-H2"],
         how: "Spread the closes of idle and of active connections over a span that is shorter than hard-stop-after.",
         code: "global\n    close-spread-time 10s\n    hard-stop-after   30s",
         language: "haproxy",
@@ -189,7 +189,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Apache,
         ids: &["A2", "H1-02", "L-H1", "L-MIX"],
-        how: "httpd has no window: take it out of the front first and let the platform wait before it sends the signal (the fix for Kubernetes). A short KeepAliveTimeout leaves fewer idle connections to close.",
+        how: "Take it out of the front first and let the platform wait before it sends the signal (the fix for Kubernetes): httpd has no window. A short KeepAliveTimeout leaves fewer idle connections to close.",
         code: "KeepAliveTimeout 5",
         language: "apache",
         version: "httpd 2.4",
@@ -203,7 +203,7 @@ pub(super) const FIXES: &[Fix] = &[
             "A1", "A2", "H1-01", "H1-02", "H1-04", "H2-01", "H2-02", "H2-03", "L-H1", "L-H2",
             "L-TLS", "L-MIX",
         ],
-        how: "SIGTERM alone closes the listeners at once. Drain before it: ask the admin interface to drain gracefully, wait for the drain time, then send the signal. During the drain answers say `Connection: close` or the connection gets GOAWAY, and new connections are accepted.",
+        how: "Ask the admin interface to drain gracefully, wait for the drain time, and send SIGTERM only then: alone it closes the listeners at once. During the drain answers say `Connection: close` or the connection gets GOAWAY, and new connections are accepted.",
         code: "envoy -c envoy.yaml --drain-time-s 15 --drain-strategy immediate\n# preStop, or the stop script:\ncurl -sX POST 127.0.0.1:9901/healthcheck/fail\ncurl -sX POST '127.0.0.1:9901/drain_listeners?graceful&skip_exit'\nsleep 15",
         language: "sh",
         version: "1.17 and later for `graceful`; skip_exit in newer ones",

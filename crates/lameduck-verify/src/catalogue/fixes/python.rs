@@ -20,7 +20,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Uvicorn,
         ids: &["A2", "H1-02", "H1-04", "H1-05", "H1-06", "L-H1", "L-MIX"],
-        how: "uvicorn has no window: it closes the listener and its idle connections within 0.1 s of the signal. Have the platform wait before it sends the signal (the fix for Kubernetes), and have your application say `Connection: close` from that moment on, for example from a file that the preStop hook makes.",
+        how: "Have the platform wait before it sends the signal (the fix for Kubernetes), and your application say `Connection: close` from that moment on, for example by a file that the preStop hook makes. uvicorn itself has no window: it closes the listener and its idle connections within 0.1 s of the signal.",
         code: "@app.middleware(\"http\")\nasync def announce(request, call_next):\n    response = await call_next(request)\n    if os.path.exists(\"/tmp/leaving\"):\n        response.headers[\"Connection\"] = \"close\"\n    return response\n# preStop: touch /tmp/leaving; sleep 10",
         language: "python",
         version: "uvicorn 0.54 (read); FastAPI or Starlette for the middleware",
@@ -31,7 +31,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Uvicorn,
         ids: &["H1-14"],
-        how: "uvicorn waits for running requests before it tells the application (lifespan shutdown), so an endless stream has to hear of the signal in another way: chain a handler of your own and end the generator between two events.",
+        how: "Chain a signal handler of your own and end the generator between two events: uvicorn waits for running requests before it tells the application (lifespan shutdown), so an endless stream has to hear of the signal in another way.",
         code: "leaving = asyncio.Event()\n\n@app.on_event(\"startup\")\nasync def listen():\n    previous = signal.getsignal(signal.SIGTERM)\n    def leave(number, frame):\n        loop.call_soon_threadsafe(leaving.set)\n        previous(number, frame)\n    loop = asyncio.get_running_loop()\n    signal.signal(signal.SIGTERM, leave)",
         language: "python",
         version: "uvicorn 0.54, where signals are caught by signal.signal",
@@ -75,7 +75,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Gunicorn,
         ids: &["P1", "P2", "H1-01", "H1-09", "H1-11"],
-        how: "SIGTERM is the graceful one (SIGQUIT and SIGINT are not). Set graceful_timeout below the platform's grace period and above your longest request; workers are killed at its end.",
+        how: "Stop it with SIGTERM (SIGQUIT and SIGINT are not graceful), and set graceful_timeout below the platform's grace period and above your longest request; workers are killed at its end.",
         code: "# gunicorn.conf.py\ngraceful_timeout = 20\nworker_class = \"gthread\"\nthreads = 8\nkeepalive = 75",
         language: "python",
         version: "gunicorn 27 (the default is 30 s in all versions)",

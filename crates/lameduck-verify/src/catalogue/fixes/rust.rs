@@ -33,7 +33,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Axum,
         ids: &["H1-07", "H1-09", "H2-05", "H2-06"],
-        how: "axum::serve of 0.8 sets no timer, so hyper's limits are off and half a head holds the drain for ever. Have a deadline (P2), or accept by hand with hyper-util and set the limits there (see hyper).",
+        how: "Have a deadline (P2), or accept by hand with hyper-util and set the limits there (see hyper): axum::serve of 0.8 sets no timer, so hyper's limits are off and half a head holds the drain for ever.",
         code: "",
         language: "",
         version: "axum 0.8.9; later versions set the timer",
@@ -44,7 +44,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Axum,
         ids: &["H1-11", "H1-14", "WS-01", "WS-02", "WS-03", "WS-04", "L-WS"],
-        how: "Long streams and WebSockets must hear of the leaving from you: keep a CancellationToken, end streams with take_until, and send Close 1001 from the task that owns the WebSocket. Count those tasks: axum does not wait for them.",
+        how: "Keep a CancellationToken for long streams and WebSockets, end streams with take_until, and send Close 1001 from the task that owns the WebSocket. Count those tasks: axum does not wait for them.",
         code: "// an event stream\nSse::new(events.take_until(leave.clone().cancelled_owned()))\n// a WebSocket, in its own loop\ntokio::select! {\n    message = socket.recv() => { /* as before */ }\n    () = leave.cancelled() => {\n        let away = CloseFrame { code: 1001, reason: \"\".into() };\n        let _ = socket.send(Message::Close(Some(away))).await;\n        let _ = timeout(Duration::from_secs(5), socket.recv()).await;\n        break;\n    }\n}",
         language: "rust",
         version: "axum 0.8, tokio-util 0.7, futures 0.3",
@@ -70,7 +70,7 @@ pub(super) const FIXES: &[Fix] = &[
         ids: &[
             "A2", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "H1-08", "L-H1", "L-H2", "L-MIX",
         ],
-        how: "Do not call graceful_shutdown at the signal. Go on accepting for some seconds and put `Connection: close` on every HTTP/1 response: hyper ends such a connection by itself, in order. Then shut down what is left.",
+        how: "Go on accepting for some seconds after the signal and put `Connection: close` on every HTTP/1 response: hyper ends such a connection by itself, in order. Call graceful_shutdown only then.",
         code: "let mut response = service.call(request).await?;\nif h1 && LEAVING.load(Ordering::Relaxed) {\n    let close = HeaderValue::from_static(\"close\");\n    response.headers_mut().insert(CONNECTION, close);\n}",
         language: "rust",
         version: "hyper 1",
@@ -147,7 +147,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Actix,
         ids: &["P1", "P2", "H1-01", "H1-09", "H1-11"],
-        how: "SIGTERM is graceful (SIGINT and SIGQUIT are not). Set the time below the platform's grace period; workers that are not done then are dropped.",
+        how: "Stop it with SIGTERM (SIGINT and SIGQUIT are not graceful), and set the time below the platform's grace period; workers that are not done then are dropped.",
         code: "HttpServer::new(app)\n    .shutdown_timeout(20) // seconds\n    .client_request_timeout(Duration::from_secs(10))\n    .bind((\"0.0.0.0\", 8080))?\n    .run()\n    .await",
         language: "rust",
         version: "actix-web 4 (the default is 30 s)",
@@ -202,7 +202,7 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Hyper,
         ids: &["H1-11", "H1-14", "WS-01", "WS-03", "WS-05", "WS-06", "L-WS"],
-        how: "Nothing in hyper tells a body or an upgraded connection that the service leaves: hand each a CancellationToken, end streams between two events, and send Close 1001 from the task of the WebSocket. Over HTTP/1 the upgraded connection is no longer watched; over HTTP/2 its stream holds the drain until it ends.",
+        how: "Hand each long body and each upgraded connection a CancellationToken, end streams between two events, and send Close 1001 from the task of the WebSocket: hyper tells them nothing. Over HTTP/1 the upgraded connection is no longer watched; over HTTP/2 its stream holds the drain until it ends.",
         code: "tokio::select! {\n    message = websocket.next() => { /* as before */ }\n    () = leave.cancelled() => {\n        tokio::time::sleep(spread).await;\n        let away = CloseFrame { code: CloseCode::Away, reason: \"\".into() };\n        let _ = timeout(LIMIT, websocket.close(Some(away))).await;\n        break;\n    }\n}",
         language: "rust",
         version: "tokio-tungstenite 0.24 and later, tokio-util 0.7",

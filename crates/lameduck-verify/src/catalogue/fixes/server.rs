@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A server that people use, or a platform where a mend stands outside of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,6 +188,14 @@ impl ServerKind {
     #[must_use]
     pub fn detect(argv: &[String], server_header: Option<&str>) -> Option<Self> {
         from_command(argv).or_else(|| server_header.and_then(from_header))
+    }
+}
+
+impl ServerKind {
+    /// Reads a word that a later version may have written: what is not known is none.
+    pub(crate) fn if_known<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Self>, D::Error> {
+        let word: Option<String> = Option::deserialize(input)?;
+        Ok(word.and_then(|word| word.parse().ok()))
     }
 }
 
