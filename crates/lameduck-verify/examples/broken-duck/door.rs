@@ -179,6 +179,9 @@ pub(crate) fn probes(duck: &Arc<Duck>, port: u16) {
             let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
             let mut head = [0; 1024];
             let count = stream.read(&mut head).unwrap_or(0);
+            if head[..count].starts_with(b"POST /stop") {
+                crate::signals::ask_to_stop();
+            }
             let asks_lbz = head[..count].starts_with(b"GET /lbz");
             let leaving = !duck.is_broken("A1") && duck.phase() >= WINDOW;
             let status = if asks_lbz && leaving {

@@ -150,6 +150,7 @@ fn main() -> ExitCode {
         doors.push(door::open(&duck, tls_port, serve));
     }
     duck.phase.store(RUNNING, Ordering::SeqCst);
+    println!("broken-duck is listening on {main_port}");
     while !signals::wait(Duration::from_secs(3600)) {}
     leave(&duck, doors)
 }

@@ -39,6 +39,11 @@ pub(crate) fn install(ignore: bool) {
     }
 }
 
+/// As if SIGTERM had come: what an operator's page does.
+pub(crate) fn ask_to_stop() {
+    on_signal(libc::SIGTERM);
+}
+
 /// Waits for a signal; true when one or more came (which are taken as one).
 pub(crate) fn wait(time: Duration) -> bool {
     let fd = READ_END.load(Ordering::SeqCst);

@@ -55,12 +55,12 @@ fn leaving(bench: &Bench<'_>, pass: &Drained) -> Finding {
         let seconds = grace.as_secs_f64();
         return if !pass.departure.was_busy {
             let detail = format!(
-                "it still ran {seconds} s after {stop}, though no client had a connection any more; it is left alone, as it is not ours"
+                "it still ran {seconds} s after {stop}, with nothing in flight; it is left alone, as it is not ours"
             );
             bench.finding("P1", Verdict::Fail, detail)
         } else {
             let detail = format!(
-                "it still ran {seconds} s after {stop}, with clients connected; it is left alone, as it is not ours"
+                "it still ran {seconds} s after {stop}, with requests in flight; it is left alone, as it is not ours"
             );
             bench.finding("P1", Verdict::Inconclusive, detail)
         };

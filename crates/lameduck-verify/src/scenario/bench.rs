@@ -14,6 +14,7 @@ use super::reach;
 use crate::catalogue;
 use crate::front::Sightings;
 use crate::observe::engine::Engine;
+use crate::observe::flow::Flow;
 use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
 use crate::options::Options;
@@ -99,7 +100,7 @@ pub(crate) fn wants(options: &Options, id: &str) -> bool {
 }
 
 /// It is asked for.
-fn names(options: &Options, id: &str) -> bool {
+pub(crate) fn names(options: &Options, id: &str) -> bool {
     let named = |list: &[String]| list.iter().any(|entry| entry.eq_ignore_ascii_case(id));
     let spoken = Protocol::of(id).is_none_or(|protocol| {
         options.protocols.is_empty()
@@ -160,7 +161,7 @@ pub(crate) struct Departure {
     /// A command or a call told it: T is an interval.
     pub(crate) is_vague: bool,
     pub(crate) exit: Option<Exit>,
-    /// Clients still had connections when the grace period was over.
+    /// Requests were still in flight when the grace period was over.
     pub(crate) was_busy: bool,
 }
 
@@ -224,7 +225,7 @@ pub(crate) fn await_departure(
         is_gone(running, engine) || running.is_untold()
     });
     let exit = running.exit().filter(|_| is_gone(running, engine));
-    let was_busy = exit.is_none() && engine.has_connections();
+    let was_busy = exit.is_none() && engine.flows.iter().any(Flow::is_in_flight);
     if exit.is_none() {
         engine.give_up_on_those_since(Instant::now() - PATIENCE.min(grace / 2));
         running.kill();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Departure, await_departure};
 use super::drain::in_flight_time;
+use super::vague::unplaced;
 use super::{h1, ws};
 use crate::observe::engine::Engine;
 use crate::observe::outcome::End;
@@ -43,7 +44,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) bench: &'a Bench<'a>,
     pub(crate) engine: &'a Engine,
     pub(crate) departure: Departure,
-    pub(crate) stderr: &'a str,
+    /// What the target said about it, where that can be seen.
+    pub(crate) account: Option<&'a str>,
 }
 
 impl Seen<'_> {
@@ -119,20 +121,16 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     engine.note_stop(running.stop(&bench.options.stop));
     let t = engine.stopped_at().unwrap_or(begun);
     let departure = await_departure(&mut engine, &running, t, bench.options.patience());
-    let stderr = if departure.exit.is_some() {
-        running.settled_stderr()
-    } else {
-        running.stderr()
-    };
+    let account = running.account(departure.exit.is_some());
     bench.album.add(&engine, t);
     let seen = Seen {
         bench,
         engine: &engine,
         departure,
-        stderr: &stderr,
+        account: account.as_deref(),
     };
     let mut findings = h1::judge(&seen);
     findings.extend(ws::judge(&seen));
     findings.retain(|finding| bench.wants(&finding.id));
-    Ok(findings)
+    Ok(unplaced(bench, findings, &[departure]))
 }

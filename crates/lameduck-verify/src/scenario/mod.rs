@@ -29,6 +29,7 @@ mod second;
 mod speech;
 mod stop;
 mod tls;
+mod vague;
 pub(crate) mod ws;
 
 use std::sync::Arc;
@@ -47,7 +48,7 @@ use crate::verdict::{
 };
 
 use album::Album;
-use bench::{Bench, wants};
+use bench::{Bench, names, wants};
 use drain::Drained;
 use facts::Facts;
 use idle::IdleExit;
@@ -387,7 +388,7 @@ fn check_ids(options: &Options) -> Result<(), VerifyError> {
     }
     if catalogue::list()
         .iter()
-        .any(|entry| wants(options, entry.id))
+        .any(|entry| names(options, entry.id))
     {
         Ok(())
     } else {

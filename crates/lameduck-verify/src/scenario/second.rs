@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Departure, await_departure};
+use super::vague::unplaced;
 use super::{h2, tls};
 use crate::observe::engine::Engine;
 use crate::observe::flow::Flow;
@@ -60,7 +61,8 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     let mut findings = h2::judge::judge(bench, &passes);
     findings.extend(tls::judge::judge(bench, &passes));
     findings.retain(|finding| bench.wants(&finding.id));
-    Ok(findings)
+    let departures: Vec<Departure> = passes.iter().map(|pass| pass.departure).collect();
+    Ok(unplaced(bench, findings, &departures))
 }
 
 fn drain(bench: &Bench<'_>) -> Result<Seconded, VerifyError> {

@@ -351,10 +351,15 @@ impl Running {
         self.output.all()
     }
 
-    /// The same, standard error only.
-    pub(crate) fn settled_stderr(&self) -> String {
-        self.settle();
-        self.stderr()
+    /// What it said about its shutdown, where that can be seen: standard error of a child, or its logs.
+    pub(crate) fn account(&self, has_ended: bool) -> Option<String> {
+        let output = self.output(has_ended);
+        match &self.life {
+            Life::Child(_) => Some(output.stderr),
+            Life::Attached(_) | Life::Driven(_) => {
+                self.logs.is_some().then(|| output.stdout + &output.stderr)
+            }
+        }
     }
 
     /// Waits for the last of its output, or asks for it.

@@ -16,7 +16,7 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// Cargo builds examples together with tests, into a directory beside this test's.
-fn broken_duck() -> String {
+pub(crate) fn broken_duck() -> String {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
     let path: PathBuf = profile.join("examples").join("broken-duck");

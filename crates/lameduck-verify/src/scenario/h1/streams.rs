@@ -97,6 +97,8 @@ struct Endless {
     held: bool,
     looks_whole: bool,
     cut_after: Option<Duration>,
+    /// What the target logs can be seen.
+    is_seen: bool,
     is_named: bool,
 }
 
@@ -111,7 +113,9 @@ impl Endless {
             cut_after: clients()
                 .filter_map(|client| Some(seen.after_stop(client.answers.end?.0)))
                 .max(),
-            is_named: clients().next().is_none() || seen.stderr.contains(route),
+            is_seen: seen.account.is_some() || clients().next().is_none(),
+            is_named: clients().next().is_none()
+                || seen.account.is_none_or(|account| account.contains(route)),
         }
     }
 
@@ -133,7 +137,12 @@ impl Endless {
             )
         });
         if self.is_named {
-            (Verdict::Pass, format!("{ending} ended whole{cut}"))
+            let unseen = if self.is_seen {
+                ""
+            } else {
+                "; whether it is named can not be seen (--logs)"
+            };
+            (Verdict::Pass, format!("{ending} ended whole{cut}{unseen}"))
         } else {
             let detail =
                 format!("{ending} ended whole{cut}, and nothing on standard error names it");

@@ -1,13 +1,13 @@
 //! Owns the verdicts over HTTP/2 of the second drain: H2-01 to H2-08 and H2-10.
 //! Not: making the drain (see `clients` and `second`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::clients::HUNDRED;
 use crate::observe::h2::call::{Call, ConnLog};
 use crate::observe::h2::flow::Flow;
 use crate::observe::outcome::{End, Outcome, Tally};
-use crate::scenario::bench::Bench;
+use crate::scenario::bench::{Bench, Departure};
 use crate::scenario::judge::{in_words, offset_in_words};
 use crate::scenario::second::{Held, Seconded};
 use crate::verdict::{Finding, Verdict};
@@ -59,9 +59,10 @@ struct Streams {
 }
 
 impl Streams {
-    fn take(&mut self, call: &Call, t: Instant) {
+    fn take(&mut self, call: &Call, departure: &Departure) {
+        let t = departure.t;
         let exchange = &call.exchange;
-        if !exchange.is_at_stake(t) {
+        if !departure.concerns(exchange) {
             return;
         }
         self.tally.add(exchange);
@@ -86,13 +87,15 @@ impl Streams {
     }
 
     /// A refusal that is safe to try again is good enough.
-    fn take_or_refused(&mut self, call: &Call, t: Instant) {
-        if call.exchange.outcome == Some(Outcome::RefusedH2) && call.exchange.is_at_stake(t) {
+    fn take_or_refused(&mut self, call: &Call, departure: &Departure) {
+        if call.exchange.outcome == Some(Outcome::RefusedH2)
+            && call.exchange.is_at_stake(departure.t)
+        {
             self.tally.add(&call.exchange);
             self.count += 1;
             self.refused += 1;
         } else {
-            self.take(call, t);
+            self.take(call, departure);
         }
     }
 
@@ -229,7 +232,7 @@ fn in_flight(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
             .flat_map(|pass| pass.h2(group).map(move |flow| (pass, flow)))
         {
             for call in &flow.calls {
-                streams.take(call, pass.t());
+                streams.take(call, &pass.departure);
                 trailers += u64::from(call.has_trailers);
             }
         }
@@ -254,14 +257,14 @@ fn between(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
         for call in flow.calls.iter().skip(1) {
             // One that was opened behind the second GOAWAY proves nothing here (see H2-04).
             if named.is_none_or(|at| call.exchange.begun_at < at) {
-                streams.take(call, pass.t());
+                streams.take(call, &pass.departure);
             }
         }
     }
     let told = streams.count;
     for (pass, flow) in poised(passes, "h2-sweep") {
         for call in flow.calls.iter().skip(1) {
-            streams.take_or_refused(call, pass.t());
+            streams.take_or_refused(call, &pass.departure);
         }
     }
     let finding = streams.finding(bench, "H2-03", "streams opened after the signal");
@@ -281,9 +284,9 @@ fn above(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
         reset += u64::from(matches!(log.end, Some((_, End::Reset))));
         for call in &flow.calls {
             if call.exchange.begun_at > named.at {
-                streams.take_or_refused(call, pass.t());
+                streams.take_or_refused(call, &pass.departure);
             } else {
-                streams.take(call, pass.t());
+                streams.take(call, &pass.departure);
             }
         }
     }
@@ -331,7 +334,7 @@ fn credit(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
     let mut streams = Streams::default();
     for (pass, flow) in poised(passes, "h2-credit") {
         for call in &flow.calls {
-            streams.take(call, pass.t());
+            streams.take(call, &pass.departure);
         }
     }
     let bytes = streams_bytes(passes);
@@ -353,7 +356,7 @@ fn hundred(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
         for flow in pass.h2("h2-hundred") {
             let before = streams.count;
             for call in &flow.calls {
-                streams.take(call, pass.t());
+                streams.take(call, &pass.departure);
             }
             most = most.max(streams.count - before);
         }
@@ -375,7 +378,7 @@ fn newcomers(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
             for call in &flow.calls {
                 let new = call.exchange.opened_at >= pass.t();
                 if new && call.exchange.is_first {
-                    streams.take(call, pass.t());
+                    streams.take(call, &pass.departure);
                 }
             }
         }
