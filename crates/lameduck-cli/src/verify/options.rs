@@ -42,6 +42,7 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
     if !arguments.command.is_empty() {
         let spec = TargetSpec::command(arguments.command);
         (options.target.argv, options.target.label) = (spec.argv, spec.label);
+        options.target.driven = None;
     }
     launching(&mut options.target, &given);
     let target = &mut options.target;
@@ -66,11 +67,10 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
         target.copies = usize::from(copies);
     }
     if let Some(path) = given.grpc_path {
+        let message = given.grpc_message.map(|message| message.0);
         target.grpc = Some(GrpcCall {
             path,
-            message: given
-                .grpc_message
-                .map_or_else(Vec::new, |message| message.0),
+            message: message.unwrap_or_default(),
             slow_message: given.grpc_slow_message.map(|message| message.0),
         });
     }

@@ -5,7 +5,7 @@ use super::Profile;
 use super::form::{Late, Repeats};
 use super::values::CheckId;
 use crate::declared::{LatePolicy, TlsTrust, Waiver};
-use crate::options::{DrainSignal, Farewell, Options, RepeatPolicy, TargetSpec};
+use crate::options::{DrainSignal, Driven, Farewell, Options, RepeatPolicy, Stop, TargetSpec};
 use crate::protocol::GrpcCall;
 
 impl Profile {
@@ -16,10 +16,12 @@ impl Profile {
         self.apply_expectations(&mut options.target);
         let platform = &self.form.platform;
         set(&mut options.grace, platform.grace.map(|time| time.0));
+        set(&mut options.stop, self.stop());
         set(
-            &mut options.stop,
-            platform.signal.as_ref().map(|signal| signal.0.into()),
+            &mut options.front,
+            platform.front.as_ref().map(|front| front.0),
         );
+        set(&mut options.pre_stop, platform.pre_stop.map(|time| time.0));
         let checks = &self.form.checks;
         let ids = |ids: &[CheckId]| ids.iter().map(|id| id.0.clone()).collect::<Vec<_>>();
         set_list(&mut options.only, ids(&checks.only));
@@ -38,13 +40,37 @@ impl Profile {
         options.profile = Some(Box::new(self.clone()));
     }
 
+    fn stop(&self) -> Option<Stop> {
+        let said = &self.form.target;
+        let call = said.stop_url.as_ref().map(|url| Stop::http(url.get_ref()));
+        let signal = self.form.platform.signal.as_ref();
+        let signal = signal.map(|signal| Stop::Signal(signal.get_ref().0));
+        said.stop.clone().map(Stop::Command).or(call).or(signal)
+    }
+
     fn apply_target(&self, target: &mut TargetSpec) {
         let said = &self.form.target;
         if let Some(command) = &said.command {
             target.argv.clone_from(command);
             target.label = command.join(" ");
         }
+        if let Some(start) = &said.start {
+            target.label.clone_from(start.get_ref());
+            target.driven = Some(Driven {
+                start: start.get_ref().clone(),
+                alive: said.alive.clone(),
+                cleanup: said.cleanup.clone(),
+            });
+        }
         set(&mut target.label, said.name.clone());
+        target.cwd = said
+            .cwd
+            .as_deref()
+            .map(|cwd| self.beside(cwd))
+            .or(target.cwd.take());
+        target.logs = said.logs.clone().or(target.logs.take());
+        target.ready_line = said.ready_line.clone().or(target.ready_line.take());
+        target.ready_within = said.ready_within.map(|time| time.0).or(target.ready_within);
         target.env.extend(
             said.env
                 .iter()

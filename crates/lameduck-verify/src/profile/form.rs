@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::{CheckId, Hex, Parsed, Reason, Time};
+use crate::front::Front;
 use crate::options::StopSignal;
 use crate::protocol::Protocol;
 
@@ -33,7 +34,16 @@ pub(super) struct Form {
 pub(super) struct Target {
     pub(super) name: Option<String>,
     pub(super) command: Option<Vec<String>>,
+    pub(super) cwd: Option<String>,
     pub(super) env: BTreeMap<String, String>,
+    pub(super) start: Option<Spanned<String>>,
+    pub(super) alive: Option<String>,
+    pub(super) cleanup: Option<String>,
+    pub(super) logs: Option<String>,
+    pub(super) ready_line: Option<String>,
+    pub(super) ready_within: Option<Time>,
+    pub(super) stop: Option<String>,
+    pub(super) stop_url: Option<Spanned<String>>,
     pub(super) copies: Option<usize>,
 }
 
@@ -106,7 +116,9 @@ pub(super) struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Platform {
     pub(super) grace: Option<Time>,
-    pub(super) signal: Option<Parsed<StopSignal>>,
+    pub(super) signal: Option<Spanned<Parsed<StopSignal>>>,
+    pub(super) front: Option<Parsed<Front>>,
+    pub(super) pre_stop: Option<Time>,
 }
 
 /// What the service promises.
@@ -167,6 +179,21 @@ impl Form {
                 let message = format!("`{}` is waived twice", id.0);
                 return Err((waive.id.span().start, message));
             }
+        }
+        let (target, platform) = (&self.target, &self.platform);
+        if let (Some(start), Some(_)) = (&target.start, &target.command) {
+            let message = "`start` replaces `command`: only one of them".to_owned();
+            return Err((start.span().start, message));
+        }
+        if let (Some(url), Some(_)) = (&target.stop_url, &target.stop) {
+            let message = "`stop_url` replaces `stop`: only one of them".to_owned();
+            return Err((url.span().start, message));
+        }
+        if let Some(signal) = &platform.signal
+            && (target.stop.is_some() || target.stop_url.is_some())
+        {
+            let message = "`stop` and `stop_url` replace the signal: only one of them".to_owned();
+            return Err((signal.span().start, message));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::declared::{LatePolicy, TlsTrust};
-use crate::options::{RepeatPolicy, StopSignal};
+use crate::options::{RepeatPolicy, Stop, StopSignal};
 use crate::protocol::Protocol;
 
 const WHOLE: &str = r#"
@@ -13,6 +13,9 @@ name = "orders"
 command = ["./serve", "--port", "{port}"]
 env = { LOG = "info" }
 copies = 2
+cwd = "service"
+ready_line = "listening"
+ready_within = "5s"
 
 [urls]
 http = "http://127.0.0.1:{port}/hello"
@@ -46,6 +49,8 @@ name = "orders.internal"
 [platform]
 grace = "30s"
 signal = "QUIT"
+front = "kubernetes:2s"
+pre_stop = "1s"
 
 [expect]
 close_codes = [4000]
@@ -74,6 +79,11 @@ fn everything_that_it_says_is_done() {
     assert_eq!(target.argv, ["./serve", "--port", "{port}"]);
     assert_eq!(target.env, [("LOG".to_owned(), "info".to_owned())]);
     assert_eq!(target.copies, 2);
+    assert_eq!(target.cwd.as_deref(), Some(Path::new("service")));
+    assert_eq!(target.ready_line.as_deref(), Some("listening"));
+    assert_eq!(target.ready_within, Some(Duration::from_secs(5)));
+    assert_eq!(options.front.propagation(), Duration::from_secs(2));
+    assert_eq!(options.pre_stop, Duration::from_secs(1));
     assert_eq!(target.url.as_deref(), Some("http://127.0.0.1:{port}/hello"));
     assert_eq!(
         target.tls_url.as_deref(),
@@ -112,6 +122,37 @@ fn everything_that_it_says_is_done() {
     assert_eq!(options.rounds, 5);
     assert_eq!(options.waivers[0].id, "H1-08");
     assert_eq!(options.waivers[0].reason, "no client of ours pipelines");
+}
+
+#[test]
+fn a_service_may_be_driven_by_commands_and_stopped_by_one() {
+    let text =
+        "[target]\nstart = 'docker run -d x'\nalive = 'a'\ncleanup = 'c'\nlogs = 'l'\nstop = 's'\n";
+    let options = Profile::parse(text).unwrap().options();
+    let driven = options.target.driven.unwrap();
+    assert_eq!(
+        (driven.start.as_str(), driven.alive.as_deref()),
+        ("docker run -d x", Some("a"))
+    );
+    assert_eq!(
+        (driven.cleanup.as_deref(), options.target.logs.as_deref()),
+        (Some("c"), Some("l"))
+    );
+    assert_eq!(options.stop, Stop::Command("s".to_owned()));
+    let call = Profile::parse("[target]\nstop_url = 'PUT http://127.0.0.1:{port}/stop'\n").unwrap();
+    assert_eq!(
+        call.options().stop,
+        Stop::http("PUT http://127.0.0.1:{port}/stop")
+    );
+    for (text, line) in [
+        ("[target]\ncommand = ['x']\nstart = 'y'\n", 3),
+        ("[target]\nstop = 'x'\nstop_url = 'http://127.0.0.1/'\n", 3),
+        ("[target]\nstop = 'x'\n[platform]\nsignal = 'TERM'\n", 4),
+    ] {
+        let error = Profile::parse(text).unwrap_err();
+        assert_eq!(error.line(), Some(line), "{error}");
+        assert!(error.to_string().contains("only one of them"), "{error}");
+    }
 }
 
 #[test]

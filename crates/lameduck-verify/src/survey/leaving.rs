@@ -47,13 +47,6 @@ pub(super) fn entries(options: &Options, exit: Option<Exit>, took: Option<Durati
     let mut entries = vec![
         entry(Table::Platform, "grace", grace, Origin::Given, about_grace),
         entry(
-            Table::Platform,
-            "signal",
-            quoted(&sent.name()[3..]),
-            Origin::Given,
-            &left,
-        ),
-        entry(
             Table::Expect,
             "exit_codes",
             codes,
@@ -61,7 +54,40 @@ pub(super) fn entries(options: &Options, exit: Option<Exit>, took: Option<Durati
             &about_exit,
         ),
     ];
+    if let Some(signal) = options.stop.signal() {
+        let name = quoted(&signal.name()[3..]);
+        entries.insert(
+            1,
+            entry(Table::Platform, "signal", name, Origin::Given, &left),
+        );
+    }
+    entries.extend(front(options));
     entries.extend(promises(&options.target));
+    entries
+}
+
+/// What stands before the service.
+fn front(options: &Options) -> Vec<Entry> {
+    let entry = |key, value, origin, note: &str| Entry {
+        table: Table::Platform,
+        key,
+        value,
+        origin,
+        note: note.to_owned(),
+    };
+    let origin = if options.front.is_none() {
+        Origin::Open
+    } else {
+        Origin::Given
+    };
+    let name = quoted(&options.front.to_string());
+    let about = "what stands before it in production: A2 and the report say what users behind it see (`lameduck verify --list-fronts`)";
+    let mut entries = vec![entry("front", name, origin, about)];
+    if !options.pre_stop.is_zero() {
+        let pre_stop = quoted(&duration(options.pre_stop));
+        let about = "a preStop sleep, part of the grace period";
+        entries.push(entry("pre_stop", pre_stop, Origin::Given, about));
+    }
     entries
 }
 

@@ -3,6 +3,7 @@
 //! Not: reading profiles (see `profile`), or judging (see `scenario`).
 
 mod doors;
+mod launching;
 mod leaving;
 mod probe;
 mod questions;
@@ -102,7 +103,7 @@ impl Survey {
     pub fn of(options: &Options) -> Result<Self, VerifyError> {
         let running = launch(&options.target, &Arc::default())?;
         let mut probe = Probe::new(options, &running.place);
-        let mut entries = probe.target(running.ready_after);
+        let mut entries = launching::entries(options, running.ready_after);
         // Paths that were found are part of what is learned next.
         let paths = probe.paths();
         let facts = Facts::learn(&probe.options, &running)?;

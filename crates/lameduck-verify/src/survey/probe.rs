@@ -1,11 +1,9 @@
 //! Owns which paths of a profile are tried, under which usual names, and what each would enable.
-//! Not: the questions (see `questions`), the other keys (see `doors`, `leaving`), or the file (see `write`).
-
-use std::time::Duration;
+//! Not: the questions (see `questions`), the other keys (see `launching`, `doors`, `leaving`), or the file (see `write`).
 
 use super::questions;
 use super::write::quoted;
-use super::{Entry, Origin, Table, millis};
+use super::{Entry, Origin, Table};
 use crate::options::Options;
 use crate::scenario::ws;
 use crate::target::Place;
@@ -122,42 +120,6 @@ impl<'p> Probe<'p> {
             options,
             answers_all: questions::is_good(place, "/lameduck-asks-for-what-nobody-has"),
         }
-    }
-
-    pub(super) fn target(&self, ready_after: Duration) -> Vec<Entry> {
-        let target = &self.options.target;
-        let words: Vec<String> = target.argv.iter().map(|word| quoted(word)).collect();
-        let mut entries = vec![Entry {
-            table: Table::Target,
-            key: "command",
-            value: format!("[{}]", words.join(", ")),
-            origin: Origin::Given,
-            note: format!(
-                "ready after {}; {{port}} becomes a free port, which is in the variable PORT too",
-                millis(ready_after)
-            ),
-        }];
-        if !target.env.is_empty() {
-            let pairs = target.env.iter();
-            let pairs: Vec<String> = pairs
-                .map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)))
-                .collect();
-            entries.push(Entry {
-                table: Table::Target,
-                key: "env",
-                value: format!("{{ {} }}", pairs.join(", ")),
-                origin: Origin::Given,
-                note: "added to its environment".to_owned(),
-            });
-        }
-        entries.push(Entry {
-            table: Table::Target,
-            key: "copies",
-            value: target.copies.max(1).to_string(),
-            origin: if target.copies > 1 { Origin::Given } else { Origin::Open },
-            note: "how many of it may run at once on one machine (up to 4): more copies take less time, and H2-09 needs two".to_owned(),
-        });
-        entries
     }
 
     /// Every path that was given or found; `options` know them afterwards.

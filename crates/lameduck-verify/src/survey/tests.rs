@@ -49,6 +49,41 @@ fn what_is_written_can_be_read() {
 }
 
 #[test]
+fn what_was_given_is_written_down_again() {
+    let mut given = Options::new(TargetSpec::command(["./serve"]));
+    given.target.cwd = Some("/srv".into());
+    given.target.env = vec![("MODE".to_owned(), "x y".to_owned())];
+    given.target.ready_line = Some("ready".to_owned());
+    given.target.ready_within = Some(Duration::from_millis(1_500));
+    given.target.quiet = Some(Duration::from_millis(250));
+    given.target.forced_exit = Some(9);
+    given.stop = crate::options::Stop::http("PUT http://127.0.0.1:{port}/stop");
+    given.front = "kubernetes:3s".parse().unwrap();
+    given.pre_stop = Duration::from_secs(2);
+    let mut entries = launching::entries(&given, Duration::ZERO);
+    entries.extend(leaving::entries(&given, None, None));
+    let text = Survey {
+        options: given.clone(),
+        entries,
+    }
+    .to_toml();
+    let read = Profile::parse(&text).unwrap().options();
+    assert_eq!(read.target.argv, given.target.argv, "{text}");
+    assert_eq!(
+        (&read.target.cwd, &read.target.env),
+        (&given.target.cwd, &given.target.env)
+    );
+    assert_eq!(read.target.ready_line, given.target.ready_line);
+    assert_eq!(read.target.ready_within, given.target.ready_within);
+    assert_eq!(
+        (read.target.quiet, read.target.forced_exit),
+        (given.target.quiet, Some(9))
+    );
+    assert_eq!((read.stop, read.front), (given.stop, given.front), "{text}");
+    assert_eq!((read.pre_stop, read.grace), (given.pre_stop, given.grace));
+}
+
+#[test]
 fn the_ids_that_it_promises_are_checked() {
     let mut named = 0;
     for text in promises() {
