@@ -3,13 +3,14 @@
 //! Not: where that is written down (see `profile`), or the judging (see `scenario`).
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::options::{Options, TargetSpec};
+use crate::options::{Options, StopSignal, TargetSpec};
 use crate::verdict::{Finding, Verdict};
 
 /// What a target does with requests that are sent after the signal on connections that it still has.
@@ -20,6 +21,53 @@ pub enum LatePolicy {
     Serve,
     /// Refuses them with 503, `Retry-After` and `Connection: close`; that is then no failure of H1-02, H1-04, H1-06.
     Refuse,
+}
+
+/// What a first SIGINT does to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interrupt {
+    /// The same as SIGTERM; what the contract asks for.
+    #[default]
+    Stops,
+    /// Nothing, or something else: declared off.
+    LeftAlone,
+}
+
+/// How a target reads its configuration again while it runs, and how one sees which one is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    /// Added to its arguments for this check; `{config}` becomes the path of the file.
+    pub arguments: Vec<String>,
+    /// The file that it reads; default: one in a directory of our own. What stands in it is put back afterwards.
+    pub file: Option<PathBuf>,
+    /// Its contents at the start.
+    pub first: String,
+    /// Other contents that are good.
+    pub second: String,
+    /// Contents that the target has to refuse.
+    pub broken: String,
+    /// A path whose answer differs between the first and the second.
+    pub path: String,
+    /// The signal that asks for it.
+    pub signal: StopSignal,
+    /// A command that asks for it, instead of the signal; `{config}` and `{pid}` are filled in.
+    pub command: Option<Vec<String>>,
+}
+
+impl Default for Reload {
+    /// By SIGHUP, seen on `/`.
+    fn default() -> Self {
+        Self {
+            arguments: Vec::new(),
+            file: None,
+            first: String::new(),
+            second: String::new(),
+            broken: String::new(),
+            path: "/".to_owned(),
+            signal: StopSignal::Hup,
+            command: None,
+        }
+    }
 }
 
 /// Which certificates of the target's TLS listener will do.

@@ -5,10 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::declared::{LatePolicy, TlsTrust, Waiver};
+use crate::declared::{Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
 use crate::front::Front;
 use crate::profile::Profile;
 use crate::protocol::{GrpcCall, Protocol};
+use crate::target::Ward;
 
 /// What to test and how; see the fields.
 #[derive(Debug, Clone)]
@@ -292,8 +293,14 @@ pub struct TargetSpec {
     pub late: LatePolicy,
     /// How much longer than the grace period it may take until it counts as stuck: for slow machines and debug builds.
     pub extra_time: Duration,
+    /// What a first SIGINT does.
+    pub interrupt: Interrupt,
+    /// How it reads its configuration again, and how that is seen.
+    pub reload: Option<Reload>,
     /// How many copies may run at once on this machine; 0 and 1 both mean one.
     pub copies: usize,
+    /// Who stands between it and us.
+    pub(crate) ward: Ward,
 }
 
 impl TargetSpec {
@@ -361,6 +368,14 @@ impl TargetSpec {
             repeats: Some(RepeatPolicy::Escalate),
             quiet: Some(Duration::from_millis(100)),
             forced_exit: Some(124),
+            reload: Some(Reload {
+                arguments: vec!["--config".to_owned(), "{config}".to_owned()],
+                path: "/".to_owned(),
+                first: r#"{"greeting": "hello\n"}"#.to_owned(),
+                second: r#"{"greeting": "hello again\n"}"#.to_owned(),
+                broken: r#"{"greeting": "half a file"#.to_owned(),
+                ..Reload::default()
+            }),
             copies: 4,
             ..Self::default()
         }

@@ -19,6 +19,7 @@ mod long;
 mod mix;
 mod newcomers;
 mod probes;
+mod process;
 mod product;
 mod reach;
 mod reader;
@@ -219,6 +220,9 @@ fn run_waiting(
         ("A4", Box::new(|| late_ack::run(bench).map(one))),
         ("H2-09", Box::new(|| h2::grpc::run(bench).map(one))),
     ];
+    for (id, _) in process::IDS {
+        lasting.push((id, Box::new(move || process::run(bench, id, idle).map(one))));
+    }
     lasting.retain(|(id, _)| bench.wants(id));
     if long::ids().any(|id| bench.wants(id)) {
         lasting.push(("long", Box::new(|| long::run(bench))));
@@ -417,9 +421,12 @@ fn planned_launches(options: &Options) -> u32 {
         (&second::IDS, 1),
         (&["H2-09"], h2::grpc::launches(options)),
     ];
+    let process = process::IDS.iter().filter(|(id, _)| any(&[id]));
+    let process: u32 = process.map(|(_, launches)| launches).sum();
     let long = u32::from(long::ids().any(|id| wants(options, id)));
     1 + load
         + long
+        + process
         + groups
             .iter()
             .filter(|(ids, _)| any(ids))

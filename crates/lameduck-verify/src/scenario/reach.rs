@@ -17,6 +17,7 @@ const NO_EXIT: &str =
     "whether the process is gone can not be seen; --alive would give a command that tells";
 const NO_CHILD: &str = "the service is no child of ours: its process can not be looked into, or be met while it starts";
 
+const NO_SIGNAL: &str = "the stop is no signal, and this is about what PID 1 does with signals";
 const NOBODY_THERE: &str =
     "the stop is no signal: before the service is ready there is nobody to call";
 
@@ -39,6 +40,9 @@ pub(super) fn beyond(options: &Options, id: &str) -> Option<&'static str> {
     }
     if REPEATS.contains(&id) && options.stop.signal().is_none() {
         return Some(NO_REPEAT);
+    }
+    if id == "P8" && options.stop.signal().is_none() {
+        return Some(NO_SIGNAL);
     }
     if id == "P4" && options.stop.signal().is_none() {
         return Some(NOBODY_THERE);

@@ -29,7 +29,7 @@ fn millis(time: Duration) -> String {
 }
 
 /// A request that never ends by itself, on a connection of its own.
-fn endless(bench: &Bench<'_>, running: &Running) -> Flow {
+pub(crate) fn endless(bench: &Bench<'_>, running: &Running) -> Flow {
     let forever = bench.options.grace + Duration::from_secs(30);
     let (first, last) = requests::in_flight(&bench.facts, &running.place, forever);
     let part = if last.is_some() {
@@ -47,7 +47,7 @@ fn endless(bench: &Bench<'_>, running: &Running) -> Flow {
 }
 
 /// Requests in flight that end in time if nobody cuts them.
-fn ending(bench: &Bench<'_>, running: &Running) -> Flow {
+pub(crate) fn ending(bench: &Bench<'_>, running: &Running) -> Flow {
     let time = in_flight_time(bench.options.grace);
     let (first, last) = requests::in_flight(&bench.facts, &running.place, time);
     let mut steps = vec![Step::Connect];
@@ -75,7 +75,7 @@ fn ending(bench: &Bench<'_>, running: &Running) -> Flow {
         .with_usual(bench.facts.usual)
 }
 
-fn settle_in(engine: &mut Engine, running: &Running) {
+pub(crate) fn settle_in(engine: &mut Engine, running: &Running) {
     engine.run(Instant::now() + AGE, |_| running.exit().is_some());
 }
 

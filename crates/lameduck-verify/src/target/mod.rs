@@ -11,8 +11,10 @@ mod ready;
 mod running;
 mod shell;
 mod stop;
+mod ward;
 
 pub(crate) use ask::{Answer, ask};
 pub use error::{LaunchError, VerifyError};
 pub(crate) use place::{Place, Url};
-pub(crate) use running::{Exit, Ledger, Running, launch};
+pub(crate) use running::{Ending, Exit, Ledger, Running, launch};
+pub(crate) use ward::{NO_NAMESPACE, Ward};

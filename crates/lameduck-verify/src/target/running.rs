@@ -16,6 +16,7 @@ use super::place::Place;
 use super::ready::{self, await_ready};
 use super::shell;
 use super::stop::{Order, Stopping};
+use super::ward::Armed;
 use crate::options::{Stop, StopSignal, TargetSpec};
 use crate::verdict::Output as Report;
 
@@ -128,6 +129,8 @@ impl Ledger {
 #[derive(Debug)]
 pub(crate) struct Running {
     life: Life,
+    /// The target's own process id, where somebody stands between it and us.
+    warded: Option<u32>,
     watch: Arc<Watch>,
     order: Arc<Order>,
     stopping: Mutex<Option<Stopping>>,
@@ -175,6 +178,7 @@ impl Running {
         let output = Arc::new(Output::awaiting(spec.ready_line.as_deref()));
         let (watch, order) = (Arc::new(Watch::default()), Arc::new(Order::default()));
         let seen = Arc::clone(&watch);
+        let mut warded = None;
         let life = if let Some(pid) = spec.pid {
             let attached = Arc::new(Attached::to(pid)?);
             let process = Arc::clone(&attached);
@@ -193,15 +197,25 @@ impl Running {
                     Life::Driven(Box::new(driven))
                 }
                 None => {
-                    let child = start(spec, &place, &output)?;
+                    let (child, between) = start(spec, &place, &output)?;
                     let id = child.id();
-                    std::thread::spawn(move || await_exit(id, &seen));
+                    if let Some((pid, between)) = between {
+                        warded = Some(pid);
+                        std::thread::spawn(move || {
+                            if let Some(ending) = between.await_end() {
+                                seen.note(ending, Instant::now());
+                            }
+                        });
+                    } else {
+                        std::thread::spawn(move || await_exit(id, &seen));
+                    }
                     Life::Child(child)
                 }
             }
         };
         Ok(Self {
             life,
+            warded,
             watch,
             order,
             stopping: Mutex::new(None),
@@ -215,11 +229,20 @@ impl Running {
     }
 
     /// Its process id, where there is one.
-    fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         match &self.life {
+            Life::Child(_) if self.warded.is_some() => self.warded,
             Life::Child(child) => Some(child.id()),
             Life::Attached(process) => Some(process.id()),
             Life::Driven(_) => None,
+        }
+    }
+
+    /// The process that adopts what it leaves behind: the one that stands between, if one does.
+    pub(crate) fn guardian(&self) -> Option<u32> {
+        match &self.life {
+            Life::Child(child) if self.warded.is_some() => Some(child.id()),
+            _ => None,
         }
     }
 
@@ -244,7 +267,12 @@ impl Running {
     pub(crate) fn signal(&self, signal: StopSignal) -> Instant {
         let at = Instant::now();
         match &self.life {
-            Life::Child(child) => send_signal(child.id(), signal.number()),
+            Life::Child(child) => match self.warded {
+                None => send_signal(child.id(), signal.number()),
+                // Whoever stands between reaps it, and its id may then be another's.
+                Some(pid) if self.exit().is_none() => send_signal(pid, signal.number()),
+                Some(_) => {}
+            },
             Life::Attached(process) => process.signal(signal.number()),
             // Options without a command or call to stop it are refused before anything starts.
             Life::Driven(_) => {}
@@ -388,7 +416,10 @@ impl Drop for Running {
     }
 }
 
-fn start(spec: &TargetSpec, place: &Place, output: &Arc<Output>) -> Result<Child, LaunchError> {
+/// The child; and where somebody stands between, the target's process id and the link to the one between.
+type Started = (Child, Option<(u32, Armed)>);
+
+fn start(spec: &TargetSpec, place: &Place, output: &Arc<Output>) -> Result<Started, VerifyError> {
     let (program, arguments) = spec.argv.split_first().ok_or(LaunchError::NoCommand)?;
     let mut command = Command::new(place.fill(program));
     command
@@ -405,15 +436,19 @@ fn start(spec: &TargetSpec, place: &Place, output: &Arc<Output>) -> Result<Child
         .process_group(0);
     if let Some(cwd) = &spec.cwd {
         if !cwd.is_dir() {
-            return Err(LaunchError::NoDirectory(cwd.clone()));
+            return Err(LaunchError::NoDirectory(cwd.clone()).into());
         }
         command.current_dir(cwd);
     }
     die_with_us(&mut command);
-    shell::spawn(command, output).map_err(|error| match error.kind() {
+    let mut between = Armed::arm(spec.ward, &mut command)?;
+    let spawned = shell::spawn(command, output);
+    let pid = between.as_mut().map(Armed::begun).transpose()?.flatten();
+    let child = spawned.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => LaunchError::NotFound(program.clone()),
         _ => LaunchError::Spawn(program.clone(), error),
-    })
+    })?;
+    Ok((child, pid.zip(between)))
 }
 
 /// Ctrl-C at the terminal reaches us, not the target, which has a group of its own: it must not outlive us.

@@ -1,0 +1,381 @@
+//! P7: the configuration is read again under load: nothing lost, nothing closed, the new one in force; a broken one is
+//! refused and the old one stays; and after that a good one is taken again.
+//!
+//! One thread is the operator, who writes files, asks for the reload and looks at what is in force; the clients' thread
+//! knows nothing of it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::scratch::Scratch;
+use crate::declared::Reload;
+use crate::observe::engine::Engine;
+use crate::observe::flow::{Flow, Mark, Part, Step, Steps, When};
+use crate::observe::outcome::Tally;
+use crate::options::TargetSpec;
+use crate::scenario::bench::Bench;
+use crate::scenario::facts::Means;
+use crate::scenario::load::{Crowd, Habit, add_clients};
+use crate::scenario::requests;
+use crate::scenario::stop::ending;
+use crate::target::{Running, VerifyError, launch};
+use crate::verdict::{Finding, Verdict};
+
+const KEEPING: usize = 12;
+const CONNECTING: usize = 4;
+const IDLE: usize = 4;
+const IN_FLIGHT: usize = 2;
+/// The clients are in their loops by then.
+const RUN_UP: Duration = Duration::from_millis(200);
+/// How long a reload may take to be in force.
+const IN_FORCE_BOUND: Duration = Duration::from_secs(5);
+/// A broken configuration is looked for for so long. That the next good one is taken shows that it was done with.
+const REFUSAL_LOOK: Duration = Duration::from_millis(500);
+/// Between two looks.
+const STEP: Duration = Duration::from_millis(10);
+/// Bytes of an answer looked at.
+const MAX_ANSWER: u64 = 64 * 1024;
+const ASK_BOUND: Duration = Duration::from_secs(2);
+
+/// What the operator saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Operated {
+    /// In force so long after it was asked for.
+    Well(Duration),
+    /// The declared path shows nothing, or the reload can not be asked for.
+    Unclear(String),
+    Badly(String),
+}
+
+pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
+    let Some(reload) = &bench.options.target.reload else {
+        return Ok(bench.lacking(
+            "P7",
+            "the target does not declare how it reads its configuration again; [reload] in a profile would",
+        ));
+    };
+    let scratch = Scratch::make()?;
+    let file = ConfigFile::prepare(reload, &scratch)
+        .map_err(|error| VerifyError::Machine("write the target's configuration", error))?;
+    bench.launches.fetch_add(1, Ordering::Relaxed);
+    let running = launch(
+        &with_config(&bench.options.target, reload, &file.path),
+        &bench.ledger,
+    )?;
+    let mut engine = bench.engine(&running);
+    open(bench, &running, &mut engine);
+    engine.run(Instant::now() + RUN_UP, |_| running.exit().is_some());
+    let operator = Operator {
+        reload,
+        file: &file,
+        running: &running,
+    };
+    let is_done = AtomicBool::new(false);
+    let operated = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let operated = operator.work();
+            // Release: pairs with the Acquire below; nothing but the flag is read there.
+            is_done.store(true, Ordering::Release);
+            operated
+        });
+        let bound = Instant::now() + IN_FORCE_BOUND * 4;
+        engine.run(bound, |_| is_done.load(Ordering::Acquire));
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    let over = Instant::now();
+    engine.note_closing_time();
+    engine.run(over + Duration::from_secs(3), |engine| {
+        let mut busy = engine.flows.iter().filter(|flow| flow.group != "idle");
+        busy.all(Flow::is_finished) || running.exit().is_some()
+    });
+    let died = running.exit().is_some();
+    engine.give_up();
+    Ok(Reloaded::of(&engine, over, died).judge(bench, &operated))
+}
+
+fn with_config(target: &TargetSpec, reload: &Reload, path: &Path) -> TargetSpec {
+    let mut spec = target.clone();
+    let path = path.to_string_lossy();
+    let arguments = reload.arguments.iter();
+    spec.argv
+        .extend(arguments.map(|text| text.replace("{config}", &path)));
+    spec
+}
+
+fn open(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
+    let crowd = Crowd {
+        keeping: KEEPING,
+        connecting: CONNECTING,
+        habit: Habit::ComeBack,
+    };
+    add_clients(bench, running, engine, &bench.rng(0x0e10ad), crowd);
+    // Other means of keeping a request in flight wait for a signal that never comes here.
+    if matches!(bench.facts.means, Means::Slow(_)) {
+        for _ in 0..IN_FLIGHT {
+            engine.add(ending(bench, running));
+        }
+    }
+    if bench.facts.keeps_connections {
+        for _ in 0..IDLE {
+            let bytes = requests::usual(&bench.facts, &running.place);
+            let part = Part::Whole;
+            let steps = vec![
+                Step::Connect,
+                Step::Send { bytes, part },
+                Step::AwaitAnswer,
+                Step::Pause(When::AfterStop(Duration::ZERO)),
+            ];
+            engine.add(Flow::new("idle", Steps::new(steps)).with_usual(bench.facts.usual));
+        }
+    }
+}
+
+/// The file that the target reads; what stood in it is put back.
+#[derive(Debug)]
+struct ConfigFile {
+    path: PathBuf,
+    before: Option<Vec<u8>>,
+}
+
+impl ConfigFile {
+    fn prepare(reload: &Reload, scratch: &Scratch) -> std::io::Result<Self> {
+        let file = match &reload.file {
+            Some(path) => Self {
+                path: path.clone(),
+                before: Some(std::fs::read(path)?),
+            },
+            None => Self {
+                path: scratch.path().join("config"),
+                before: None,
+            },
+        };
+        file.write(&reload.first)?;
+        Ok(file)
+    }
+
+    /// In one go, as a careful operator does: nobody reads half a file.
+    fn write(&self, text: &str) -> std::io::Result<()> {
+        let fresh = self.path.with_extension("lameduck-new");
+        std::fs::write(&fresh, text)?;
+        std::fs::rename(&fresh, &self.path)
+    }
+}
+
+impl Drop for ConfigFile {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // Where it can not be put back, nobody could be told.
+            let _ = std::fs::write(&self.path, before);
+        }
+    }
+}
+
+struct Operator<'a> {
+    reload: &'a Reload,
+    file: &'a ConfigFile,
+    running: &'a Running,
+}
+
+impl Operator<'_> {
+    fn work(&self) -> Operated {
+        self.try_work()
+            .map_or_else(|operated| operated, Operated::Well)
+    }
+
+    fn try_work(&self) -> Result<Duration, Operated> {
+        let path = &self.reload.path;
+        let unseen = || Operated::Unclear(format!("GET {path} gives no answer that could show it"));
+        let first = self.in_force().ok_or_else(unseen)?;
+        let asked_at = self.ask_for(&self.reload.second)?;
+        let is_new = |answer: &[u8]| answer != first;
+        let Some(second) = self.await_answer(IN_FORCE_BOUND, is_new) else {
+            return Err(Operated::Badly(format!(
+                "{} s after the reload GET {path} still answered as before",
+                IN_FORCE_BOUND.as_secs()
+            )));
+        };
+        let took = asked_at.elapsed();
+        self.ask_for(&self.reload.broken)?;
+        let is_other = |answer: &[u8]| answer != second;
+        if self.await_answer(REFUSAL_LOOK, is_other).is_some() {
+            return Err(Operated::Badly(format!(
+                "a broken configuration changed what GET {path} answers"
+            )));
+        }
+        if self.in_force().is_none() {
+            let detail = "it answers no more after a broken configuration";
+            return Err(Operated::Badly(detail.to_owned()));
+        }
+        self.ask_for(&self.reload.first)?;
+        let is_first = |answer: &[u8]| answer == first;
+        if self.await_answer(IN_FORCE_BOUND, is_first).is_none() {
+            let detail = "after a broken configuration it takes no good one any more";
+            return Err(Operated::Badly(detail.to_owned()));
+        }
+        Ok(took)
+    }
+
+    /// Writes the file and asks for the reload.
+    fn ask_for(&self, text: &str) -> Result<Instant, Operated> {
+        let unclear = |why: String| Operated::Unclear(why);
+        self.file
+            .write(text)
+            .map_err(|error| unclear(format!("its configuration can not be written: {error}")))?;
+        let at = Instant::now();
+        let Some((program, arguments)) = self
+            .reload
+            .command
+            .as_ref()
+            .and_then(|command| command.split_first())
+        else {
+            self.running.signal(self.reload.signal);
+            return Ok(at);
+        };
+        let path = self.file.path.to_string_lossy();
+        let pid = self.running.pid().unwrap_or_default().to_string();
+        let fill = |text: &String| text.replace("{config}", &path).replace("{pid}", &pid);
+        let mut child = Command::new(fill(program))
+            .args(arguments.iter().map(fill))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| unclear(format!("`{program}` can not be run: {error}")))?;
+        let bound = at + IN_FORCE_BOUND;
+        while matches!(child.try_wait(), Ok(None)) {
+            if Instant::now() > bound {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(unclear(format!("`{program}` does not end")));
+            }
+            std::thread::park_timeout(STEP);
+        }
+        Ok(at)
+    }
+
+    /// The first answer of the declared path that `is_it`, if one comes in time.
+    fn await_answer(&self, bound: Duration, is_it: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let until = Instant::now() + bound;
+        loop {
+            // Read before asking: however late this thread runs, it asks once after the time.
+            let over = Instant::now() >= until;
+            if let Some(answer) = self.in_force().filter(|answer| is_it(answer)) {
+                return Some(answer);
+            }
+            if over || self.running.exit().is_some() {
+                return None;
+            }
+            std::thread::park_timeout(STEP);
+        }
+    }
+
+    /// The body of the declared path, if it is answered whole.
+    fn in_force(&self) -> Option<Vec<u8>> {
+        let place = &self.running.place;
+        let request = requests::head(
+            place,
+            "GET",
+            &place.fill(&self.reload.path),
+            "Connection: close\r\n\r\n",
+        );
+        let mut stream = TcpStream::connect_timeout(&place.url.addr, ASK_BOUND).ok()?;
+        stream.set_read_timeout(Some(ASK_BOUND)).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut answer).ok()?;
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+        Some(answer.split_off(end + 4))
+    }
+}
+
+/// What the clients saw meanwhile.
+#[derive(Debug, Default)]
+struct Reloaded {
+    tally: Tally,
+    refused: u64,
+    kept: u64,
+    closed: u64,
+    died: bool,
+}
+
+impl Reloaded {
+    fn of(engine: &Engine, over: Instant, died: bool) -> Self {
+        let mut seen = Self {
+            died,
+            ..Self::default()
+        };
+        for flow in &engine.flows {
+            for exchange in &flow.exchanges {
+                seen.tally.add(exchange);
+            }
+            seen.refused += flow.refused_connects.len() as u64;
+            let ended = |(at, mark): &(Instant, Mark)| {
+                *at < over && matches!(mark, Mark::Fin | Mark::Reset)
+            };
+            // Those in their loops are judged by their requests: a close between two of them may have been announced.
+            if flow.group == "idle" {
+                seen.kept += 1;
+                seen.closed += u64::from(flow.marks.iter().any(ended));
+            }
+        }
+        seen
+    }
+
+    fn judge(&self, bench: &Bench<'_>, operated: &Operated) -> Finding {
+        let unserved = self.tally.sent() - self.tally.served() - self.tally.discarded;
+        let sent = self.tally.sent();
+        let (verdict, detail) = match operated {
+            Operated::Unclear(why) => return bench.lacking("P7", why),
+            _ if self.died => (
+                Verdict::Differs,
+                "the process ended when it should have read its configuration again".to_owned(),
+            ),
+            Operated::Badly(how) => (Verdict::Differs, how.clone()),
+            _ if self.tally.lost + unserved > 0 => (
+                Verdict::Differs,
+                format!(
+                    "{} of {sent} requests across the reloads were not served",
+                    unserved.max(self.tally.lost)
+                ),
+            ),
+            _ if self.refused > 0 => (
+                Verdict::Differs,
+                format!("{} connects were refused across the reloads", self.refused),
+            ),
+            _ if self.closed > 0 => (
+                Verdict::Differs,
+                format!(
+                    "{} of {} idle connections were closed by a reload",
+                    self.closed, self.kept
+                ),
+            ),
+            _ if sent == 0 => (
+                Verdict::Inconclusive,
+                "no request was under way across the reloads".to_owned(),
+            ),
+            Operated::Well(took) => (
+                Verdict::Pass,
+                format!(
+                    "in force {:.0} ms after it was asked for, a broken one refused; {sent} of {sent} requests served, {} idle connections kept",
+                    took.as_secs_f64() * 1e3,
+                    self.kept
+                ),
+            ),
+        };
+        let mut finding = bench
+            .finding("P7", verdict, detail)
+            .with_figure("requests_across", sent)
+            .with_figure("idle", self.kept)
+            .with_figure("idle_closed", self.closed);
+        if let Operated::Well(took) = operated {
+            finding = finding.with_figure("in_force_after_ms", *took);
+        }
+        finding
+    }
+}

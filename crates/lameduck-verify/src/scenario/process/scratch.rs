@@ -1,0 +1,48 @@
+//! Owns a directory of our own that is gone when its owner is.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::target::VerifyError;
+
+/// An empty directory that only this user may enter.
+#[derive(Debug)]
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn make() -> Result<Self, VerifyError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let failed = |error| VerifyError::Machine("make a directory for temporary files", error);
+        let mut tries = 0;
+        loop {
+            // Relaxed: only distinct numbers are needed.
+            let name = format!(
+                "lameduck-{}-{}",
+                std::process::id(),
+                NEXT.fetch_add(1, Ordering::Relaxed)
+            );
+            let path = std::env::temp_dir().join(name);
+            // `create` fails where something stands already: nobody else's directory is taken.
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && tries < 100 => {
+                    tries += 1;
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What can not be removed stays; there is nobody to tell.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
