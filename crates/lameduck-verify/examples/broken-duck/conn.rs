@@ -216,6 +216,12 @@ impl Conn {
     }
 
     fn answer_target(&mut self, target: &str) -> Option<Close> {
+        if self.duck.is_broken("P7-drop") && self.duck.config.is_fresh() {
+            return Some(Close::Blindly);
+        }
+        if target == "/config" {
+            return self.answer_config();
+        }
         let gap = Duration::from_millis(request::number(target, "ms").unwrap_or(0));
         let lasting = if target.starts_with("/stream") {
             let chunks = request::number(target, "chunks").unwrap_or(10);
@@ -263,6 +269,17 @@ impl Conn {
         self.answered += 1;
         // Also when the signal came while the body was being written: the client was not told, so it may write again.
         says_close.then_some(Close::InOrder)
+    }
+
+    /// What is in force, on a connection that ends with it.
+    fn answer_config(&mut self) -> Option<Close> {
+        let text = self.duck.config.text();
+        let length = text.len();
+        let _ = write!(
+            self.stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+        );
+        Some(Close::InOrder)
     }
 
     fn write_body(&mut self, mut left: u64) -> std::io::Result<()> {

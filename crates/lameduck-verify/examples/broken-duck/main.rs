@@ -5,9 +5,12 @@
 //! An example and not a binary, so that nobody installs it.
 
 mod bell;
+mod breaks;
 mod conn;
 mod door;
+mod dump;
 mod h2;
+mod keep;
 mod request;
 mod signals;
 mod streams;
@@ -37,6 +40,7 @@ const MERGE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Duck {
     pub(crate) broken: String,
+    pub(crate) config: keep::Config,
     pub(crate) phase: AtomicU8,
     pub(crate) connections: AtomicU64,
     pub(crate) begun: Instant,
@@ -114,18 +118,32 @@ fn main() -> ExitCode {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1).cloned()
     };
+    if arguments.iter().any(|argument| argument == "--list-breaks") {
+        print!("{}", breaks::list());
+        return ExitCode::SUCCESS;
+    }
     let port = |name| value(name).and_then(|text| text.parse::<u16>().ok());
     let Some(main_port) = port("--port") else {
         eprintln!(
-            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--break ID]"
+            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--config FILE] [--break NAME] | --list-breaks"
         );
         return ExitCode::from(2);
     };
     let broken = value("--break").unwrap_or_default();
     let floor = value("--accept-for").and_then(|text| text.parse().ok());
-    signals::install(broken == "P4");
+    if !broken.is_empty() && !breaks::BREAKS.iter().any(|entry| entry.name == broken) {
+        eprintln!("`{broken}` is no promise that can be broken; --list-breaks shows all");
+        return ExitCode::from(2);
+    }
+    signals::install(match broken.as_str() {
+        "P4" => signals::Stops::Ignored,
+        other => stops(other),
+    });
+    dump::prepare();
+    let _belongings = keep::Belongings::put(&broken);
     let duck = Arc::new(Duck {
         broken,
+        config: keep::Config::read(value("--config").map(Into::into)),
         phase: AtomicU8::new(0),
         connections: AtomicU64::new(0),
         begun: Instant::now(),
@@ -142,7 +160,9 @@ fn main() -> ExitCode {
     if signals::wait(Duration::from_millis(60)) {
         return ExitCode::SUCCESS;
     }
-    signals::install(duck.is_broken("P1"));
+    signals::install(stops(&duck.broken));
+    let chores = Arc::clone(&duck);
+    signals::install_chores(move |signal| do_chore(&chores, signal));
     let mut doors = vec![door::open(&duck, main_port, conn::serve)];
     if let Some(tls_port) = port("--tls-port") {
         let acceptor = tls::acceptor();
@@ -153,6 +173,28 @@ fn main() -> ExitCode {
     println!("broken-duck is listening on {main_port}");
     while !signals::wait(Duration::from_secs(3600)) {}
     leave(&duck, doors)
+}
+
+/// What the stop signals do, once it has started.
+fn stops(broken: &str) -> signals::Stops {
+    match broken {
+        "P1" => signals::Stops::Ignored,
+        "P5" => signals::Stops::CaughtButInterrupt,
+        // SAFETY: takes nothing.
+        "P8" if unsafe { libc::getpid() } == 1 => signals::Stops::Default,
+        _ => signals::Stops::Caught,
+    }
+}
+
+fn do_chore(duck: &Duck, signal: libc::c_int) {
+    if signal == libc::SIGHUP {
+        duck.config.read_again(&duck.broken);
+        return;
+    }
+    if !duck.is_broken("P6") {
+        dump::write_all();
+    }
+    signals::die(signal);
 }
 
 fn leave(duck: &Arc<Duck>, doors: Vec<door::Door>) -> ExitCode {
@@ -172,7 +214,7 @@ fn leave(duck: &Arc<Duck>, doors: Vec<door::Door>) -> ExitCode {
             }
         }
         if requests_to_stop >= 3 && !duck.is_broken("P3") {
-            signals::die();
+            signals::die(libc::SIGTERM);
         }
         let floor = if duck.is_broken("A2") {
             Duration::ZERO

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lameduck_verify::{
-    DrainSignal, Farewell, Finding, GrpcCall, Options, RepeatPolicy, Report, TargetSpec, Verdict,
-    Verification,
+    DrainSignal, Farewell, Finding, GrpcCall, Options, Reload, RepeatPolicy, Report, TargetSpec,
+    Verdict, Verification,
 };
 
 /// One at a time: the targets are to be judged, not this machine.
@@ -74,6 +74,14 @@ pub(crate) fn duck(broken: &str) -> TargetSpec {
     spec.repeats = Some(RepeatPolicy::Escalate);
     spec.quiet = Some(Duration::from_millis(100));
     spec.forced_exit = Some(124);
+    spec.reload = Some(Reload {
+        arguments: vec!["--config".to_owned(), "{config}".to_owned()],
+        path: "/config".to_owned(),
+        first: "greeting: quack\n".to_owned(),
+        second: "greeting: quack quack\n".to_owned(),
+        broken: "greeting".to_owned(),
+        ..Reload::default()
+    });
     spec.copies = 4;
     spec
 }

@@ -67,6 +67,13 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     Ok(left.judge(bench, &seen))
 }
 
+/// The target and all that it started, also what has no parent any more.
+fn family(running: &Running) -> Vec<Process> {
+    running
+        .guardian()
+        .map_or_else(Vec::new, proc::descendants)
+}
+
 /// What was there before the stop.
 #[derive(Debug)]
 struct Before {
@@ -76,8 +83,7 @@ struct Before {
 
 impl Before {
     fn look(running: &Running) -> Self {
-        let guardian = running.guardian().unwrap_or_default();
-        let mut children = proc::descendants(guardian);
+        let mut children = family(running);
         let mut pids = Vec::new();
         pids.extend(children.iter().map(|child| child.pid));
         children.retain(|child| Some(child.pid) != running.pid());
@@ -107,7 +113,7 @@ impl Left {
             collect(tmp, &mut files);
             let sockets = before.sockets.iter().filter(|path| !path.starts_with(tmp));
             let left = Self {
-                children: proc::descendants(running.guardian().unwrap_or_default()),
+                children: family(running),
                 files,
                 sockets: sockets.filter(|path| path.exists()).cloned().collect(),
             };

@@ -1,0 +1,81 @@
+//! The ids of the process beyond its stop, held against a server that breaks one promise, and against it whole.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod duck;
+
+use duck::{alone, breaks, only, run};
+use lameduck_verify::Verdict;
+
+#[test]
+fn p5_differs_when_sigint_just_kills() {
+    let report = breaks("P5", "P5", Verdict::Differs);
+    assert!(only(&report).detail.contains("SIGINT cut off"));
+}
+
+#[test]
+fn p6_differs_when_sigquit_kills_without_a_word() {
+    let report = breaks("P6", "P6", Verdict::Differs);
+    assert!(only(&report).detail.contains("died of signal 3"));
+}
+
+#[test]
+fn p7_differs_when_a_broken_configuration_is_taken() {
+    breaks("P7", "P7", Verdict::Differs);
+}
+
+#[test]
+fn p7_differs_when_a_reload_drops_requests() {
+    let report = breaks("P7-drop", "P7", Verdict::Differs);
+    assert!(only(&report).detail.contains("not served"));
+}
+
+/// Where no pid namespace can be made (no privilege), there is nothing to see; the reason says so.
+#[test]
+fn p8_fails_when_pid_1_relies_on_default_actions() {
+    let _alone = alone();
+    let report = run("P8", &["P8"]);
+    let finding = only(&report);
+    let lacks = finding.verdict == Verdict::NotApplicable && finding.detail.contains("namespace");
+    assert!(
+        finding.verdict == Verdict::Fail && finding.detail.starts_with("as PID 1, P1") || lacks,
+        "{}",
+        report.to_json()
+    );
+}
+
+#[test]
+fn p10_differs_when_files_and_sockets_are_left() {
+    let report = breaks("P10", "P10", Verdict::Differs);
+    let detail = &only(&report).detail;
+    assert!(
+        detail.contains("duck.tmp") && detail.contains("duck.sock"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn p10_differs_when_a_child_is_left() {
+    let report = breaks("P10-child", "P10", Verdict::Differs);
+    assert!(
+        only(&report).detail.contains("sleep"),
+        "{}",
+        only(&report).detail
+    );
+}
+
+#[test]
+fn the_whole_server_passes_every_id_of_the_process() {
+    let _alone = alone();
+    let report = run("", &["P5", "P6", "P7", "P8", "P10"]);
+    assert_eq!(report.checks.len(), 5);
+    for finding in &report.checks {
+        let lacks = finding.id == "P8" && finding.detail.contains("namespace can be made");
+        assert!(
+            finding.verdict == Verdict::Pass || lacks,
+            "{}: {}",
+            finding.id,
+            finding.detail
+        );
+    }
+}
