@@ -2,9 +2,9 @@
 //! Not: reading it (see `form`).
 
 use super::Profile;
-use super::form::{Late, Repeats};
+use super::form::{Interrupted, Late, Repeats};
 use super::values::CheckId;
-use crate::declared::{LatePolicy, TlsTrust, Waiver};
+use crate::declared::{Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
 use crate::options::{DrainSignal, Driven, Farewell, Options, RepeatPolicy, Stop, TargetSpec};
 use crate::protocol::GrpcCall;
 
@@ -129,6 +129,12 @@ impl Profile {
             Repeats::Escalate => RepeatPolicy::Escalate,
         });
         target.repeats = repeats.or(target.repeats);
+        let interrupt = expect.interrupt.map(|interrupt| match interrupt {
+            Interrupted::Stops => Interrupt::Stops,
+            Interrupted::LeftAlone => Interrupt::LeftAlone,
+        });
+        set(&mut target.interrupt, interrupt);
+        self.apply_reload(target);
         target.forced_exit = expect.forced_exit.or(target.forced_exit);
         target.quiet = expect.quiet.map(|time| time.0).or(target.quiet);
         let websocket = &self.form.websocket;
@@ -146,6 +152,25 @@ impl Profile {
                 liveness_url: signal.liveness.clone(),
             });
         }
+    }
+}
+
+impl Profile {
+    fn apply_reload(&self, target: &mut TargetSpec) {
+        let Some(said) = &self.form.reload else {
+            return;
+        };
+        let usual = Reload::default();
+        target.reload = Some(Reload {
+            arguments: said.arguments.clone(),
+            file: said.file.clone(),
+            first: said.first.clone(),
+            second: said.second.clone(),
+            broken: said.broken.clone(),
+            path: said.path.clone().unwrap_or(usual.path),
+            signal: said.signal.as_ref().map_or(usual.signal, |signal| signal.0),
+            command: said.command.clone(),
+        });
     }
 }
 

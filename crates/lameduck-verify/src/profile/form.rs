@@ -24,6 +24,7 @@ pub(super) struct Form {
     pub(super) tls: Tls,
     pub(super) platform: Platform,
     pub(super) expect: Expect,
+    pub(super) reload: Option<Reload>,
     pub(super) checks: Checks,
     pub(super) waive: Vec<Waive>,
 }
@@ -130,8 +131,32 @@ pub(super) struct Expect {
     pub(super) forced_exit: Option<i32>,
     pub(super) late: Option<Late>,
     pub(super) repeats: Option<Repeats>,
+    pub(super) interrupt: Option<Interrupted>,
     pub(super) quiet: Option<Time>,
     pub(super) extra_time: Option<Time>,
+}
+
+/// What a first SIGINT does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Interrupted {
+    Stops,
+    LeftAlone,
+}
+
+/// How it reads its configuration again.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reload {
+    #[serde(default)]
+    pub(super) arguments: Vec<String>,
+    pub(super) file: Option<std::path::PathBuf>,
+    pub(super) first: String,
+    pub(super) second: String,
+    pub(super) broken: String,
+    pub(super) path: Option<String>,
+    pub(super) signal: Option<Parsed<StopSignal>>,
+    pub(super) command: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

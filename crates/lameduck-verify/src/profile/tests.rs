@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::declared::{LatePolicy, TlsTrust};
+use crate::declared::{Interrupt, LatePolicy, TlsTrust};
 use crate::options::{RepeatPolicy, Stop, StopSignal};
 use crate::protocol::Protocol;
 
@@ -58,8 +58,17 @@ exit_codes = [7]
 forced_exit = 124
 late = "refuse"
 repeats = "record"
+interrupt = "left-alone"
 quiet = 0.1
 extra_time = 2
+
+[reload]
+arguments = ["--config", "{config}"]
+first = "a"
+second = "b"
+broken = "{"
+path = "/config"
+signal = "USR1"
 
 [checks]
 skip = ["p9"]
@@ -113,6 +122,10 @@ fn everything_that_it_says_is_done() {
         (target.late, target.repeats),
         (LatePolicy::Refuse, Some(RepeatPolicy::Record))
     );
+    assert_eq!(target.interrupt, Interrupt::LeftAlone);
+    let reload = target.reload.as_ref().unwrap();
+    assert_eq!((&*reload.path, &*reload.broken), ("/config", "{"));
+    assert_eq!(reload.signal, StopSignal::Usr1);
     assert_eq!(target.quiet, Some(Duration::from_millis(100)));
     assert_eq!(options.grace, Duration::from_secs(30));
     assert_eq!(options.patience(), Duration::from_secs(32));

@@ -7,12 +7,13 @@ use super::bench::{Bench, Departure, await_departure};
 use super::drain::in_flight_time;
 use super::facts::Means;
 use super::idle::{IdleExit, is_planned};
+use super::process::proc;
 use super::requests;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Step, Steps, When};
 use crate::observe::outcome::{Outcome, Tally};
 use crate::options::RepeatPolicy;
-use crate::target::{Answer, Running, VerifyError, ask};
+use crate::target::{Answer, Running, VerifyError, Ward, ask};
 use crate::verdict::{Finding, Verdict};
 
 /// Longer than any merge interval that the contract knows (SIGTERM 1 s).
@@ -260,6 +261,7 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
         let running = bench.spawn_unready()?;
         let stop_at = running.spawned_at + ready_after * step / EARLY_STOPS;
         let _ = running.await_exit_until(stop_at);
+        await_handler(bench, &running);
         let after = stop_at.saturating_duration_since(running.spawned_at);
         let t = running.stop(&bench.options.stop);
         let deadline = t + bench.options.patience();
@@ -310,6 +312,21 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
     Ok(finding
         .with_figure("exit_after_ms", longest)
         .with_figure("start_ms", ready_after))
+}
+
+/// PID 1 gets no signal that it has no handler for, whoever wrote it: it is told to stop as soon as it has one.
+fn await_handler(bench: &Bench<'_>, running: &Running) {
+    if bench.options.target.ward != Ward::FirstProcess {
+        return;
+    }
+    let until = Instant::now() + bench.options.patience();
+    let signal = bench.options.signal.number();
+    while proc::catches(running.pid(), signal) == Some(false)
+        && running.exit().is_none()
+        && Instant::now() < until
+    {
+        std::thread::yield_now();
+    }
 }
 
 /// How the signal is repeated.

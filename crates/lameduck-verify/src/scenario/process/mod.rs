@@ -5,7 +5,7 @@ mod dump;
 mod first;
 mod interrupt;
 mod leftovers;
-mod proc;
+pub(in crate::scenario) mod proc;
 mod reload;
 mod scratch;
 

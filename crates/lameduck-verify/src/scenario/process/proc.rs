@@ -11,10 +11,17 @@ const MAX_ENTRIES: usize = 65_536;
 
 /// The process ignores `signal`; `None` where nobody says.
 pub(super) fn ignores(pid: u32, signal: i32) -> Option<bool> {
+    is_in_mask(pid, "SigIgn:", signal)
+}
+
+/// The process has a handler for `signal`; `None` where nobody says.
+pub(in crate::scenario) fn catches(pid: u32, signal: i32) -> Option<bool> {
+    is_in_mask(pid, "SigCgt:", signal)
+}
+
+fn is_in_mask(pid: u32, mask: &str, signal: i32) -> Option<bool> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    let mask = status.lines().find_map(|line| line.strip_prefix(mask))?;
     let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
     Some(mask >> (signal - 1) & 1 == 1)
 }
