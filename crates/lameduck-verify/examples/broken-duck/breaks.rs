@@ -72,7 +72,11 @@ pub(crate) const BREAKS: &[Break] = &[
     ),
     differs("P10-child", "P10", "leaves a child behind"),
     differs("A1", "A1", "tells balancers nothing until it is gone"),
-    fails("A2", "A2", "stops accepting before the front has heard of it"),
+    fails(
+        "A2",
+        "A2",
+        "stops accepting before the front has heard of it",
+    ),
     fails("A3", "A3", "closes its listener with clients in the queue"),
     fails(
         "A4",

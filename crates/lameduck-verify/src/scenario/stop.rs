@@ -320,11 +320,9 @@ fn await_handler(bench: &Bench<'_>, running: &Running) {
         return;
     }
     let until = Instant::now() + bench.options.patience();
-    let signal = bench.options.signal.number();
-    while proc::catches(running.pid(), signal) == Some(false)
-        && running.exit().is_none()
-        && Instant::now() < until
-    {
+    let signal = bench.options.stop.signal().unwrap_or_default().number();
+    let has_none = || running.pid().and_then(|pid| proc::catches(pid, signal)) == Some(false);
+    while has_none() && running.exit().is_none() && Instant::now() < until {
         std::thread::yield_now();
     }
 }

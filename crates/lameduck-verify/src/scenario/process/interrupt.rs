@@ -87,7 +87,10 @@ fn stop_by(bench: &Bench<'_>, signal: StopSignal) -> Result<Stopped, VerifyError
                 .group("idle")
                 .all(|flow| flow.is_poised() || flow.is_finished())
     });
-    let ignored = running.pid().and_then(|pid| proc::ignores(pid, signal.number())) == Some(true);
+    let ignored = running
+        .pid()
+        .and_then(|pid| proc::ignores(pid, signal.number()))
+        == Some(true);
     engine.note_eve();
     let t = running.signal(signal);
     engine.note_stop(t);

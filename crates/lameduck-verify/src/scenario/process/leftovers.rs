@@ -69,9 +69,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
 
 /// The target and all that it started, also what has no parent any more.
 fn family(running: &Running) -> Vec<Process> {
-    running
-        .guardian()
-        .map_or_else(Vec::new, proc::descendants)
+    running.guardian().map_or_else(Vec::new, proc::descendants)
 }
 
 /// What was there before the stop.
