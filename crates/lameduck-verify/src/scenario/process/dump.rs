@@ -55,7 +55,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     running.kill();
     let _ = running.await_exit_until(Instant::now() + Duration::from_secs(5));
     engine.give_up();
-    let dump = Dump::read(&running.settled_stderr());
+    let dump = Dump::read(&running.output(exit.is_some()).stderr);
     let by_it = exit.is_some_and(|exit| exit.signal() == Some(libc::SIGQUIT));
     let how = exit.map_or_else(|| "did not die of it".to_owned(), |exit| exit.in_words());
     let whole = dump.is_whole(threads);
