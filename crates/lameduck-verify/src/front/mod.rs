@@ -4,6 +4,7 @@
 
 mod grace;
 mod moment;
+mod rollout;
 mod table;
 mod view;
 
@@ -18,6 +19,7 @@ use crate::observe::outcome::Outcome;
 pub(crate) use grace::Exits;
 pub use grace::{ExitSeen, GraceReport, PlatformFit};
 pub(crate) use moment::parse_duration;
+pub use rollout::Rollout;
 pub use view::FrontView;
 pub(crate) use view::Sightings;
 

@@ -80,6 +80,18 @@ struct Failure {
     is_lost: bool,
 }
 
+impl Failure {
+    fn is_refusal(&self) -> bool {
+        matches!(
+            self.outcome,
+            Outcome::RefusedConnect
+                | Outcome::RefusedH2
+                | Outcome::Refused503
+                | Outcome::UnprocessedSafe
+        )
+    }
+}
+
 /// All requests after the signal, of the scenarios whose clients behave as users do.
 #[derive(Debug, Default)]
 pub(crate) struct Sightings(Mutex<Seen>);
@@ -115,6 +127,25 @@ impl Sightings {
     pub(crate) fn longest(&self) -> Option<Duration> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.longest
+    }
+
+    /// Takes in connects that were neither accepted nor refused until their client gave up.
+    pub(crate) fn take_hung(&self, connects: &[(Instant, Instant)], t: Instant) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.take_connects(connects, Outcome::Hung, t);
+    }
+
+    /// What was seen through `front` itself: it has retried what it retries, and what is left is what users saw.
+    pub(crate) fn measured(&self, front: Front) -> FrontView {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = FrontView::new(front, seen.served.values().sum());
+        view.basis = Cow::Borrowed("measured");
+        view.declared = true;
+        for failure in &seen.failures {
+            view.see(failure);
+        }
+        view.summary = view.in_words(front);
+        view
     }
 
     /// The view through each known front; `declared` takes the place of the front of its name.
@@ -205,24 +236,11 @@ impl Seen {
             .filter(|(bucket, _)| bucket_reaches(bucket));
         let served: u64 = counts.map(|(_, count)| count).sum();
         let mut view = FrontView {
-            front: front.name().to_owned(),
             declared: front.name() == declared.name(),
-            basis: Cow::Borrowed("computed"),
-            propagation_ms: millis(front.propagation()),
             pre_stop_ms: millis(pre_stop),
             exposed_ms: exposed.map(millis),
-            requests: served,
-            served,
-            retried: 0,
-            refused: 0,
-            lost: 0,
-            errors: 0,
-            seen: BTreeMap::new(),
             elsewhere: all - served,
-            first_error_ms: None,
-            last_error_ms: None,
-            uncovered_ms: None,
-            summary: String::new(),
+            ..FrontView::new(front, served)
         };
         for failure in &self.failures {
             view.take(failure, front, reaches(failure.begun));
@@ -245,26 +263,48 @@ impl Seen {
 }
 
 impl FrontView {
+    fn new(front: Front, served: u64) -> Self {
+        Self {
+            front: front.name().to_owned(),
+            declared: false,
+            basis: Cow::Borrowed("computed"),
+            propagation_ms: millis(front.propagation()),
+            pre_stop_ms: 0.0,
+            exposed_ms: None,
+            requests: served,
+            served,
+            retried: 0,
+            refused: 0,
+            lost: 0,
+            errors: 0,
+            seen: BTreeMap::new(),
+            elsewhere: 0,
+            first_error_ms: None,
+            last_error_ms: None,
+            uncovered_ms: None,
+            summary: String::new(),
+        }
+    }
+
     fn take(&mut self, failure: &Failure, front: Front, is_sent_here: bool) {
         let under_way = failure.is_lost && failure.begun.is_zero();
-        let is_refusal = matches!(
-            failure.outcome,
-            Outcome::RefusedConnect
-                | Outcome::RefusedH2
-                | Outcome::Refused503
-                | Outcome::UnprocessedSafe
-        );
         // Who connects directly and is refused knows that nothing was done, and may go elsewhere.
-        if !(is_sent_here || under_way) || front.is_none() && is_refusal {
+        if !(is_sent_here || under_way) || front.is_none() && failure.is_refusal() {
             self.elsewhere += 1;
             return;
         }
-        self.requests += 1;
         if front.hides(failure.outcome, failure.is_post) {
+            self.requests += 1;
             self.retried += 1;
             return;
         }
-        let count = match (failure.is_lost, is_refusal) {
+        self.see(failure);
+    }
+
+    /// Counts what users saw.
+    fn see(&mut self, failure: &Failure) {
+        self.requests += 1;
+        let count = match (failure.is_lost, failure.is_refusal()) {
             (true, _) => &mut self.lost,
             (_, true) => &mut self.refused,
             _ => &mut self.errors,
@@ -277,7 +317,9 @@ impl FrontView {
     }
 
     fn in_words(&self, front: Front) -> String {
-        let through = if front.is_none() {
+        let through = if front.is_none() && self.basis == "measured" {
+            "users".to_owned()
+        } else if front.is_none() {
             "clients that connect directly".to_owned()
         } else {
             format!("users behind {}", front.name())

@@ -3,7 +3,7 @@
 //! Not: judging.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::requests;
@@ -87,7 +87,7 @@ impl Facts {
             large_path: None,
             ws_path: None,
             speech: Speech::default(),
-            round_trip: round_trip(place),
+            round_trip: round_trip(place.url.addr),
             notes,
         };
         facts.try_posts(options, place);
@@ -122,7 +122,7 @@ impl Facts {
             large_path: None,
             ws_path: None,
             speech,
-            round_trip: round_trip(&running.place),
+            round_trip: round_trip(running.place.url.addr),
             notes,
         })
     }
@@ -227,11 +227,11 @@ impl Facts {
 }
 
 /// The shortest of a few connects: on a quiet moment, one round trip.
-fn round_trip(place: &Place) -> Duration {
+pub(crate) fn round_trip(addr: SocketAddr) -> Duration {
     (0..8)
         .filter_map(|_| {
             let begun = Instant::now();
-            TcpStream::connect_timeout(&place.url.addr, Duration::from_secs(1))
+            TcpStream::connect_timeout(&addr, Duration::from_secs(1))
                 .ok()
                 .map(|_| begun.elapsed())
         })
