@@ -200,3 +200,49 @@ fn what_cannot_be_tested_is_2_and_says_what_to_do() {
     let ended = verify(&["--", "/nonexistent/service"]);
     assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
 }
+
+#[test]
+fn fronts_are_listed_and_a_rollout_needs_all_it_takes() {
+    let _alone = alone();
+    let ended = verify(&["--list-fronts"]);
+    assert_eq!(ended.how(), "exit 0");
+    for front in ["none", "kubernetes", "istio", "ingress-nginx", "alb", "nlb"] {
+        let mut lines = ended.stdout.lines();
+        assert!(
+            lines.any(|line| line.split(' ').next() == Some(front)),
+            "{front} in\n{}",
+            ended.stdout
+        );
+    }
+    let rows: [(&[&str], &str); 5] = [
+        (&["--front", "k8s"], "`k8s` is no front"),
+        (&["--front", "alb:soon"], "`soon` is no propagation time"),
+        (
+            &["--pre-stop", "9s", "--grace", "9s", "--", "true"],
+            "leaves nothing of a grace period",
+        ),
+        (&["--until", "true"], "--url"),
+        (
+            &[
+                "--url",
+                "http://127.0.0.1:1/",
+                "--stop",
+                "true",
+                "--until",
+                "true",
+                "--protocol",
+                "ws",
+            ],
+            "a rollout is watched in one protocol",
+        ),
+    ];
+    for (arguments, part) in rows {
+        let ended = verify(arguments);
+        assert_eq!(ended.how(), "exit 2", "{arguments:?}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains(part),
+            "{arguments:?}: {part:?} in\n{}",
+            ended.stderr
+        );
+    }
+}

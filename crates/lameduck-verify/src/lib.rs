@@ -37,7 +37,8 @@ pub use catalogue::{
 };
 pub use declared::{Authorities, BadAuthorities, Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
 pub use front::{
-    ExitSeen, Front, FrontInfo, FrontView, GraceReport, PlatformFit, Retry, UnknownFront, fronts,
+    ExitSeen, Front, FrontInfo, FrontView, GraceReport, PlatformFit, Retry, Rollout, UnknownFront,
+    fronts,
 };
 pub use observe::outcome::{Outcome, Tally};
 pub use options::{
@@ -47,6 +48,7 @@ pub use options::{
 pub use profile::{Profile, ProfileError};
 pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
 pub use render::{Colour, Style};
+pub use scenario::rollout;
 pub use survey::Survey;
 pub use target::{LaunchError, VerifyError};
 pub use verdict::{

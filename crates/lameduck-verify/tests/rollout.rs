@@ -15,9 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use duck::{alone, broken_duck};
-use lameduck_verify::{
-    Figure, Finding, Protocol, Report, Rollout, Verdict, VerifyError, rollout,
-};
+use lameduck_verify::{Figure, Finding, Protocol, Report, Rollout, Verdict, VerifyError, rollout};
 
 /// A front on layer 4: each connection goes to the next instance that takes it; where none does, it says 503 itself.
 struct Balancer {
@@ -191,7 +189,10 @@ fn stop(mut child: Child) {
 }
 
 fn watched(fleet: &Fleet, balancer: &Balancer, path: &str) -> Rollout {
-    let (stop, until) = (fleet.command("touch", "begin"), fleet.command("test -e", "done"));
+    let (stop, until) = (
+        fleet.command("touch", "begin"),
+        fleet.command("test -e", "done"),
+    );
     let mut options = Rollout::new(balancer.url(path), stop, until);
     options.front = "nlb".parse().unwrap();
     options.around = Duration::from_millis(1_500);
@@ -230,9 +231,15 @@ fn l_h1_good_instances_are_replaced_without_a_failure() {
     let finding = judged(&report, "L-H1");
     assert_eq!(finding.verdict, Verdict::Pass, "{}", report.to_json());
     let view = &report.users[0];
-    assert_eq!((view.front.as_str(), &*view.basis, view.visible()), ("nlb", "measured", 0));
+    assert_eq!(
+        (view.front.as_str(), &*view.basis, view.visible()),
+        ("nlb", "measured", 0)
+    );
     assert!(view.served > 20 && view.declared, "{view:?}");
-    assert!(measure(finding, "over_after_ms") > 600.0, "two windows of 600 ms each were waited for");
+    assert!(
+        measure(finding, "over_after_ms") > 600.0,
+        "two windows of 600 ms each were waited for"
+    );
     assert!(measure(finding, "median_latency_before_ms") >= 40.0);
     let text = report.render_text(lameduck_verify::Style::plain());
     assert!(text.contains("users behind nlb saw no failure"), "{text}");
@@ -251,10 +258,19 @@ fn l_h1_instances_that_cut_are_counted_with_the_first_and_the_last_error() {
     let view = &report.users[0];
     assert!(view.lost > 0 && report.lost == view.lost, "{view:?}");
     let (first, last) = (view.first_error_ms.unwrap(), view.last_error_ms.unwrap());
-    assert!(first <= last && last <= measure(finding, "watched_ms") + 10_000.0, "{view:?}");
-    assert!(last - first > 500.0, "both instances cut, one window apart: {view:?}");
+    assert!(
+        first <= last && last <= measure(finding, "watched_ms") + 10_000.0,
+        "{view:?}"
+    );
+    assert!(
+        last - first > 500.0,
+        "both instances cut, one window apart: {view:?}"
+    );
     let next = finding.next.as_deref().unwrap();
-    assert!(next.contains("--url http://127.0.0.1:") && next.contains("--until"), "{next}");
+    assert!(
+        next.contains("--url 'http://127.0.0.1:") && next.contains("--until 'test -e"),
+        "{next}"
+    );
 }
 
 #[test]
@@ -265,7 +281,11 @@ fn l_h1_answers_of_the_front_itself_are_errors_that_users_see() {
     let report = run(&watched(&fleet, &balancer, "/"));
     let finding = judged(&report, "L-H1");
     assert_eq!(finding.verdict, Verdict::Fail, "{}", report.to_json());
-    assert!(finding.detail.contains("server errors"), "{}", finding.detail);
+    assert!(
+        finding.detail.contains("server errors"),
+        "{}",
+        finding.detail
+    );
     assert!(report.users[0].errors > 0, "{:?}", report.users[0]);
 }
 
@@ -291,8 +311,17 @@ fn a_rollout_that_never_ends_is_inconclusive() {
     options.within = Duration::from_millis(1_200);
     let report = run(&options);
     let finding = judged(&report, "L-H1");
-    assert_eq!(finding.verdict, Verdict::Inconclusive, "{}", report.to_json());
-    assert!(finding.detail.contains("was not over after"), "{}", finding.detail);
+    assert_eq!(
+        finding.verdict,
+        Verdict::Inconclusive,
+        "{}",
+        report.to_json()
+    );
+    assert!(
+        finding.detail.contains("was not over after"),
+        "{}",
+        finding.detail
+    );
 }
 
 #[test]
@@ -302,8 +331,17 @@ fn failures_before_the_rollout_make_it_inconclusive() {
     let balancer = Balancer::before(fleet.ports, 3);
     let report = run(&watched(&fleet, &balancer, "/"));
     let finding = judged(&report, "L-H1");
-    assert_eq!(finding.verdict, Verdict::Inconclusive, "{}", report.to_json());
-    assert!(finding.detail.contains("failed before anything was begun"), "{}", finding.detail);
+    assert_eq!(
+        finding.verdict,
+        Verdict::Inconclusive,
+        "{}",
+        report.to_json()
+    );
+    assert!(
+        finding.detail.contains("failed before anything was begun"),
+        "{}",
+        finding.detail
+    );
 }
 
 #[test]
@@ -321,7 +359,10 @@ fn what_cannot_be_watched_is_said_before_anything_is_begun() {
     let mut options = watched(&fleet, &balancer, "/");
     options.stop = "echo no such deployment >&2; exit 3".to_owned();
     let error = rollout(&options, &mut |_| {}).unwrap_err();
-    assert!(matches!(error, VerifyError::Rollout(..)), "{error:?}");
+    assert!(matches!(error, VerifyError::Stop(_)), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("exited with 3") && text.contains("no such deployment"), "{text}");
+    assert!(
+        text.contains("exited with 3") && text.contains("no such deployment"),
+        "{text}"
+    );
 }

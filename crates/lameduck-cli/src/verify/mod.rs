@@ -34,8 +34,13 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
     }
     let fail_on = FailOn::from(wanted.fail_on);
     let others = Others::read(&wanted, &[])?;
-    let options = options::options(arguments)?;
-    let mut measured = progress::measure(&options)?;
+    let mut measured = if arguments.front.until.is_some() {
+        let rollout = options::rollout(arguments)?;
+        progress::watch(|progress| lameduck_verify::rollout(&rollout, progress))?
+    } else {
+        let options = options::options(arguments)?;
+        progress::measure(&options)?
+    };
     others.hold_against(&mut measured, fail_on);
     report::write(&measured, &wanted, fail_on)?;
     Ok(ExitCode::from(measured.final_exit_code(fail_on)))

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lameduck_verify::{Driven, Front, GrpcCall, Options, Profile, Stop, TargetSpec};
+use lameduck_verify::{
+    Driven, Front, GrpcCall, Options, Profile, Protocol, Rollout, Stop, TargetSpec,
+};
 
 use crate::{
     args::{ChoiceArguments, TargetArguments, Variable, VerifyArguments},
@@ -117,6 +119,31 @@ fn launching(target: &mut TargetSpec, given: &TargetArguments) {
             field.clone_from(value);
         }
     }
+}
+
+/// A rollout that is watched through a front; clap has seen to it that there is a URL and both commands.
+pub(super) fn rollout(arguments: VerifyArguments) -> Result<Rollout, Failure> {
+    let (given, front) = (arguments.target, arguments.front);
+    let protocol = match arguments.choice.protocol.as_slice() {
+        [] | [Protocol::H1] => Protocol::H1,
+        [Protocol::H2] => Protocol::H2,
+        _ => {
+            return Err(Failure::new("a rollout is watched in one protocol")
+                .hint("--protocol h1 or --protocol h2"));
+        }
+    };
+    let (url, stop, until) = (given.url, given.stop, front.until);
+    Ok(Rollout {
+        front: front.front.unwrap_or_default(),
+        protocol,
+        within: front.within,
+        seed: arguments.choice.seed,
+        ..Rollout::new(
+            url.unwrap_or_default(),
+            stop.unwrap_or_default(),
+            until.unwrap_or_default(),
+        )
+    })
 }
 
 /// Which checks, how often, with which random choices.

@@ -8,13 +8,20 @@ use lameduck_verify::{Options, Progress, Report, Verification, VerifyError};
 use crate::exit::Failure;
 
 pub(super) fn measure(options: &Options) -> Result<Report, Failure> {
+    watch(|progress| Verification::from(options.clone()).progress(progress).run())
+}
+
+/// Runs what reports its progress, and shows that.
+pub(super) fn watch(
+    run: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<Report, VerifyError>,
+) -> Result<Report, Failure> {
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{bar:24} {pos}/{len} launches  {msg}  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     // indicatif draws on stderr, and only where that is a terminal; scripts get lines instead.
     let lines = !io::stderr().is_terminal();
     let mut scenario = "";
-    let verification = Verification::from(options.clone()).progress(|progress| match progress {
+    let report = run(&mut |progress| match progress {
         Progress::Scenario { name, done, total } => {
             scenario = name;
             bar.set_length(u64::from(total));
@@ -33,7 +40,6 @@ pub(super) fn measure(options: &Options) -> Result<Report, Failure> {
         }
         _ => {}
     });
-    let report = verification.run();
     bar.finish_and_clear();
     report.map_err(|error| {
         let failure = Failure::of(&error);

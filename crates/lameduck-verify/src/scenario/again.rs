@@ -13,6 +13,9 @@ pub(super) fn reproduction(options: &Options, seed: u64, id: &str) -> String {
         if !options.front.is_none() {
             add(&mut text, "--front", &options.front.to_string());
         }
+        if !options.pre_stop.is_zero() {
+            add(&mut text, "--pre-stop", &in_words(options.pre_stop));
+        }
         return text;
     }
     // What a profile says need not be said again.
@@ -143,7 +146,7 @@ fn add(text: &mut String, flag: &str, value: &str) {
 }
 
 /// As the command line takes it.
-fn in_words(time: Duration) -> String {
+pub(super) fn in_words(time: Duration) -> String {
     let millis = time.as_millis();
     if millis.is_multiple_of(1_000) {
         format!("{}s", millis / 1_000)
@@ -153,7 +156,7 @@ fn in_words(time: Duration) -> String {
 }
 
 /// Quotes for a POSIX shell where it must.
-fn quote(argument: &str) -> String {
+pub(super) fn quote(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,{}".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         return argument.to_owned();

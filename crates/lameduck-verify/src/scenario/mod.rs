@@ -24,6 +24,7 @@ mod product;
 mod reach;
 mod reader;
 pub(crate) mod requests;
+mod rollout;
 mod rounds;
 mod rush;
 mod second;
@@ -56,6 +57,7 @@ use idle::IdleExit;
 
 #[cfg(test)]
 pub(crate) use bench::finding;
+pub use rollout::rollout;
 
 const DRAIN_IDS: [&str; 7] = ["H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1"];
 const RUSH_IDS: [&str; 2] = ["A3", "A5"];

@@ -23,6 +23,8 @@ pub enum VerifyError {
     },
     /// The URL can not be used.
     Url(String, &'static str),
+    /// Nothing behind the URL gave a good answer, before anything was begun.
+    Unreachable(String),
     /// The certificate on the TLS listener is not one that the given authorities vouch for, for this name.
     Untrusted(String),
     /// The options contradict each other; what, and what to do.
@@ -50,6 +52,10 @@ impl fmt::Display for VerifyError {
                 grace.as_secs_f64()
             ),
             Self::Url(url, why) => write!(f, "the URL `{url}` can not be used: {why}"),
+            Self::Unreachable(url) => write!(
+                f,
+                "GET {url} got no good answer, so nothing was begun\nhint: it is asked as users would, and must answer with less than 500"
+            ),
             Self::Untrusted(name) => write!(
                 f,
                 "the target's certificate for `{name}` is not trusted by the authorities that were given\n\

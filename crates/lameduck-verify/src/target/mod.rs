@@ -9,12 +9,13 @@ mod output;
 mod place;
 mod ready;
 mod running;
-mod shell;
+pub(crate) mod shell;
 mod stop;
 mod ward;
 
 pub(crate) use ask::{Answer, ask};
 pub use error::{LaunchError, VerifyError};
+pub(crate) use output::Output;
 pub(crate) use place::{Place, Url};
 pub(crate) use running::{Ending, Exit, Ledger, Running, launch};
 pub(crate) use ward::{NO_NAMESPACE, Ward};

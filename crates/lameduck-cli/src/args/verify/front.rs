@@ -13,6 +13,12 @@ pub(crate) struct FrontArguments {
     /// A preStop sleep: the signal comes so long after the deregistration; part of --grace
     #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
     pub(crate) pre_stop: Option<Duration>,
+    /// Watch a rollout through --url instead: --stop begins it, and this shell command succeeds when it is over
+    #[arg(long, value_name = "COMMAND", requires = "url", requires = "stop", conflicts_with_all = ["command", "pid", "start", "init"])]
+    pub(crate) until: Option<String>,
+    /// How long a rollout may take
+    #[arg(long, value_name = "DURATION", value_parser = crate::args::duration, requires = "until", default_value = "10m")]
+    pub(crate) within: Duration,
     /// List the fronts, how long each goes on sending requests and what it retries, and do nothing else
     #[arg(long)]
     pub(crate) list_fronts: bool,

@@ -44,7 +44,8 @@ pub(crate) struct Flow {
     script: Box<dyn Script>,
     step: Option<Step>,
     reached_at: Instant,
-    dialling_since: Option<Instant>,
+    /// When the connect now under way was begun, if one is.
+    pub(crate) dialling_since: Option<Instant>,
     pub(super) conn: Option<Conn>,
     /// The call that the present step is sending, and when it looked before.
     pub(super) sending: Option<(usize, Instant)>,

@@ -85,7 +85,7 @@ pub(crate) fn add_clients_at(
 }
 
 /// Asks, one or a few streams at a time, thinks, and asks again; goes elsewhere or comes back after a GOAWAY.
-struct Client {
+pub(crate) struct Client {
     make: Box<dyn FnMut() -> Request + Send>,
     /// Streams at a time.
     width: u32,
@@ -106,7 +106,7 @@ enum Next {
 }
 
 impl Client {
-    fn new(
+    pub(crate) fn new(
         make: Box<dyn FnMut() -> Request + Send>,
         width: u32,
         habit: Habit,

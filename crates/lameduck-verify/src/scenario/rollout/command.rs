@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::target::{Ended, Output, Place, shell};
+use crate::target::shell::{self, Ended};
+use crate::target::{Output, Place};
 
 /// A command under way; called off and killed when it is dropped.
 pub(super) struct Job {
@@ -63,7 +64,8 @@ impl Job {
     }
 
     fn wrote(&self) -> String {
-        let text = self.output.stderr();
+        self.output.settle();
+        let text = self.output.all();
         let last = text.lines().rev().find(|line| !line.trim().is_empty());
         last.map_or_else(String::new, |line| {
             let shown: String = line.chars().filter(|c| !c.is_control()).take(200).collect();

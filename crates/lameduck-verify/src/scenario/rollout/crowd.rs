@@ -44,12 +44,7 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    pub(super) fn enter(
-        options: &Rollout,
-        place: &Place,
-        seed: u64,
-        engine: &mut Engine,
-    ) -> Self {
+    pub(super) fn enter(options: &Rollout, place: &Place, seed: u64, engine: &mut Engine) -> Self {
         let alpn = if options.protocol == Protocol::H2 {
             Alpn::Http2
         } else {
@@ -84,7 +79,9 @@ impl Crowd {
             let make = move || wide::get(&place, &door, &place.url.path);
             let client = WideClient::new(Box::new(make), 1, Habit::ComeBack, THINK, rng);
             let doors = vec![self.door.clone()];
-            engine.h2.push(h2::flow::Flow::new("users", doors, Faithful(client)));
+            engine
+                .h2
+                .push(h2::flow::Flow::new("users", doors, Faithful(client)));
         } else {
             let make = move || requests::get(&place, &place.url.path);
             let client = Client::new(Box::new(make), kind, Habit::ComeBack, THINK, rng);

@@ -1,18 +1,21 @@
 //! Owns the verdict on a rollout: what users saw of it through the front, held against what they saw before.
 //! Not: the course of it (see the module above).
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{FEWEST, Rolled, crowd, id};
 use crate::catalogue;
 use crate::front::{FrontView, GraceReport};
-use crate::observe::outcome::{Exchange, Outcome, Tally};
+use crate::observe::outcome::{Exchange, Outcome};
 use crate::options::{Options, TargetSpec};
 use crate::protocol::Protocol;
-use crate::scenario::bench::{Bench, finding, quote, time};
+use crate::scenario::again::{in_words, quote};
+use crate::scenario::bench::finding;
 use crate::scenario::load::{self, Load, is_our_own};
-use crate::verdict::{Finding, Report, Series, Verdict};
+use crate::verdict::{
+    ExitReport, Finding, Output, PhaseSpan, Phases, Rate, Report, SCHEMA, SignalReport,
+    TargetReport, Verdict, overall,
+};
 
 /// Where more than one request of so many fails before anything is begun, later failures say nothing.
 const USUAL_FAILURES: u64 = 100;
@@ -26,7 +29,6 @@ struct Met {
     unreachable: u64,
     latency_before: Vec<Duration>,
     latency_after: Vec<Duration>,
-    series: Series,
 }
 
 impl Met {
@@ -40,20 +42,37 @@ impl Met {
             unreachable: 0,
             latency_before: Vec::new(),
             latency_after: Vec::new(),
-            series: Series::default(),
         };
         let mut early = 0;
         for flow in &rolled.engine.flows {
-            flow.exchanges.iter().for_each(|exchange| met.take(exchange, t));
-            early += flow.refused_connects.iter().filter(|(_, at)| *at < t).count();
-            early += flow.failed_handshakes.iter().filter(|(_, at)| *at < t).count();
+            flow.exchanges
+                .iter()
+                .for_each(|exchange| met.take(exchange, t));
+            early += flow
+                .refused_connects
+                .iter()
+                .filter(|(_, at)| *at < t)
+                .count();
+            early += flow
+                .failed_handshakes
+                .iter()
+                .filter(|(_, at)| *at < t)
+                .count();
             met.take_failed(&flow.failed_connects);
         }
         for flow in &rolled.engine.h2 {
             let calls = flow.calls.iter().map(|call| &call.exchange);
             calls.for_each(|exchange| met.take(exchange, t));
-            early += flow.refused_connects.iter().filter(|(_, at)| *at < t).count();
-            early += flow.failed_handshakes.iter().filter(|(_, at)| *at < t).count();
+            early += flow
+                .refused_connects
+                .iter()
+                .filter(|(_, at)| *at < t)
+                .count();
+            early += flow
+                .failed_handshakes
+                .iter()
+                .filter(|(_, at)| *at < t)
+                .count();
             met.take_failed(&flow.failed_connects);
         }
         let before = &met.load.before;
@@ -65,8 +84,9 @@ impl Met {
     }
 
     fn take(&mut self, exchange: &Exchange, t: Instant) {
-        self.series.add(exchange, t);
-        let Some(ended) = exchange.ended_at else { return };
+        let Some(ended) = exchange.ended_at else {
+            return;
+        };
         if exchange.outcome.is_some_and(Outcome::is_served) {
             let latencies = if exchange.is_at_stake(t) {
                 &mut self.latency_after
@@ -107,31 +127,120 @@ pub(super) fn report(rolled: Rolled<'_>) -> Report {
     let mut checks: Vec<Finding> = others
         .map(|entry| {
             let reason = "through a front, only the load of its users can be judged";
-            finding(&options, seed, entry.id, Verdict::NotApplicable, reason.to_owned())
+            finding(
+                &options,
+                seed,
+                entry.id,
+                Verdict::NotApplicable,
+                reason.to_owned(),
+            )
         })
         .collect();
     let place = catalogue::list().iter().position(|entry| entry.id == id);
     checks.insert(place.unwrap_or(0), judged);
-    let mut view = met.view;
-    view.declared = true;
+    let tally = met.load.at_stake.clone();
+    let stops = &met.load.series.stops;
     Report {
-        users: vec![view],
-        ..blank(&rolled, checks)
+        schema: SCHEMA.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        contract: 1,
+        seed: format!("{seed:x}"),
+        target: target(&rolled),
+        method: method(&rolled),
+        verdict: overall(&checks),
+        lost: tally.lost,
+        crossed: tally.crossed,
+        rate: Rate::of(tally.lost, tally.sent(), stops),
+        requests: tally,
+        users: vec![met.view],
+        grace: GraceReport::default(),
+        checks,
+        timeline: Vec::new(),
+        connections: Vec::new(),
+        connections_left_out: 0,
+        compared: Vec::new(),
+        phases: phases(&rolled),
+        signal: SignalReport {
+            name: format!("`{}`", rolled.options.stop).into(),
+            from_pid: std::process::id(),
+        },
+        exit: ExitReport::default(),
+    }
+}
+
+fn target(rolled: &Rolled<'_>) -> TargetReport {
+    let options = rolled.options;
+    let plain = rolled.place.url.addr;
+    let addr = rolled.place.tls.as_ref().map_or(plain, |url| url.addr);
+    TargetReport {
+        label: options.url.clone(),
+        command: Vec::new(),
+        addr: addr.to_string(),
+        ready_ms: 0.0,
+        launches: 0,
+        facts: vec!["nothing was started: the instances behind the front are its own".to_owned()],
+        output: Output::default(),
+    }
+}
+
+fn method(rolled: &Rolled<'_>) -> Vec<String> {
+    let options = rolled.options;
+    vec![
+        format!(
+            "{} users of {} asked GET {} through the front, {} of them on a new connection each time, {} to {} ms apart",
+            crowd::KEEPING + crowd::CONNECTING,
+            if options.protocol == Protocol::H2 {
+                "HTTP/2"
+            } else {
+                "HTTP/1.1"
+            },
+            rolled.place.url.path,
+            crowd::CONNECTING,
+            crowd::THINK.from.as_millis(),
+            crowd::THINK.to.as_millis()
+        ),
+        format!(
+            "T is when `{}` was started; it was over when `{}` succeeded",
+            options.stop, options.until
+        ),
+    ]
+}
+
+fn phases(rolled: &Rolled<'_>) -> Phases {
+    let span = |phase: &str, took: Duration| PhaseSpan {
+        phase: phase.to_owned(),
+        took_ms: took.as_secs_f64() * 1e3,
+    };
+    let watched = rolled.ended_at - rolled.t;
+    let over = rolled.over_after.unwrap_or(watched);
+    Phases {
+        source: "observed".into(),
+        spans: vec![
+            span("stop command", rolled.stop_took),
+            span("rolling out", over.saturating_sub(rolled.stop_took)),
+            span("afterwards", watched.saturating_sub(over)),
+        ],
     }
 }
 
 fn judge(rolled: &Rolled<'_>, met: &Met, options: &Options) -> Finding {
     let (verdict, detail) = verdict(rolled, met);
     let tally = &met.load.at_stake;
-    let mut found = finding(options, rolled.seed, id(rolled.options.protocol), verdict, detail)
-        .with_requests(tally.clone())
-        .with_figure("users", crowd::KEEPING + crowd::CONNECTING)
-        .with_figure("answered_before", met.load.before.served())
-        .with_figure("failed_before", met.failed_before)
-        .with_figure("hung_connects", rolled.hung_connects.len())
-        .with_figure("unreachable", met.unreachable)
-        .with_figure("stop_took_ms", rolled.stop_took)
-        .with_figure("watched_ms", rolled.ended_at - rolled.t);
+    let mut found = finding(
+        options,
+        rolled.seed,
+        id(rolled.options.protocol),
+        verdict,
+        detail,
+    )
+    .with_requests(tally.clone())
+    .with_figure("users", crowd::KEEPING + crowd::CONNECTING)
+    .with_figure("answered_before", met.load.before.served())
+    .with_figure("failed_before", met.failed_before)
+    .with_figure("hung_connects", rolled.hung_connects.len())
+    .with_figure("unreachable", met.unreachable)
+    .with_figure("stop_took_ms", rolled.stop_took)
+    .with_figure("watched_ms", rolled.ended_at - rolled.t);
     if let Some(over) = rolled.over_after {
         found = found.with_figure("over_after_ms", over);
     }
@@ -154,7 +263,7 @@ fn judge(rolled: &Rolled<'_>, met: &Met, options: &Options) -> Finding {
             found = found.with_figure(name, at);
         }
     }
-    found.series = Some(met.series.clone());
+    found.series = Some(met.load.series.clone());
     found.next = found.next.map(|_| again(rolled));
     found
 }
@@ -185,7 +294,8 @@ fn verdict(rolled: &Rolled<'_>, met: &Met) -> (Verdict, String) {
             "{failures} of {asked} requests of users failed: {} lost, {} server errors, {} refused{when}",
             tally.lost,
             tally.count(Outcome::Error) + tally.count(Outcome::Refused503),
-            tally.count(Outcome::RefusedConnect) + tally.count(Outcome::HandshakeFailed)
+            tally.count(Outcome::RefusedConnect)
+                + tally.count(Outcome::HandshakeFailed)
                 + met.unreachable
                 + rolled.hung_connects.len() as u64
         );
@@ -247,7 +357,7 @@ fn again(rolled: &Rolled<'_>) -> String {
     text.push_str(&format!(
         " --seed {:x} --within {} --stop {} --until {}",
         rolled.seed,
-        time(options.within),
+        in_words(options.within),
         quote(&options.stop),
         quote(&options.until)
     ));

@@ -63,10 +63,20 @@ pub fn rollout(
     let mut engine = Engine::new(place.url.addr, round_trip(door));
     let mut crowd = Crowd::enter(options, &place, seed, &mut engine);
     say("users ask through the front, before anything is begun", 0);
-    watch(&mut engine, &mut crowd, Instant::now() + options.around, || false);
+    watch(
+        &mut engine,
+        &mut crowd,
+        Instant::now() + options.around,
+        || false,
+    );
     if crowd::answers(&engine) < FEWEST {
         // A little more time for a slow service.
-        watch(&mut engine, &mut crowd, Instant::now() + options.patience, || false);
+        watch(
+            &mut engine,
+            &mut crowd,
+            Instant::now() + options.patience,
+            || false,
+        );
     }
     if crowd::answers(&engine) == 0 {
         return Err(VerifyError::Unreachable(options.url.clone()));
@@ -79,11 +89,16 @@ pub fn rollout(
     watch(&mut engine, &mut crowd, bound, || job.is_over());
     let stop_took = t.elapsed();
     if let Course::Failed(how) = job.end() {
-        return Err(VerifyError::Rollout(options.stop.clone(), how));
+        return Err(VerifyError::Stop(format!("`{}` {how}", options.stop)));
     }
     let over_after = await_end(options, &place, &mut engine, &mut crowd, bound).map(|at| at - t);
     say("users ask on for a while after the rollout", 0);
-    watch(&mut engine, &mut crowd, Instant::now() + options.around, || false);
+    watch(
+        &mut engine,
+        &mut crowd,
+        Instant::now() + options.around,
+        || false,
+    );
     let ended_at = Instant::now();
     engine.note_closing_time();
     engine.run(ended_at + options.patience, Engine::all_finished);
