@@ -9,7 +9,6 @@ use crate::declared::{Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
 use crate::front::Front;
 use crate::profile::Profile;
 use crate::protocol::{GrpcCall, Protocol};
-use crate::target::Ward;
 
 /// What to test and how; see the fields.
 #[derive(Debug, Clone)]
@@ -299,8 +298,6 @@ pub struct TargetSpec {
     pub reload: Option<Reload>,
     /// How many copies may run at once on this machine; 0 and 1 both mean one.
     pub copies: usize,
-    /// Who stands between it and us.
-    pub(crate) ward: Ward,
 }
 
 impl TargetSpec {

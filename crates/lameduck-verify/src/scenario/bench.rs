@@ -19,7 +19,7 @@ use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
 use crate::options::Options;
 use crate::protocol::Protocol;
-use crate::target::{Exit, Ledger, Running, VerifyError, launch};
+use crate::target::{Exit, Ledger, Running, VerifyError, Ward, launch_behind};
 use crate::verdict::{Figure, Finding, Verdict};
 
 /// The shared part of a run.
@@ -35,6 +35,8 @@ pub(crate) struct Bench<'a> {
     /// What honest clients saw after the signal, for the views through fronts.
     pub(crate) sightings: Sightings,
     pub(crate) ledger: Arc<Ledger>,
+    /// Who stands between each target and us.
+    pub(crate) ward: Ward,
 }
 
 impl Bench<'_> {
@@ -62,12 +64,12 @@ impl Bench<'_> {
     pub(crate) fn launch(&self) -> Result<Running, VerifyError> {
         // Relaxed: a counter for display.
         self.launches.fetch_add(1, Ordering::Relaxed);
-        launch(&self.options.target, &self.ledger)
+        launch_behind(self.ward, &self.options.target, &self.ledger)
     }
 
     pub(crate) fn spawn_unready(&self) -> Result<Running, VerifyError> {
         self.launches.fetch_add(1, Ordering::Relaxed);
-        Running::spawn(&self.options.target, &self.ledger)
+        Running::spawn(self.ward, &self.options.target, &self.ledger)
     }
 
     pub(crate) fn engine(&self, running: &Running) -> Engine {

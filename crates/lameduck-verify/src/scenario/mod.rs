@@ -43,7 +43,7 @@ use crate::declared;
 use crate::front::Sightings;
 use crate::observe::outcome::Tally;
 use crate::options::{Options, Progress};
-use crate::target::{Ledger, VerifyError, launch};
+use crate::target::{Ledger, VerifyError, Ward, launch};
 use crate::verdict::{
     ExitReport, Finding, LaneEvent, Output, Phases, Rate, Report, SCHEMA, SignalReport,
     TargetReport, overall,
@@ -95,6 +95,7 @@ pub(crate) fn run(
         album: Album::default(),
         sightings: Sightings::default(),
         ledger,
+        ward: Ward::None,
     };
     if options.target.pid.is_some() {
         return attached::run(&bench, running, progress);

@@ -316,7 +316,7 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
 
 /// PID 1 gets no signal that it has no handler for, whoever wrote it: it is told to stop as soon as it has one.
 fn await_handler(bench: &Bench<'_>, running: &Running) {
-    if bench.options.target.ward != Ward::FirstProcess {
+    if bench.ward != Ward::FirstProcess {
         return;
     }
     let until = Instant::now() + bench.options.patience();

@@ -16,7 +16,7 @@ use super::place::Place;
 use super::ready::{self, await_ready};
 use super::shell;
 use super::stop::{Order, Stopping};
-use super::ward::Armed;
+use super::ward::{Armed, Ward};
 use crate::options::{Stop, StopSignal, TargetSpec};
 use crate::verdict::Output as Report;
 
@@ -151,9 +151,18 @@ const PORT_TRIES: usize = 4;
 /// # Errors
 /// Says why it never became ready; what was started is gone by then.
 pub(crate) fn launch(spec: &TargetSpec, ledger: &Arc<Ledger>) -> Result<Running, VerifyError> {
+    launch_behind(Ward::None, spec, ledger)
+}
+
+/// The same with somebody between it and us.
+pub(crate) fn launch_behind(
+    ward: Ward,
+    spec: &TargetSpec,
+    ledger: &Arc<Ledger>,
+) -> Result<Running, VerifyError> {
     let mut tries = 1;
     loop {
-        let attempt = Running::spawn(spec, ledger).and_then(|mut running| {
+        let attempt = Running::spawn(ward, spec, ledger).and_then(|mut running| {
             await_ready(&running, spec)?;
             running.ready_after = running.spawned_at.elapsed();
             Ok(running)
@@ -171,7 +180,11 @@ pub(crate) fn launch(spec: &TargetSpec, ledger: &Arc<Ledger>) -> Result<Running,
 
 impl Running {
     /// Starts the target, ready or not.
-    pub(crate) fn spawn(spec: &TargetSpec, ledger: &Arc<Ledger>) -> Result<Self, VerifyError> {
+    pub(crate) fn spawn(
+        ward: Ward,
+        spec: &TargetSpec,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self, VerifyError> {
         ledger.check()?;
         let place = Place::choose(spec)?;
         let spawned_at = Instant::now();
@@ -197,7 +210,7 @@ impl Running {
                     Life::Driven(Box::new(driven))
                 }
                 None => {
-                    let (child, between) = start(spec, &place, &output)?;
+                    let (child, between) = start(ward, spec, &place, &output)?;
                     let id = child.id();
                     if let Some((pid, between)) = between {
                         warded = Some(pid);
@@ -419,7 +432,12 @@ impl Drop for Running {
 /// The child; and where somebody stands between, the target's process id and the link to the one between.
 type Started = (Child, Option<(u32, Armed)>);
 
-fn start(spec: &TargetSpec, place: &Place, output: &Arc<Output>) -> Result<Started, VerifyError> {
+fn start(
+    ward: Ward,
+    spec: &TargetSpec,
+    place: &Place,
+    output: &Arc<Output>,
+) -> Result<Started, VerifyError> {
     let (program, arguments) = spec.argv.split_first().ok_or(LaunchError::NoCommand)?;
     let mut command = Command::new(place.fill(program));
     command
@@ -441,7 +459,7 @@ fn start(spec: &TargetSpec, place: &Place, output: &Arc<Output>) -> Result<Start
         command.current_dir(cwd);
     }
     die_with_us(&mut command);
-    let mut between = Armed::arm(spec.ward, &mut command)?;
+    let mut between = Armed::arm(ward, &mut command)?;
     let spawned = shell::spawn(command, output);
     let pid = between.as_mut().map(Armed::begun).transpose()?.flatten();
     let child = spawned.map_err(|error| match error.kind() {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::front::Sightings;
-use crate::options::Options;
 use crate::scenario::album::Album;
 use crate::scenario::bench::Bench;
 use crate::scenario::idle::{self, IdleExit};
@@ -18,10 +17,8 @@ pub(super) const LAUNCHES: u32 = 7;
 type Part<'p> = Box<dyn Fn() -> Result<Finding, VerifyError> + Send + Sync + 'p>;
 
 pub(super) fn run(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, VerifyError> {
-    let mut options: Options = bench.options.clone();
-    options.target.ward = Ward::FirstProcess;
     let first = Bench {
-        options: &options,
+        options: bench.options,
         facts: bench.facts.clone(),
         seed: bench.seed,
         launches: AtomicU32::new(0),
@@ -29,6 +26,7 @@ pub(super) fn run(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, VerifyEr
         album: Album::default(),
         sightings: Sightings::default(),
         ledger: Arc::clone(&bench.ledger),
+        ward: Ward::FirstProcess,
     };
     let found = run_parts(&first, idle);
     bench

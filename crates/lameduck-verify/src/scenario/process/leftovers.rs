@@ -14,7 +14,7 @@ use crate::observe::flow::{Flow, Part, Step, Steps};
 use crate::scenario::bench::{Bench, await_departure};
 use crate::scenario::requests;
 use crate::scenario::stop::{ending, settle_in};
-use crate::target::{Running, VerifyError, Ward, launch};
+use crate::target::{Running, VerifyError, Ward, launch_behind};
 use crate::verdict::{Finding, Verdict};
 
 /// What is left may go so long after the exit, before it counts as left behind.
@@ -29,7 +29,6 @@ const BODY: usize = 512 * 1024;
 pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     let scratch = Scratch::make()?;
     let mut spec = bench.options.target.clone();
-    spec.ward = Ward::Adopts;
     for name in ["TMPDIR", "TMP", "TEMP"] {
         let path = scratch.path().to_string_lossy().into_owned();
         spec.env.push((name.to_owned(), path));
@@ -37,7 +36,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     bench
         .launches
         .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let running = match launch(&spec, &bench.ledger) {
+    let running = match launch_behind(Ward::Adopts, &spec, &bench.ledger) {
         Err(VerifyError::Machine(_, error)) => {
             let reason = format!("this system can not adopt orphans ({error}); Linux can");
             return Ok(bench.lacking("P10", &reason));
