@@ -179,6 +179,8 @@ fn target(rolled: &Rolled<'_>) -> TargetReport {
         ready_ms: 0.0,
         launches: 0,
         facts: vec!["nothing was started: the instances behind the front are its own".to_owned()],
+        // A front's `Server` field may be its own or that of what stands behind it.
+        server: None,
         output: Output::default(),
     }
 }
