@@ -446,3 +446,31 @@ fn what_contradicts_itself_is_refused_before_anything_starts() {
     let why = error(&options(target, &["P1"])).to_string();
     assert!(why.contains("no process has the id"), "{why}");
 }
+
+/// A service with one page and nothing else: no slow path, no POST, no large response.
+#[test]
+fn a_service_with_one_page_has_requests_in_flight_by_other_means() {
+    let _alone = alone();
+    let scratch = Scratch::new("page");
+    std::fs::write(scratch.0.join("index.html"), "x".repeat(1_500_000)).unwrap();
+    let script = "import http.server as h, functools as f, sys\n\
+         class H(h.SimpleHTTPRequestHandler):\n    protocol_version = 'HTTP/1.1'\n    def log_message(self, *a): pass\n\
+         h.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), H).serve_forever()";
+    let mut target = TargetSpec::command(["python3", "-c", script, "{port}"]);
+    target.cwd = Some(scratch.0.clone());
+    let report = run(&options(target, &["P2", "H1-01", "H1-10"]));
+    let facts = report.target.facts.join("\n");
+    assert!(
+        facts.contains("in flight means: a request whose head"),
+        "{facts}"
+    );
+    assert!(
+        facts.contains("a large response is that of GET /, 1500000 bytes"),
+        "{facts}"
+    );
+    // It dies of the signal at once.
+    assert_eq!(verdict(&report, "P2"), Verdict::Pass);
+    // Nothing is promised to half a head; the response that is read slowly is lost.
+    assert_eq!(verdict(&report, "H1-01"), Verdict::NotApplicable);
+    assert_eq!(verdict(&report, "H1-10"), Verdict::Fail);
+}

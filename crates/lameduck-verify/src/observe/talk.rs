@@ -160,6 +160,11 @@ impl Talk {
         self.finished
     }
 
+    /// The peer does not take what it writes, or is slow to.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.sending.is_some() && self.line == Line::Open
+    }
+
     pub(crate) fn is_poised(&self) -> bool {
         self.talker.is_poised()
     }

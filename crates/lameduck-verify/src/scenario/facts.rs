@@ -18,6 +18,9 @@ const ASK_BOUND: Duration = Duration::from_secs(5);
 /// Bytes of the large response that is asked for.
 pub(crate) const LARGE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// A response of so many bytes is large; more would only take time.
+const LARGE_ENOUGH: std::ops::RangeInclusive<u64> = 1024 * 1024..=256 * 1024 * 1024;
+
 /// How a request is kept in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Means {
@@ -40,6 +43,10 @@ pub(crate) struct Facts {
     pub(crate) post_path: Option<String>,
     pub(crate) means: Means,
     pub(crate) large_path: Option<String>,
+    /// How many bytes come from there.
+    pub(crate) large_bytes: u64,
+    /// How many bytes the usual answer has, without its head.
+    pub(crate) answer_bytes: u64,
     /// Where WebSockets are echoed, ports not filled in.
     pub(crate) ws_path: Option<String>,
     /// What it speaks besides HTTP/1.1.
@@ -58,7 +65,10 @@ impl Facts {
         let mut notes = Vec::new();
         let request = requests::get(place, &place.url.path);
         let answer = ask(place.url.addr, &request, ASK_BOUND);
-        let Answer::Whole { head, .. } = answer else {
+        let Answer::Whole {
+            head, body_bytes, ..
+        } = answer
+        else {
             let never_ready = || LaunchError::NeverReady {
                 path: place.url.path.clone(),
                 last: answer.in_words(),
@@ -85,6 +95,8 @@ impl Facts {
             post_path: None,
             means: Means::HalfHead,
             large_path: None,
+            large_bytes: 0,
+            answer_bytes: body_bytes,
             ws_path: None,
             speech: Speech::default(),
             round_trip: round_trip(place.url.addr),
@@ -120,6 +132,8 @@ impl Facts {
                     Means::Slow(running.place.fill(path))
                 }),
             large_path: None,
+            large_bytes: 0,
+            answer_bytes: 0,
             ws_path: None,
             speech,
             round_trip: round_trip(running.place.url.addr),
@@ -167,6 +181,8 @@ impl Facts {
                 Answer::Whole { took, .. }
                     if took >= Duration::from_millis(100) && answer.is_good() =>
                 {
+                    self.notes
+                        .push(format!("in flight means: a request that runs, GET {path}"));
                     self.means = Means::Slow(path);
                     return;
                 }
@@ -176,14 +192,16 @@ impl Facts {
                 )),
             }
         }
-        if let Some(path) = self.post_path.clone()
-            && half_post_waits(place, &path)
-        {
-            self.notes.push(
-                "in flight means: a POST whose body is completed after the signal".to_owned(),
-            );
-            self.means = Means::HalfPost(path);
-            return;
+        let upload = options.target.upload_path.as_deref();
+        let paths = [self.post_path.clone(), upload.map(|path| place.fill(path))];
+        for path in paths.into_iter().flatten() {
+            if half_post_waits(place, &path) {
+                self.notes.push(format!(
+                    "in flight means: a POST {path} whose body is completed after the signal"
+                ));
+                self.means = Means::HalfPost(path);
+                return;
+            }
         }
         self.notes.push(
             "in flight means: a request whose head is completed after the signal (pass --slow-path for a request that really runs)"
@@ -193,6 +211,15 @@ impl Facts {
 
     fn try_large(&mut self, options: &Options, place: &Place) {
         let Some(template) = options.target.large_path.as_deref() else {
+            // What it answers anyhow may do.
+            if LARGE_ENOUGH.contains(&self.answer_bytes) && self.usual == Usual::Good {
+                let path = place.url.path.clone();
+                self.notes.push(format!(
+                    "a large response is that of GET {path}, {} bytes",
+                    self.answer_bytes
+                ));
+                (self.large_path, self.large_bytes) = (Some(path), self.answer_bytes);
+            }
             return;
         };
         let path = place
@@ -200,8 +227,10 @@ impl Facts {
             .replace("{bytes}", &LARGE_BYTES.to_string());
         let answer = ask(place.url.addr, &requests::get(place, &path), ASK_BOUND * 2);
         match answer {
-            Answer::Whole { body_bytes, .. } if answer.is_good() && body_bytes >= 1024 * 1024 => {
-                self.large_path = Some(path);
+            Answer::Whole { body_bytes, .. }
+                if answer.is_good() && body_bytes >= *LARGE_ENOUGH.start() =>
+            {
+                (self.large_path, self.large_bytes) = (Some(path), body_bytes);
             }
             _ => self.notes.push(format!(
                 "the large path gives no response of 1 MiB or more: it {}",

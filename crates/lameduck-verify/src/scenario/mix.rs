@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bench::Bench;
 use super::h1::client::{Client, Deed, FILLER, LONG, Sign};
 use super::load::{self, Crowd, Habit, Load, stop_under_load};
-use super::{h2, requests, tls, ws};
+use super::{deaf, h2, requests, tls, ws};
 use crate::observe::engine::Engine;
 use crate::observe::flow::When;
 use crate::observe::h2::PREFACE;
@@ -181,9 +181,9 @@ fn add_hostile(bench: &Bench<'_>, place: &Place, engine: &mut Engine, rng: &Rng)
         let flood: Vec<u8> = (0..FLOOD)
             .flat_map(|_| requests::get(place, &place.url.path))
             .collect();
-        scripts.push(deaf(flood));
+        scripts.push(deaf::deeds(flood));
         if let Some(large) = &bench.facts.large_path {
-            scripts.push(deaf(requests::get(place, large)));
+            scripts.push(deaf::deeds(requests::get(place, large)));
         }
         for deeds in scripts {
             let talk = Talk::new(HOSTILE_GROUP, Client::new(1, deeds));
@@ -191,16 +191,6 @@ fn add_hostile(bench: &Bench<'_>, place: &Place, engine: &mut Engine, rng: &Rng)
         }
         engine.add_talk(Talk::new(HOSTILE_GROUP, Breaker { half, left: BREAKS }).unawaited());
     }
-}
-
-/// Asks, and never reads what it asked for.
-fn deaf(request: Vec<u8>) -> Vec<Deed> {
-    vec![
-        Deed::Connect,
-        Deed::BeDeaf,
-        Deed::Send(request),
-        Deed::Hold(When::AfterStop(LONG)),
-    ]
 }
 
 /// Connects, sends half a request and resets, again and again.

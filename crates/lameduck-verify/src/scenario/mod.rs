@@ -5,6 +5,7 @@ mod again;
 mod album;
 mod attached;
 mod bench;
+mod deaf;
 mod drain;
 mod exits;
 pub(crate) mod facts;

@@ -9,7 +9,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::bench::Bench;
 use super::drain::in_flight_time;
-use super::facts::LARGE_BYTES;
 use super::requests;
 use crate::observe::response::ResponseReader;
 use crate::observe::wire::unread;
@@ -36,7 +35,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     let mut stream = connect(running.place.url.addr)
         .map_err(|error| VerifyError::Machine("connect to the target", error))?;
     let total_time = in_flight_time(bench.options.grace);
-    let step = total_time / u32::try_from(LARGE_BYTES / CHUNK as u64).unwrap_or(1);
+    let step = total_time / u32::try_from(bench.facts.large_bytes / CHUNK as u64).unwrap_or(1);
     let mut read = Slow {
         reader: ResponseReader::new(),
         bytes: 0,
@@ -115,7 +114,10 @@ fn judge(bench: &Bench<'_>, read: &Slow, stopped: bool, had_at_exit: Option<u64>
     } else if !whole {
         (
             Verdict::Fail,
-            format!("the response ended after {body} of {LARGE_BYTES} bytes"),
+            format!(
+                "the response ended after {body} of {} bytes",
+                bench.facts.large_bytes
+            ),
         )
     } else if left > ON_THE_WAY {
         let detail = format!(

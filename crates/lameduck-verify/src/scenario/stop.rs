@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Departure, await_departure};
+use super::deaf;
 use super::drain::in_flight_time;
 use super::facts::Means;
 use super::idle::{IdleExit, is_planned};
@@ -12,6 +13,7 @@ use super::requests;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Step, Steps, When};
 use crate::observe::outcome::{Outcome, Tally};
+use crate::observe::talk::Talk;
 use crate::options::RepeatPolicy;
 use crate::target::{Answer, Running, VerifyError, Ward, ask};
 use crate::verdict::{Finding, Verdict};
@@ -22,6 +24,8 @@ const APART: Duration = Duration::from_millis(1_100);
 const CUT_BOUND: Duration = Duration::from_millis(500);
 /// A request is in flight for so long before the signal.
 const AGE: Duration = Duration::from_millis(200);
+/// A server that takes no more from a client that reads nothing has come to a stop by then.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 /// The parts of a start at which P4 stops it.
 const EARLY_STOPS: u32 = 4;
 
@@ -82,10 +86,7 @@ pub(crate) fn settle_in(engine: &mut Engine, running: &Running) {
 
 pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, VerifyError> {
     if !bench.facts.can_hold_for_ever() {
-        return Ok(bench.lacking(
-            "P2",
-            "no request of this target can be kept from ending; --slow-path would give one",
-        ));
+        return stopped_up(bench);
     }
     let running = bench.launch()?;
     let mut engine = bench.engine(&running);
@@ -112,6 +113,48 @@ pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, Verify
         ));
     }
     Ok(judge_stuck(bench, idle, departure))
+}
+
+/// Where no request can be kept from ending, its answer can: by a client that asks for more than any kernel keeps, and
+/// reads nothing. What such a client is owed is little, so only the exit in time is judged.
+fn stopped_up(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
+    let lacking = |why: &str| {
+        let reason =
+            format!("{why}; --slow-path would give a request that can be kept from ending");
+        Ok(bench.lacking("P2", &reason))
+    };
+    let running = bench.launch()?;
+    let Some(talk) = deaf::stopper(bench, &running.place) else {
+        return lacking("the target closes each connection after one response");
+    };
+    let mut engine = bench.engine(&running);
+    engine.add_talk(talk);
+    let is_stuck = |engine: &Engine| engine.talks.iter().all(Talk::is_writing);
+    engine.run(Instant::now() + STUCK_AFTER, |engine| {
+        running.exit().is_some() || engine.talks.iter().all(Talk::is_poised)
+    });
+    if !is_stuck(&engine) {
+        return lacking(
+            "the target answers a client that reads nothing to the end, or cuts it off",
+        );
+    }
+    engine.note_stop(running.stop(&bench.options.stop));
+    let t = engine.stopped_at().unwrap_or_else(Instant::now);
+    let departure = await_departure(&mut engine, &running, t, bench.options.patience());
+    let Some((exit, took)) = departure.exit.zip(departure.took()) else {
+        let grace = bench.options.patience().as_secs_f64();
+        let detail = format!(
+            "with one client that reads nothing, the process still ran {grace} s after the signal and had to be killed"
+        );
+        return Ok(bench.finding("P2", Verdict::Fail, detail));
+    };
+    let detail = format!(
+        "with one client that reads nothing, it {} {} after the signal (no request of it can be kept from ending)",
+        exit.in_words(),
+        millis(took)
+    );
+    let finding = bench.finding("P2", Verdict::Pass, detail);
+    Ok(finding.with_figure("exit_after_ms", took))
 }
 
 fn judge_stuck(bench: &Bench<'_>, idle: IdleExit, departure: Departure) -> Finding {
