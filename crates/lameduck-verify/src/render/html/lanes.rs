@@ -10,7 +10,7 @@ use crate::verdict::{Connection, Report};
 const FROM_MS: f64 = -400.0;
 /// Up to here the axis is as good as linear; beyond, logarithmic.
 const FINE_MS: f64 = 4.0;
-const LEFT: f64 = 216.0;
+const LEFT: f64 = 262.0;
 const RIGHT: f64 = 118.0;
 const WIDTH: f64 = 1000.0;
 const ROW: f64 = 18.0;
@@ -283,7 +283,7 @@ fn one(axis: &Axis, lane: &Connection, y: f64, first_of_kind: bool, page: &mut P
 }
 
 fn clip(kind: &str) -> String {
-    kind.chars().take(30).collect()
+    kind.chars().take(29).collect()
 }
 
 /// The connection as a thin line, its requests as bars upon it, ends as shapes.

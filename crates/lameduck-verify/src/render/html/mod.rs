@@ -5,6 +5,7 @@ mod checks;
 mod lanes;
 mod load;
 mod page;
+mod places;
 mod raw;
 mod story;
 
@@ -32,7 +33,7 @@ const SECTIONS: [Section; 12] = [
     section("findings", "Findings", checks::findings),
     section("checks", "All checks", checks::all),
     section("untested", "Not tested, and why", checks::untested),
-    section("grace", "Grace period", story::grace),
+    section("grace", "Grace period", places::draw),
     section("compared", "Runs compared", checks::compared),
     section("method", "Method and limits", raw::method),
     section("output", "What the target wrote", raw::output),

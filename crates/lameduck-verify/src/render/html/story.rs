@@ -1,5 +1,5 @@
-//! Owns the beginning of the page: the verdict, what users saw, the phases, and the arithmetic of the grace period.
-//! Not: single connections, requests or checks (see `lanes`, `load`, `checks`).
+//! Owns the beginning of the page: the verdict, what users saw, and the phases.
+//! Not: fronts and platforms (see `places`), single connections, requests or checks (see `lanes`, `load`, `checks`).
 
 use super::page::{Page, at};
 use crate::render::words::{self, Losses};
@@ -9,19 +9,27 @@ pub(super) fn masthead(report: &Report, page: &mut Page) {
     let losses = Losses::of(report);
     let class = word_class(report.verdict);
     page.raw("<header class=\"masthead\">\n<p class=\"kicker\">lameduck verify</p>\n<h1>")
-        .text(losses.heading())
+        .text(unbroken(&losses.heading()))
         .raw("</h1>\n<p class=\"verdict\">");
     badge(report.verdict, page);
     page.raw(" <span class=\"target\">")
         .text(&report.target.label)
         .raw("</span></p>\n");
+    let command = report.target.command.join(" ");
+    // A target that was attached to has no command, and most are named by it.
+    if !command.is_empty() && command != report.target.label {
+        page.raw("<p class=\"command\"><code>")
+            .text(command)
+            .raw("</code></p>\n");
+    }
     if let Some(rate) = &report.rate {
         page.open("div", &[("class", &format!("rate {class}"))]);
         scale(rate, page);
-        page.element("p", "", sentence(rate)).raw("</div>\n");
+        page.element("p", "", unbroken(&sentence(rate)))
+            .raw("</div>\n");
     }
     if let Some(line) = words::counted(report) {
-        page.element("p", "fine", capital(&line));
+        page.element("p", "fine", unbroken(&capital(&line)));
     }
     facts(report, page);
     page.raw("</header>\n");
@@ -42,6 +50,19 @@ fn sentence(rate: &Rate) -> String {
         _ => String::new(),
     };
     format!("{}{bound}.", capital(&words::interval(rate)))
+}
+
+/// With no line break within a number, or before a sign of percent.
+fn unbroken(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let digit = |at: usize| chars.get(at).is_some_and(char::is_ascii_digit);
+    let keeps =
+        |at: usize| at > 0 && digit(at - 1) && (digit(at + 1) || chars.get(at + 1) == Some(&'%'));
+    chars
+        .iter()
+        .enumerate()
+        .map(|(at, c)| if *c == ' ' && keeps(at) { '\u{a0}' } else { *c })
+        .collect()
 }
 
 fn capital(text: &str) -> String {
@@ -71,8 +92,8 @@ fn scale(rate: &Rate, page: &mut Page) {
     );
     page.raw("<line class=\"axis\" x1=\"12\" x2=\"588\" y1=\"22\" y2=\"22\"/>");
     let ticks = [
-        (1e-5, "≤ 1 in 100 000"),
-        (1e-4, "10 000"),
+        (1e-5, "rarer"),
+        (1e-4, "1 in 10 000"),
         (1e-3, "1 000"),
         (1e-2, "100"),
         (1e-1, "10"),
@@ -97,7 +118,13 @@ fn scale(rate: &Rate, page: &mut Page) {
         .raw("</line>")
         .open(
             "text",
-            &[("x", &place), ("y", &44), ("text-anchor", &anchor)],
+            &[
+                ("x", &place),
+                ("y", &46),
+                ("text-anchor", &anchor),
+                // On a narrow screen there is no room for all of them.
+                ("class", &if words == "rarer" { "few" } else { "" }),
+            ],
         )
         .text(words)
         .raw("</text>");
@@ -133,7 +160,6 @@ fn scale(rate: &Rate, page: &mut Page) {
 fn facts(report: &Report, page: &mut Page) {
     let target = &report.target;
     let rows = [
-        ("Command", target.command.join(" ")),
         (
             "Stopped with",
             format!("{}; it {}", report.signal.name, words::exit(report)),
@@ -215,6 +241,7 @@ pub(super) fn users(report: &Report, page: &mut Page) {
         page.element("li", "", capital(&line));
     }
     page.raw("</ul>\n");
+    super::places::users(report, page);
     outcomes(&losses, page);
 }
 
@@ -315,13 +342,5 @@ pub(super) fn phases(report: &Report, page: &mut Page) {
             report.signal.from_pid,
             words::exit(report)
         ),
-    );
-}
-
-pub(super) fn grace(report: &Report, page: &mut Page) {
-    page.element(
-        "p",
-        "",
-        format_args!("The process {}.", words::exit(report)),
     );
 }
