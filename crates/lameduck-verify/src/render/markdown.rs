@@ -170,13 +170,12 @@ fn all(report: &Report) -> String {
 fn untested(report: &Report) -> String {
     let rows: String = words::untested(report)
         .into_iter()
-        .map(|finding| {
-            let why = finding.waiver.as_deref().unwrap_or(&finding.detail);
+        .map(|group| {
             format!(
                 "- **{}** ({}): {}\n",
-                markdown(&finding.id),
-                finding.verdict.word(),
-                markdown(&clip(why, 400))
+                markdown(&group.ids.join(", ")),
+                group.verdict.word(),
+                markdown(&clip(&group.reason, 400))
             )
         })
         .collect();

@@ -265,16 +265,47 @@ pub(super) fn open(report: &Report) -> Vec<&Finding> {
     open
 }
 
-/// Those that say nothing about the target: lacking, waived, or not to be told.
-pub(super) fn untested(report: &Report) -> Vec<&Finding> {
-    let mut rows = by_urgency(report);
-    rows.retain(|finding| {
-        !matches!(
+/// Checks that say nothing about the target for one and the same reason.
+pub(super) struct Untested<'r> {
+    pub(super) ids: Vec<&'r str>,
+    pub(super) verdict: Verdict,
+    pub(super) reason: String,
+}
+
+/// What was lacking, waived, or not to be told, by reason.
+pub(super) fn untested(report: &Report) -> Vec<Untested<'_>> {
+    let mut groups: Vec<Untested<'_>> = Vec::new();
+    for finding in by_urgency(report) {
+        if matches!(
             finding.verdict,
             Verdict::Fail | Verdict::Differs | Verdict::Pass
-        )
+        ) {
+            continue;
+        }
+        let reason = reason(finding);
+        let same = groups
+            .iter_mut()
+            .find(|group| group.verdict == finding.verdict && group.reason == reason);
+        match same {
+            Some(group) => group.ids.push(&finding.id),
+            None => groups.push(Untested {
+                ids: vec![&finding.id],
+                verdict: finding.verdict,
+                reason,
+            }),
+        }
+    }
+    groups
+}
+
+fn reason(finding: &Finding) -> String {
+    let Some(waiver) = &finding.waiver else {
+        return finding.detail.clone();
+    };
+    let without = finding.without_waiver.map_or_else(String::new, |verdict| {
+        format!(" (without the waiver: {})", verdict.word())
     });
-    rows
+    format!("waived: {waiver}. Seen: {}{without}", finding.detail)
 }
 
 /// The section of the contract that an id stands in: `H1-02` in `H1`, `P4` in `P`.

@@ -11,7 +11,7 @@ use crate::observe::flow::Flow;
 use crate::observe::h2;
 use crate::observe::outcome::{End, Exchange, Outcome};
 use crate::observe::talk::{Talk, TalkMark};
-use crate::verdict::{Connection, Mark, relative_ms};
+use crate::verdict::{Connection, Mark, millis, relative_ms};
 
 /// Connections kept in all.
 const MAX_KEPT: usize = 240;
@@ -114,7 +114,7 @@ fn of_flow(flow: &Flow, t: Instant) -> Connection {
     events.extend(hung(flow.exchanges.last(), t));
     Connection {
         kind: kind(flow.group),
-        offset_ms: flow.offset.map(|offset| offset.as_secs_f64() * 1e3),
+        offset_ms: flow.offset.map(millis),
         outcome: worst(flow.exchanges.iter(), t),
         events,
     }
@@ -160,7 +160,7 @@ fn of_h2(flow: &h2::flow::Flow, t: Instant) -> Connection {
     events.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
     Connection {
         kind: kind(flow.group),
-        offset_ms: flow.offset.map(|offset| offset.as_secs_f64() * 1e3),
+        offset_ms: flow.offset.map(millis),
         outcome: worst(flow.calls.iter().map(|call| &call.exchange), t),
         events,
     }
@@ -221,6 +221,30 @@ fn kind(group: &'static str) -> std::borrow::Cow<'static, str> {
         "buffered" => "in the socket buffer at T",
         "left-alone" => "idle, left alone",
         "newcomers" => "new connections",
+        "half-heads" => "half a head, never completed",
+        "tls-stalled" => "TLS: handshake stalled",
+        "tls-hostile" => "TLS: hostile handshake",
+        "tls-shaking" => "TLS: handshake under way at T",
+        "tls-idle" => "TLS: idle",
+        "tls-newcomers" => "TLS: new connections",
+        "h2-idle" => "HTTP/2: idle",
+        "h2-between" => "HTTP/2: stream between GOAWAYs",
+        "h2-sweep" => "HTTP/2: stream after T",
+        "h2-credit" => "HTTP/2: slow reader",
+        "h2-silent" => "HTTP/2: answers no PING",
+        "h2-half" => "HTTP/2: half a preface",
+        "h2-in-flight" => "HTTP/2: stream open at T",
+        "h2-above" => "HTTP/2: stream above the last",
+        "h2-grpc" => "gRPC: call open at T",
+        "h2-hundred" => "HTTP/2: 100 streams at T",
+        "h2-newcomers" => "HTTP/2: new connections",
+        "ws-tunnels" => "WebSocket over HTTP/2",
+        "expecting" => "waiting for 100-continue",
+        "ws-idle" => "WebSocket: idle",
+        "ws-busy" => "WebSocket: busy",
+        "ws-large" => "WebSocket: large message",
+        "ws-silent" => "WebSocket: answers no Close",
+        "ws-farewell" => "WebSocket: own farewell",
         other => return other.replace('-', " ").into(),
     };
     words.into()

@@ -7,7 +7,7 @@ use super::drain::Drained;
 use super::judge::first_refusal;
 use crate::observe::flow::{Flow, Mark, Part};
 use crate::observe::outcome::Outcome;
-use crate::verdict::{LaneEvent, PhaseSpan, Phases, relative_ms};
+use crate::verdict::{LaneEvent, PhaseSpan, Phases, millis, relative_ms};
 
 /// Most events of one lane that a report carries.
 const MAX_EVENTS: usize = 40;
@@ -164,7 +164,7 @@ pub(crate) fn phases(pass: &Drained) -> Phases {
     };
     let span = |phase: &str, time: Duration| PhaseSpan {
         phase: phase.to_owned(),
-        took_ms: time.as_secs_f64() * 1e3,
+        took_ms: millis(time),
     };
     let open = first_refusal(pass)
         .map_or(took, |at| at.saturating_duration_since(departure.t))

@@ -47,7 +47,7 @@ use crate::options::{Options, Progress};
 use crate::target::{Ledger, VerifyError, Ward, launch};
 use crate::verdict::{
     ExitReport, Finding, LaneEvent, Output, Phases, Rate, Report, SCHEMA, SignalReport,
-    TargetReport, overall,
+    TargetReport, millis, overall,
 };
 
 use album::Album;
@@ -528,7 +528,7 @@ fn target_report(bench: &Bench<'_>, start: Start, passes: &[Drained]) -> TargetR
         label: target.label.clone(),
         command: started.map_or_else(|| target.argv.clone(), |line| vec![line]),
         addr: start.addr,
-        ready_ms: start.ready.as_secs_f64() * 1e3,
+        ready_ms: millis(start.ready),
         // Relaxed: a counter for display.
         launches: bench.launches.load(Ordering::Relaxed),
         facts: bench.facts.notes.clone(),
@@ -546,7 +546,7 @@ fn exit_report(bench: &Bench<'_>, passes: &[Drained], idle: IdleExit) -> ExitRep
     ExitReport {
         code: exit.and_then(|exit| exit.code()),
         signal: exit.and_then(|exit| exit.signal()),
-        after_ms: took.map(|took| took.as_secs_f64() * 1e3),
+        after_ms: took.map(millis),
         killed_at_grace: exit.is_none() && bench.options.target.pid.is_none(),
         left_running: exit.is_none() && bench.options.target.pid.is_some(),
     }

@@ -19,8 +19,8 @@ use crate::observe::outcome::{Outcome, Tally};
 pub use compare::{Change, Comparison, Trend};
 pub use read::ReadError;
 pub(crate) use read::SCHEMA;
-pub(crate) use series::relative_ms;
 pub use series::{Bucket, MAX_SAMPLES, Sample, Series, StopLoss};
+pub(crate) use series::{millis, relative_ms};
 pub(crate) use stats::design_effect;
 pub use stats::{Rate, interval_95, one_in, upper_bound_95};
 

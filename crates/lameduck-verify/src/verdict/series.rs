@@ -230,6 +230,11 @@ pub(crate) fn relative_ms(at: Instant, t: Instant) -> f64 {
     ((after - before) * 1e6).round() / 1e3
 }
 
+/// Milliseconds, to the microsecond: so many digits survive being written and read.
+pub(crate) fn millis(time: std::time::Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

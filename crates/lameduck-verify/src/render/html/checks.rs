@@ -187,24 +187,14 @@ pub(super) fn untested(report: &Report, page: &mut Page) {
         return;
     }
     page.raw("<dl class=\"rows\">");
-    for finding in rows {
+    for group in rows {
         page.raw("<div><dt>")
-            .element("span", "id", &finding.id)
+            .element("span", "ids", group.ids.join(", "))
             .raw(" ");
-        badge(finding.verdict, page);
-        page.raw("</dt><dd>");
-        match &finding.waiver {
-            Some(reason) => {
-                page.text(format_args!("Waived: {reason}. Seen: {}", finding.detail));
-                if let Some(verdict) = finding.without_waiver {
-                    page.text(format_args!(" (without the waiver: {})", verdict.word()));
-                }
-            }
-            None => {
-                page.text(&finding.detail);
-            }
-        }
-        page.raw("</dd></div>");
+        badge(group.verdict, page);
+        page.raw("</dt>")
+            .element("dd", "", group.reason)
+            .raw("</div>");
     }
     page.raw("</dl>\n");
     if !unasked.is_empty() {

@@ -10,7 +10,7 @@ use crate::verdict::{Connection, Report};
 const FROM_MS: f64 = -400.0;
 /// Up to here the axis is as good as linear; beyond, logarithmic.
 const FINE_MS: f64 = 4.0;
-const LEFT: f64 = 262.0;
+const LEFT: f64 = 276.0;
 const RIGHT: f64 = 118.0;
 const WIDTH: f64 = 1000.0;
 const ROW: f64 = 18.0;
@@ -283,23 +283,32 @@ fn one(axis: &Axis, lane: &Connection, y: f64, first_of_kind: bool, page: &mut P
 }
 
 fn clip(kind: &str) -> String {
-    kind.chars().take(29).collect()
+    kind.chars().take(31).collect()
 }
 
 /// The connection as a thin line, its requests as bars upon it, ends as shapes.
 fn spans(axis: &Axis, lane: &Connection, y: f64, fate: Fate, page: &mut Page) {
+    // Below the bars, so drawn first.
     let mut open_since = None;
+    for event in &lane.events {
+        match event.event.as_ref() {
+            "connected" => open_since = Some(event.at_ms),
+            "closed" | "reset" | "hung-up" => {
+                if let Some(from) = open_since.take() {
+                    thin(axis, from, event.at_ms, y, page);
+                }
+            }
+            _ => {}
+        }
+    }
+    if let Some(from) = open_since {
+        thin(axis, from, axis.end_ms, y, page);
+    }
     let mut asked_since: Option<f64> = None;
     let mut shapes = Vec::new();
     for event in &lane.events {
         let ms = event.at_ms;
-        let is_end = matches!(event.event.as_ref(), "closed" | "reset" | "hung-up");
-        if let Some(from) = open_since.filter(|_| is_end) {
-            thin(axis, from, ms, y, page);
-            open_since = None;
-        }
         match event.event.as_ref() {
-            "connected" => open_since = Some(ms),
             "sent" | "sent-half" => asked_since = asked_since.or(Some(ms)),
             "answered" | "heard" => {
                 if let Some(from) = asked_since.take() {
@@ -332,9 +341,6 @@ fn spans(axis: &Axis, lane: &Connection, y: f64, fate: Fate, page: &mut Page) {
             }
             _ => {}
         }
-    }
-    if let Some(from) = open_since {
-        thin(axis, from, axis.end_ms, y, page);
     }
     for (ms, fate, shape) in shapes {
         mark(axis.x(ms), y, fate, shape, page);

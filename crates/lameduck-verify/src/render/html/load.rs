@@ -215,7 +215,12 @@ fn frame(axis: &Axis, page: &mut Page) {
             format!("{}{} ms", if ms < 0.0 { "−" } else { "+" }, ms.abs())
         };
         let class = if ms == 0.0 { "t" } else { "tick" };
-        text(class, x, DOTS.1 + 22.0, "middle", words, page);
+        let anchor = if x > WIDTH - RIGHT - 40.0 {
+            "end"
+        } else {
+            "middle"
+        };
+        text(class, x, DOTS.1 + 22.0, anchor, words, page);
         ms += step;
     }
     let t = axis.x(0.0);
