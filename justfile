@@ -48,6 +48,16 @@ chaos n="30" seed="":
 # The same for as long as it takes to trust it: none lost among the honest
 soak n="500" seed="":
     just chaos {{n}} {{seed}}
+    just soak-verify
+
+# Break each promise of a correct server in turn: does its check of `lameduck verify` see it? Takes --only ID,... and --output FILE
+mutants-verify *args:
+    cargo xtask mutants-verify {{args}}
+
+# The whole catalogue again and again on the duck and on our demo: nothing may fail
+soak-verify n="50":
+    cargo build -p lameduck-cli
+    cargo xtask soak-verify --rounds {{n}} --lameduck target/debug/lameduck
 
 # Hostile peers beside honest clients, then SIGTERM in their midst: memory, delay, loss, exit
 adversary *args:

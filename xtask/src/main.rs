@@ -4,10 +4,11 @@
 //!
 //! `tidy` reads the tree and says what a compiler cannot: imports that run upwards, a code map with ghosts, an
 //! invariant without a test. It owns no opinion of its own: each rule names the document that it enforces. `matrix`
-//! judges servers that are not ours, for the published table.
+//! judges servers that are not ours, for the published table; `mutants-verify` and `soak-verify` judge the tester.
 
 mod contract_pages;
 mod finding;
+mod honesty;
 mod lex;
 mod matrix;
 mod paths;
@@ -22,16 +23,21 @@ use crate::finding::Severity;
 use crate::tree::Tree;
 
 const USAGE: &str = "usage: cargo xtask tidy | contract-pages | matrix [--only NAME,...] [--rounds N] [--seed SEED] [--out DIR] [--lameduck PATH] [--pages-only]
+       cargo xtask mutants-verify [--only ID,...] [--output FILE] | soak-verify [--rounds N] [--only ID,...] [--lameduck PATH]
 
   tidy             check what the compiler does not: imports, headers, code map, invariants, README, pages
   contract-pages   write the pages of the contract, one for each id, from the catalogue of lameduck-verify
-  matrix           judge the servers of matrix/recipes and write docs/conformance.{md,html}; matrix/install brings them";
+  matrix           judge the servers of matrix/recipes and write docs/conformance.{md,html}; matrix/install brings them
+  mutants-verify   break each promise of a correct server in turn: does its check see it?
+  soak-verify      the whole catalogue again and again on correct servers, where nothing may fail";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     match (args.next().as_deref(), args.next()) {
         (Some("tidy"), None) => tidy(root()),
         (Some("contract-pages"), None) => contract_pages(root()),
+        (Some("mutants-verify"), first) => honesty::mutants(root(), first.into_iter().chain(args)),
+        (Some("soak-verify"), first) => honesty::soak(root(), first.into_iter().chain(args)),
         (Some("matrix"), first) => matrix::matrix(root(), first.into_iter().chain(args)),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{USAGE}");

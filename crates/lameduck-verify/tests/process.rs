@@ -79,3 +79,33 @@ fn the_whole_server_passes_every_id_of_the_process() {
         );
     }
 }
+
+/// What `mutants-verify` runs is what the duck itself says it can break, so this one list has to be whole.
+#[test]
+fn every_id_of_the_catalogue_can_be_broken() {
+    let listed = std::process::Command::new(duck::broken_duck())
+        .arg("--list-breaks")
+        .output()
+        .unwrap();
+    assert!(listed.status.success());
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let breaks: Vec<Vec<&str>> = listed
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    let catalogue = lameduck_verify::list();
+    for entry in &catalogue {
+        assert!(
+            breaks.iter().any(|line| line[1] == entry.id),
+            "{} can not be broken: it might be vacuous",
+            entry.id
+        );
+    }
+    for line in &breaks {
+        assert!(
+            catalogue.iter().any(|entry| entry.id == line[1]),
+            "{line:?}"
+        );
+        assert!(["fail", "differs"].contains(&line[2]) && !line[3].is_empty());
+    }
+}

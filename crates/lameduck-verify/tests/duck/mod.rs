@@ -1,13 +1,11 @@
 //! What the contract tests share: the duck, whole or broken, and running checks against it.
 
+mod spec;
+
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use lameduck_verify::{
-    DrainSignal, Farewell, Finding, GrpcCall, Options, Reload, RepeatPolicy, Report, TargetSpec,
-    Verdict, Verification,
-};
+use lameduck_verify::{Finding, Options, Report, TargetSpec, Verdict, Verification};
 
 /// One at a time: the targets are to be judged, not this machine.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
@@ -39,51 +37,7 @@ pub(crate) fn broken_duck() -> String {
 }
 
 pub(crate) fn duck(broken: &str) -> TargetSpec {
-    let mut argv = vec![broken_duck()];
-    argv.extend(
-        "--port {port} --probes {probes_port} --tls-port {tls_port}"
-            .split(' ')
-            .map(str::to_owned),
-    );
-    if !broken.is_empty() {
-        argv.extend(["--break".to_owned(), broken.to_owned()]);
-    }
-    let mut spec = TargetSpec::command(argv);
-    spec.ready_path = Some("/".to_owned());
-    spec.slow_path = Some("/slow?ms={ms}".to_owned());
-    spec.large_path = Some("/large?bytes={bytes}".to_owned());
-    spec.post_path = Some("/echo".to_owned());
-    spec.stream_path = Some("/stream?chunks={chunks}&ms={ms}".to_owned());
-    spec.sse_path = Some("/sse?ms={ms}".to_owned());
-    spec.ws_path = Some("/ws".to_owned());
-    spec.ws_farewell = Some(Farewell {
-        path: "/ws?farewell=4001".to_owned(),
-        message: "farewell".to_owned(),
-        code: 4001,
-    });
-    spec.grpc = Some(GrpcCall {
-        path: "/lameduck.demo.v1.Echo/Say".to_owned(),
-        message: Vec::new(),
-        // `delay_ms`, field 2: 800.
-        slow_message: Some(vec![0x10, 0xa0, 0x06]),
-    });
-    spec.drain_signal = Some(DrainSignal {
-        url: "http://127.0.0.1:{probes_port}/lbz".to_owned(),
-        liveness_url: Some("http://127.0.0.1:{probes_port}/livez".to_owned()),
-    });
-    spec.repeats = Some(RepeatPolicy::Escalate);
-    spec.quiet = Some(Duration::from_millis(100));
-    spec.forced_exit = Some(124);
-    spec.reload = Some(Reload {
-        arguments: vec!["--config".to_owned(), "{config}".to_owned()],
-        path: "/config".to_owned(),
-        first: "greeting: quack\n".to_owned(),
-        second: "greeting: quack quack\n".to_owned(),
-        broken: "greeting".to_owned(),
-        ..Reload::default()
-    });
-    spec.copies = 4;
-    spec
+    spec::spec(broken_duck(), broken)
 }
 
 pub(crate) fn run(broken: &str, only: &[&str]) -> Report {
@@ -91,12 +45,7 @@ pub(crate) fn run(broken: &str, only: &[&str]) -> Report {
 }
 
 pub(crate) fn options(broken: &str, only: &[&str]) -> Options {
-    let mut options = Options::new(duck(broken));
-    options.grace = Duration::from_secs(4);
-    options.only = only.iter().map(|&id| id.to_owned()).collect();
-    options.rounds = 3;
-    options.seed = Some(7);
-    options
+    spec::options(duck(broken), only)
 }
 
 pub(crate) fn only(report: &Report) -> &Finding {
