@@ -20,7 +20,7 @@ const CLEANUP_BOUND: Duration = Duration::from_secs(60);
 /// Runs the cleanup if we are gone before we could: our end of its standard input closes then. What it is told is
 /// `done` when the cleanup was run in the ordinary way.
 const GUARD: &str =
-    "read -r word; [ \"$word\" = done ] && exit 0; eval \"$CLEANUP\"; kill -KILL -- -\"$GROUP\"";
+    "read -r word; [ \"$word\" = done ] && exit 0; eval \"$CLEANUP\"; kill -s KILL -- -\"$GROUP\"";
 
 /// What was started, and what is due at its end.
 #[derive(Debug)]

@@ -62,10 +62,20 @@ pub(crate) struct TargetArguments {
     #[arg(long, value_name = "COMMAND", conflicts_with = "command")]
     pub(crate) start: Option<String>,
     /// Succeeds while the service runs; without it, its exit is not seen
-    #[arg(long, value_name = "COMMAND", requires = "start")]
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        requires = "start",
+        conflicts_with = "command"
+    )]
     pub(crate) alive: Option<String>,
     /// Run at the end of each launch, whatever came before it
-    #[arg(long, value_name = "COMMAND", requires = "start")]
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        requires = "start",
+        conflicts_with = "command"
+    )]
     pub(crate) cleanup: Option<String>,
     /// Prints what the service wrote, for a service that is not started as CMD
     #[arg(long, value_name = "COMMAND", conflicts_with = "command")]
