@@ -381,3 +381,35 @@ fn init_says_what_is_missing_and_does_not_overwrite() {
         "{text}"
     );
 }
+
+#[test]
+fn the_reference_page_shows_a_profile_that_can_be_read_and_every_key() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect(path);
+    let page = read("docs/reference/profile.md");
+    let (_, rest) = page.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let options = lameduck_verify::Profile::parse(example)
+        .expect("the example of the page")
+        .options();
+    assert_eq!(options.waivers[0].id, "H1-08");
+    assert_eq!(options.target.extra_time.as_secs(), 2);
+
+    // Each key that the reader knows stands on the page, if only as a comment.
+    let mut keys = 0;
+    for line in read("crates/lameduck-verify/src/profile/form.rs").lines() {
+        let field = line
+            .trim()
+            .strip_prefix("pub(super) ")
+            .filter(|rest| !rest.starts_with("struct"));
+        if let Some((key, _)) = field.and_then(|rest| rest.split_once(':')) {
+            keys += 1;
+            let known = [format!("{key} ="), format!("[{key}]"), format!("[[{key}]]")];
+            assert!(
+                known.iter().any(|known| example.contains(known)),
+                "{key} in\n{example}"
+            );
+        }
+    }
+    assert!(keys > 40, "{keys}");
+}
