@@ -163,7 +163,10 @@ impl Profile {
         let usual = Reload::default();
         target.reload = Some(Reload {
             arguments: said.arguments.clone(),
-            file: said.file.clone(),
+            file: said
+                .file
+                .as_ref()
+                .map(|file| self.beside(&file.to_string_lossy())),
             first: said.first.clone(),
             second: said.second.clone(),
             broken: said.broken.clone(),

@@ -94,7 +94,7 @@ fn front(options: &Options) -> Vec<Entry> {
 /// What cannot be seen from outside, or only by breaking something: as given, else as an example.
 fn promises(target: &TargetSpec) -> Vec<Entry> {
     let written = |time: Duration| quoted(&duration(time));
-    let rows: [(&str, Option<String>, &str, &str); 6] = [
+    let rows: [(&str, Option<String>, &str, &str); 7] = [
         (
             "forced_exit",
             target.forced_exit.map(|code| code.to_string()),
@@ -118,6 +118,12 @@ fn promises(target: &TargetSpec) -> Vec<Entry> {
             None,
             "\"record\"",
             "what a repeated signal does, `record` or `escalate`: P3 needs it",
+        ),
+        (
+            "interrupt",
+            None,
+            "\"left-alone\"",
+            "if a first SIGINT does not stop it (P5)",
         ),
         (
             "quiet",
