@@ -2,7 +2,7 @@
 //! Not: the drawing of lanes (see `lanes`).
 
 use super::compared;
-use super::escape::printable;
+use super::escape::{printable, printable_lines};
 use super::lanes;
 use super::words::{self, Losses};
 use super::{Colour, Style};
@@ -10,6 +10,8 @@ use crate::verdict::{Finding, Report, Verdict};
 
 /// Columns of the ids.
 const ID: usize = 7;
+/// Lines shown of what a failing target wrote.
+const MAX_LINES: usize = 5;
 /// Columns of the verdicts.
 const VERDICT: usize = 12;
 
@@ -25,6 +27,7 @@ pub(super) fn render(report: &Report, style: Style) -> String {
     table(report, style, &mut out);
     next(report, style, &mut out);
     compared::draw(report, style, &mut out);
+    wrote(report, style, &mut out);
     out.push(String::new());
     out.push(totals(report, style));
     let mut text = out
@@ -137,25 +140,74 @@ fn table(report: &Report, style: Style, out: &mut Vec<String>) {
         "1",
         &format!(" {:<ID$}{heading}{:<seen$} verdict", "id", "seen"),
     ));
-    let mut rows: Vec<&Finding> = report.checks.iter().collect();
-    rows.sort_by_key(|finding| finding.verdict);
-    for finding in rows {
-        let short = crate::catalogue::entry(&finding.id).map_or("", |entry| entry.short);
-        let verdict = paint(style, colour_of(finding.verdict), finding.verdict.word());
-        let lines = folded(&printable(&finding.detail), seen - 1);
-        for (index, line) in lines.iter().enumerate() {
-            let (id, short, verdict) = if index == 0 {
-                (finding.id.as_ref(), short, verdict.as_str())
-            } else {
-                ("", "", "")
-            };
-            let short = if owed > 0 {
-                format!("{:<owed$}", clipped(short, owed - 1))
-            } else {
-                String::new()
-            };
-            out.push(format!(" {id:<ID$}{short}{line:<seen$} {verdict}"));
+    let silent = |verdict| matches!(verdict, Verdict::NotApplicable | Verdict::Waived);
+    for finding in words::by_urgency(report) {
+        if !silent(finding.verdict) {
+            let short = vec![clipped(words::short(finding), owed.saturating_sub(1))];
+            let seen_lines = folded(&printable(&finding.detail), seen - 1);
+            row(
+                (&finding.id, finding.verdict),
+                &short,
+                &seen_lines,
+                (owed, seen),
+                style,
+                out,
+            );
         }
+    }
+    // What was not tested says so once for each reason.
+    let groups = words::untested(report);
+    for group in groups.iter().filter(|group| silent(group.verdict)) {
+        let (first, others) = group.ids.split_first().expect("a group has an id");
+        let mut reason = printable(&group.reason);
+        let mut left = vec![clipped(words::short_of(first), owed.saturating_sub(1))];
+        if !others.is_empty() {
+            let also = format!("and {}", others.join(", "));
+            if owed > 0 {
+                left.extend(folded(&also, owed - 2));
+            } else {
+                reason = format!("{reason} ({also})");
+            }
+        }
+        row(
+            (first, group.verdict),
+            &left,
+            &folded(&reason, seen - 1),
+            (owed, seen),
+            style,
+            out,
+        );
+    }
+}
+
+/// One check in the table; what is owed and what was seen take as many lines as they need.
+fn row(
+    (id, verdict): (&str, Verdict),
+    left: &[String],
+    right: &[String],
+    (owed, seen): (usize, usize),
+    style: Style,
+    out: &mut Vec<String>,
+) {
+    let lines = if owed > 0 {
+        left.len().max(right.len())
+    } else {
+        right.len()
+    };
+    for index in 0..lines {
+        let cell = |side: &[String]| side.get(index).cloned().unwrap_or_default();
+        let left = if owed > 0 {
+            format!("{:<owed$}", cell(left))
+        } else {
+            String::new()
+        };
+        let word = if index == 0 {
+            paint(style, colour_of(verdict), verdict.word())
+        } else {
+            String::new()
+        };
+        let id = if index == 0 { id } else { "" };
+        out.push(format!(" {id:<ID$}{left}{:<seen$} {word}", cell(right)));
     }
 }
 
@@ -182,6 +234,26 @@ fn next(report: &Report, style: Style, out: &mut Vec<String>) {
             // Not folded: it is there to be copied.
             out.push(format!("  next    {}", printable(command)));
         }
+    }
+}
+
+/// The last lines that a failing target wrote: they often say why.
+fn wrote(report: &Report, style: Style, out: &mut Vec<String>) {
+    let text = printable_lines(&report.target.output.stderr);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    // Our own last words are a line of JSON that `explain` reads.
+    let is_report = |line: &str| line.contains("\"lameduck.shutdown/1\"");
+    if report.verdict != Verdict::Fail || lines.iter().all(|line| is_report(line)) {
+        return;
+    }
+    out.push(String::new());
+    out.push("the target's last lines on standard error".to_owned());
+    for line in &lines[lines.len().saturating_sub(MAX_LINES)..] {
+        let line = clipped(&line.replace('\t', " "), style.width.saturating_sub(3));
+        out.push(format!("  {line}"));
     }
 }
 

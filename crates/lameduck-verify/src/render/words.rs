@@ -321,6 +321,11 @@ pub(super) fn short(finding: &Finding) -> &str {
     crate::catalogue::entry(&finding.id).map_or(&finding.owed, |entry| entry.short)
 }
 
+/// The same for an id alone; nothing for one that this version does not know.
+pub(super) fn short_of(id: &str) -> &'static str {
+    crate::catalogue::entry(id).map_or("", |entry| entry.short)
+}
+
 /// 4812 as "4 812".
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();

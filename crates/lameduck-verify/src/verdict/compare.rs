@@ -314,3 +314,120 @@ fn thinned((lost, of): (u64, u64), effect: f64) -> (u64, u64) {
     let of = thin(of);
     (thin(lost).min(of), of)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::outcome::{Outcome, Tally};
+    use crate::options::{Options, TargetSpec};
+    use crate::verdict::Series;
+
+    fn finding(id: &'static str, verdict: Verdict, lost: u64, of: u64) -> Finding {
+        let options = Options::new(TargetSpec::default());
+        let mut finding = crate::scenario::finding(&options, 7, id, verdict, "seen".to_owned());
+        let mut tally = Tally::default();
+        for nth in 0..of {
+            tally.add_outcome(if nth < lost {
+                Outcome::Reset
+            } else {
+                Outcome::Served
+            });
+        }
+        tally.lost = lost;
+        finding.requests = tally;
+        finding
+    }
+
+    /// With every loss in one of ten stops.
+    fn lumped(mut finding: Finding) -> Finding {
+        let (lost, of) = (finding.requests.lost, finding.requests.sent());
+        let stop = |lost| StopLoss {
+            at_stake: of / 10,
+            lost,
+        };
+        let stops = std::iter::once(stop(lost)).chain((0..9).map(|_| stop(0)));
+        let mut series = Series::default();
+        stops.for_each(|stop| series.add_stop(stop));
+        finding.series = Some(series);
+        finding
+    }
+
+    fn judged(before: &Finding, now: &Finding) -> (Trend, bool) {
+        let change = change(Some(before), now, FailOn::Loss);
+        (change.trend, change.regression)
+    }
+
+    #[test]
+    fn what_passed_or_differed_or_lacked_and_fails_now_is_a_regression() {
+        let fails = finding("H1-02", Verdict::Fail, 3, 32);
+        for before in [Verdict::Pass, Verdict::Differs, Verdict::NotApplicable] {
+            let before = finding("H1-02", before, 0, 32);
+            assert_eq!(judged(&before, &fails), (Trend::Worse, true));
+            assert_eq!(judged(&fails, &before), (Trend::Better, false));
+        }
+        let slow = finding("H1-02", Verdict::Inconclusive, 0, 0);
+        assert_eq!(judged(&slow, &fails), (Trend::Unknown, false));
+        assert_eq!(judged(&fails, &slow), (Trend::Unknown, false));
+        let new = change(None, &fails, FailOn::Loss);
+        assert_eq!((new.trend, new.regression), (Trend::New, false));
+    }
+
+    #[test]
+    fn a_failure_that_was_there_before_is_known_unless_it_loses_more() {
+        let before = finding("L-H1", Verdict::Fail, 10, 4_000);
+        let alike = finding("L-H1", Verdict::Fail, 14, 4_000);
+        let worse = finding("L-H1", Verdict::Fail, 40, 4_000);
+        assert_eq!(judged(&before, &alike), (Trend::Same, false));
+        assert_eq!(judged(&before, &worse), (Trend::Worse, true));
+        assert_eq!(judged(&worse, &before), (Trend::Better, false));
+        // The same counts, all from one stop that went badly: chance.
+        assert_eq!(judged(&before, &lumped(worse)), (Trend::Same, false));
+    }
+
+    #[test]
+    fn manners_count_only_when_they_are_asked_to() {
+        let before = finding("A1", Verdict::Pass, 0, 0);
+        let now = finding("A1", Verdict::Differs, 0, 0);
+        assert!(!change(Some(&before), &now, FailOn::Loss).regression);
+        assert!(change(Some(&before), &now, FailOn::Any).regression);
+    }
+
+    #[test]
+    fn a_waiver_that_is_taken_away_brings_back_what_was_known() {
+        let mut before = finding("H1-02", Verdict::Waived, 3, 32);
+        before.without_waiver = Some(Verdict::Fail);
+        let now = finding("H1-02", Verdict::Fail, 3, 32);
+        assert_eq!(judged(&before, &now), (Trend::Same, false));
+        assert_eq!(judged(&now, &before), (Trend::Same, false));
+    }
+
+    #[test]
+    fn the_exit_code_follows_from_regressions_and_lost_sight() {
+        let with = |changes: &[(Verdict, Verdict)]| Comparison {
+            name: String::new(),
+            decides: true,
+            target: String::new(),
+            seed: String::new(),
+            verdict: Verdict::Pass,
+            lost: 0,
+            of: 0,
+            caveats: Vec::new(),
+            changes: changes
+                .iter()
+                .map(|(before, now)| {
+                    let (before, now) = (finding("P1", *before, 0, 0), finding("P1", *now, 0, 0));
+                    change(Some(&before), &now, FailOn::Loss)
+                })
+                .collect(),
+        };
+        use Verdict::{Fail, Inconclusive, Pass};
+        assert_eq!(with(&[(Pass, Pass), (Fail, Fail)]).exit_code(), 0);
+        assert_eq!(with(&[(Pass, Inconclusive), (Pass, Fail)]).exit_code(), 1);
+        assert_eq!(with(&[(Pass, Inconclusive)]).exit_code(), 3);
+        assert_eq!(
+            with(&[(Inconclusive, Inconclusive), (Pass, Pass)]).exit_code(),
+            0
+        );
+        assert_eq!(with(&[]).exit_code(), 3);
+    }
+}
