@@ -6,8 +6,9 @@ use super::{Colour, Style};
 use crate::catalogue::{Class, entry};
 use crate::front::GraceReport;
 use crate::observe::outcome::{Outcome, Tally};
+use crate::verdict::StopLoss;
 use crate::verdict::{
-    ExitReport, FailOn, Figure, Finding, LaneEvent, Output, PhaseSpan, Phases, Report,
+    ExitReport, FailOn, Figure, Finding, LaneEvent, Output, PhaseSpan, Phases, Rate, Report,
     SignalReport, TargetReport, Verdict, overall,
 };
 
@@ -119,6 +120,13 @@ fn lossy() -> Report {
         load.requests.add_outcome(Outcome::Reset);
     }
     (load.requests.lost, load.requests.lost_posts) = (3, 3);
+    let stop = |lost| StopLoss {
+        at_stake: 240,
+        lost,
+    };
+    let stops: Vec<_> = (0..20)
+        .map(|nth| stop(u64::from(nth < 2) + u64::from(nth < 1)))
+        .collect();
     for (name, count) in [
         ("rounds", 20_u64),
         ("rounds_with_loss", 2),
@@ -126,7 +134,8 @@ fn lossy() -> Report {
     ] {
         load.figures.insert(name.into(), Figure::from(count));
     }
-    report(vec![
+    let rate = Rate::of(3, 4_800, &stops);
+    let mut report = report(vec![
         finding("P1", Verdict::Pass, "exited with 0 3 ms after SIGTERM"),
         finding(
             "H1-02",
@@ -134,7 +143,23 @@ fn lossy() -> Report {
             "the target closes each connection after one response",
         ),
         load,
-    ])
+    ]);
+    report.rate = rate;
+    report.target.output.stderr = "starting\u{1b}[31m!\nstopped\n".to_owned();
+    report
+}
+
+/// The run before it, which was better.
+fn earlier() -> Report {
+    let mut earlier = lossy();
+    earlier.seed = "51ab3c".to_owned();
+    let load = &mut earlier.checks[2];
+    load.verdict = Verdict::Pass;
+    load.requests = Tally::default();
+    for _ in 0..4_800 {
+        load.requests.add_outcome(Outcome::Served);
+    }
+    earlier
 }
 
 const LOSSY: &str = include_str!("lossy.txt");
@@ -262,4 +287,112 @@ fn what_is_no_report_is_refused_with_a_reason() {
         let error = Report::from_json(&text).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
+}
+
+#[test]
+fn a_comparison_is_shown_wherever_people_look() {
+    let mut report = lossy();
+    let mut comparison = report.compared_with("last-week.json", &earlier(), FailOn::Loss);
+    comparison.decides = true;
+    report.compared.push(comparison);
+    let text = report.render_text(Style::plain());
+    assert!(
+        text.contains("baseline last-week.json: 1 regression, 2 the same"),
+        "{text}"
+    );
+    assert!(
+        text.contains("L-H1   regression  pass → fail; lost 0 of 4 800 → 3 of 4 800"),
+        "{text}"
+    );
+    assert!(
+        text.contains("another seed: `51ab3c` then, `7f3a91` now"),
+        "{text}"
+    );
+    assert!(text.trim_end().ends_with("exit 1"), "{text}");
+    for shown in [report.render_markdown(), report.render_html()] {
+        assert!(
+            shown.contains("regression") && shown.contains("pass → fail"),
+            "{shown}"
+        );
+    }
+    // Better against the worse one: no regression, exit 0.
+    let mut better = earlier();
+    let mut comparison = better.compared_with("now.json", &lossy(), FailOn::Loss);
+    comparison.decides = true;
+    better.compared.push(comparison);
+    assert_eq!(better.final_exit_code(FailOn::Loss), 0);
+    assert_eq!(lossy().final_exit_code(FailOn::Loss), 1);
+}
+
+#[test]
+fn a_comment_fits_however_much_there_is_to_say() {
+    let mut report = lossy();
+    let long = "`|<@everyone> ".repeat(2_000);
+    for id in ["A3", "A5", "H1-04", "H1-05", "H1-06", "H1-01"] {
+        report.checks.push(finding(id, Verdict::Fail, &long));
+    }
+    report.target.output.stderr = long.repeat(4);
+    for check in &mut report.checks {
+        check.next = Some(long.clone());
+    }
+    let text = report.render_markdown();
+    assert!(text.chars().count() <= 65_536, "{}", text.chars().count());
+    assert!(
+        text.contains("Left out because a comment may not be longer"),
+        "{text}"
+    );
+    assert!(text.starts_with("### ✕ lameduck verify: 3 of 4 800 requests lost"));
+}
+
+#[test]
+fn junit_has_a_case_for_each_id_and_reasons_for_what_was_skipped() {
+    let mut report = lossy();
+    report
+        .checks
+        .push(finding("H2-01", Verdict::Differs, "no GOAWAY"));
+    report
+        .checks
+        .push(finding("A5", Verdict::Inconclusive, "slow"));
+    let mut waived = finding("P3", Verdict::Waived, "two signals did nothing");
+    waived.waiver = Some("the supervisor never repeats".to_owned());
+    report.checks.push(waived);
+    let loss = report.render_junit(FailOn::Loss);
+    assert!(
+        loss.contains(r#"tests="6" failures="1" errors="1" skipped="2""#),
+        "{loss}"
+    );
+    assert!(
+        loss.contains(r#"<testcase classname="shutdown.H1" name="H1-02 "#),
+        "{loss}"
+    );
+    assert!(
+        loss.contains("waived: the supervisor never repeats"),
+        "{loss}"
+    );
+    let any = report.render_junit(FailOn::Any);
+    assert!(any.contains(r#"failures="2""#), "{any}");
+}
+
+#[test]
+fn sarif_suppresses_what_was_waived_and_only_notifies_of_what_is_open() {
+    let mut report = lossy();
+    report
+        .checks
+        .push(finding("A5", Verdict::Inconclusive, "slow"));
+    let mut waived = finding("P3", Verdict::Waived, "two signals did nothing");
+    waived.waiver = Some("the supervisor never repeats".to_owned());
+    waived.without_waiver = Some(Verdict::Differs);
+    report.checks.push(waived);
+    let sarif: serde_json::Value = serde_json::from_str(&report.render_sarif()).unwrap();
+    let run = &sarif["runs"][0];
+    let ids: Vec<_> = run["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| &result["ruleId"])
+        .collect();
+    assert_eq!(ids, ["L-H1", "P3"]);
+    assert_eq!(run["results"][1]["suppressions"][0]["status"], "accepted");
+    let notes = &run["invocations"][0]["toolExecutionNotifications"];
+    assert_eq!(notes[0]["associatedRule"]["id"], "A5");
 }
