@@ -110,6 +110,11 @@ fn a2_passes_when_a_pre_stop_sleep_covers_the_propagation() {
     options.pre_stop = Duration::from_millis(1_600);
     let report = run(&options);
     answers(&report, Verdict::Pass, "after a preStop of 1.6 s");
+    let text = report.render_text(lameduck_verify::Style::plain());
+    assert!(
+        text.contains("of which a preStop sleep of 1.60 s leaves 0.00 s"),
+        "{text}"
+    );
     let grace = &report.grace;
     assert_eq!((grace.grace_ms, grace.pre_stop_ms), (6_000.0, 1_600.0));
     assert_eq!((grace.signal_to_kill_ms, grace.exposed_ms), (4_400.0, 0.0));

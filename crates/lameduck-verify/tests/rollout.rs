@@ -243,6 +243,13 @@ fn l_h1_good_instances_are_replaced_without_a_failure() {
     assert!(measure(finding, "median_latency_before_ms") >= 40.0);
     let text = report.render_text(lameduck_verify::Style::plain());
     assert!(text.contains("users behind nlb saw no failure"), "{text}");
+    assert!(
+        text.contains("\nfront    nlb, asked as its users ask it"),
+        "{text}"
+    );
+    // What does not apply says so once.
+    assert_eq!(text.matches("through a front, only").count(), 1, "{text}");
+    assert!(!text.contains("ready in"), "nothing was started: {text}");
     let again = Report::from_json(&report.to_json()).unwrap();
     assert_eq!(again.users, report.users);
 }

@@ -326,12 +326,17 @@ impl FrontView {
         };
         let mut text = match (self.first_error_ms, self.last_error_ms) {
             (Some(first), Some(last)) => format!(
-                "{through} saw {} failures in {} requests ({}), the first {} and the last {} after the signal",
-                self.visible(),
+                "{through} saw {} in {} requests ({}), the first {} and the last {} after {}",
+                plural(self.visible(), "failure"),
                 self.requests,
                 self.by_kind(),
                 seconds(first),
-                seconds(last)
+                seconds(last),
+                if self.basis == "measured" {
+                    "T"
+                } else {
+                    "the signal"
+                }
             ),
             _ => format!("{through} saw no failure in {} requests", self.requests),
         };
@@ -347,10 +352,47 @@ impl FrontView {
         text
     }
 
+    /// What it does, and for how long; nothing where clients connect directly.
+    pub(crate) fn times(&self) -> Option<String> {
+        let front = Front::named(&self.front).ok()?;
+        if front.is_none() {
+            return None;
+        }
+        let name = &self.front;
+        let retries = front.info().retries.iter().map(|retry| retry.word());
+        let retries: Vec<_> = retries.collect();
+        let retries = if retries.is_empty() {
+            "it retries nothing".to_owned()
+        } else {
+            format!("it retries {}", retries.join(", "))
+        };
+        if self.basis == "measured" {
+            return Some(format!(
+                "{name}, asked as its users ask it; {retries} unless it is told otherwise"
+            ));
+        }
+        let sleep = if self.pre_stop_ms > 0.0 {
+            format!(
+                ", of which a preStop sleep of {} leaves {}",
+                seconds(self.pre_stop_ms),
+                seconds(self.exposed_ms.unwrap_or_default())
+            )
+        } else {
+            String::new()
+        };
+        Some(format!(
+            "{name}, which goes on sending new connections for {}{sleep}; {retries}",
+            seconds(self.propagation_ms)
+        ))
+    }
+
     fn by_kind(&self) -> String {
         let kinds = self.seen.iter();
         let kinds: Vec<_> = kinds
-            .map(|(word, count)| format!("{count} {word}"))
+            .map(|(word, count)| match &**word {
+                "error" => plural(*count, "server error"),
+                word => format!("{count} {word}"),
+            })
             .collect();
         kinds.join(", ")
     }
@@ -358,6 +400,11 @@ impl FrontView {
 
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn plural(count: u64, word: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{s}")
 }
 
 fn seconds(millis: f64) -> String {

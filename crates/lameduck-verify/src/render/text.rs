@@ -6,6 +6,7 @@ use super::escape::{printable, printable_lines};
 use super::lanes;
 use super::words::{self, Losses};
 use super::{Colour, Style};
+use crate::front::FrontView;
 use crate::verdict::{Finding, Report, Verdict};
 
 /// Columns of the ids.
@@ -48,13 +49,22 @@ fn header(report: &Report, style: Style, out: &mut Vec<String>) {
     let name = printable(&target.label);
     hanging(
         "target   ",
-        &format!(
-            "{name} ({}), ready in {:.0} ms",
-            target.addr, target.ready_ms
-        ),
+        &if target.launches == 0 {
+            // Nothing was started, so nothing was waited for.
+            name
+        } else {
+            format!(
+                "{name} ({}), ready in {:.0} ms",
+                target.addr, target.ready_ms
+            )
+        },
         style.width,
         out,
     );
+    let declared = report.users.iter().find(|view| view.declared);
+    if let Some(times) = declared.and_then(FrontView::times) {
+        hanging("front    ", &times, style.width, out);
+    }
     for (index, line) in report.method.iter().enumerate() {
         hanging(
             if index == 0 { "method   " } else { "         " },
