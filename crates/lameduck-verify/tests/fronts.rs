@@ -111,6 +111,7 @@ fn a2_passes_when_a_pre_stop_sleep_covers_the_propagation() {
     let report = run(&options);
     answers(&report, Verdict::Pass, "after a preStop of 1.6 s");
     let text = report.render_text(lameduck_verify::Style::plain());
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         text.contains("of which a preStop sleep of 1.60 s leaves 0.00 s"),
         "{text}"

@@ -98,6 +98,7 @@ impl CheckInfo {
     #[must_use]
     pub fn command(&self) -> String {
         let needs: &[(&str, &str)] = &[
+            ("A2", "--front kubernetes --grace 30s "),
             ("H1-10", "--large-path '/PATH?bytes={bytes}' "),
             ("H1-11", "--stream-path '/PATH?chunks={chunks}&ms={ms}' "),
             ("H1-14", "--sse-path /PATH "),
