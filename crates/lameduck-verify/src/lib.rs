@@ -52,8 +52,9 @@ pub use scenario::rollout;
 pub use survey::Survey;
 pub use target::{LaunchError, VerifyError};
 pub use verdict::{
-    Bucket, Change, Comparison, Connection, ExitReport, FailOn, Figure, Finding, LaneEvent,
-    MAX_SAMPLES, Mark, Output, PhaseSpan, Phases, Rate, ReadError, Report, Sample, Series,
-    SignalReport, StopLoss, TargetReport, Trend, Verdict, interval_95, one_in, upper_bound_95,
+    Bucket, Change, Comparison, Connection, ExitReport, FailOn, Figure, Finding, Instrument,
+    LaneEvent, MAX_SAMPLES, Mark, Output, PhaseSpan, Phases, Rate, ReadError, Report, Sample,
+    Series, SignalReport, Spread, StopLoss, TargetReport, Trend, Verdict, WriteLateness,
+    interval_95, one_in, upper_bound_95,
 };
 pub use verification::{Verification, verify};

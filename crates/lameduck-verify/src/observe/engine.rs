@@ -3,10 +3,12 @@
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::flow::{Flow, Mark, Waits, World};
 use super::h2;
+use super::lateness::Lateness;
 use super::outcome::{Exchange, Outcome};
 use super::talk::Talk;
 
@@ -40,6 +42,10 @@ pub(crate) struct Engine {
     pub(crate) talks: Vec<Talk>,
     pub(crate) h2: Vec<h2::flow::Flow>,
     world: World,
+    /// Where delays of ours are counted.
+    lateness: Arc<Lateness>,
+    /// The longest of them, from right before the signal on.
+    stall: Duration,
 }
 
 impl Engine {
@@ -55,6 +61,28 @@ impl Engine {
                 is_closing_time: false,
                 round_trip,
             },
+            lateness: Arc::default(),
+            stall: Duration::ZERO,
+        }
+    }
+
+    /// Counts its delays together with those of others.
+    pub(crate) fn counting_in(mut self, lateness: &Arc<Lateness>) -> Self {
+        self.lateness = Arc::clone(lateness);
+        self
+    }
+
+    /// For how long this machine held our clients up at its worst, from right before the signal on.
+    pub(crate) fn stall(&self) -> Duration {
+        self.stall
+    }
+
+    /// The loop goes on, and should have at `due`.
+    fn note_wakeup(&mut self, due: Instant) {
+        if self.world.is_eve || self.world.stopped_at.is_some() {
+            let late = Instant::now().saturating_duration_since(due);
+            self.lateness.note(late);
+            self.stall = self.stall.max(late);
         }
     }
 
@@ -188,6 +216,7 @@ impl Engine {
                 &mut polled,
                 wake.min(deadline).saturating_duration_since(now),
             );
+            self.note_wakeup(wake.min(deadline));
             let mut ready = polled.iter().zip(&owners).filter(|(entry, (_, unread))| {
                 *unread || entry.revents & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0
             });

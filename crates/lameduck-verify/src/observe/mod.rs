@@ -5,6 +5,7 @@ pub(crate) mod answers;
 pub(crate) mod engine;
 pub(crate) mod flow;
 pub(crate) mod h2;
+pub(crate) mod lateness;
 pub(crate) mod link;
 pub(crate) mod outcome;
 pub(crate) mod response;

@@ -288,3 +288,45 @@ fn a_write_is_never_before_its_time() {
     assert_eq!(exchange.planned_at, Some(t + offset));
     assert_eq!(exchange.outcome, Some(Outcome::Served));
 }
+
+/// A machine that holds our own loop up is seen to, from right before the signal on: verdicts are weighed by it.
+#[test]
+fn our_own_lateness_is_counted() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let lateness = std::sync::Arc::default();
+    let mut engine =
+        Engine::new(listener.local_addr().unwrap(), Duration::ZERO).counting_in(&lateness);
+    let steps = vec![
+        Step::Connect,
+        Step::Pause(When::AfterStop(Duration::from_secs(60))),
+    ];
+    engine.add(Flow::new("waits", Steps::new(steps)));
+    let held_up = Duration::from_millis(40);
+    let mut rounds = 0;
+    let mut hold_up = |_: &Engine| {
+        rounds += 1;
+        // What a starved machine does between two looks of the loop.
+        std::thread::sleep(held_up);
+        rounds > 2
+    };
+    engine.run(Instant::now() + held_up * 20, &mut hold_up);
+    assert_eq!(
+        engine.stall(),
+        Duration::ZERO,
+        "nothing counts before the signal"
+    );
+    rounds = 0;
+    engine.note_stop(Instant::now());
+    engine.run(Instant::now() + held_up * 20, |_: &Engine| {
+        rounds += 1;
+        std::thread::sleep(held_up);
+        rounds > 2
+    });
+    assert!(
+        engine.stall() >= held_up - Duration::from_millis(10),
+        "{:?}",
+        engine.stall()
+    );
+    let spread = lateness.spread();
+    assert!(spread.count > 0 && spread.max_us >= 30_000.0, "{spread:?}");
+}

@@ -8,8 +8,8 @@ use crate::front::GraceReport;
 use crate::observe::outcome::{Outcome, Tally};
 use crate::verdict::StopLoss;
 use crate::verdict::{
-    ExitReport, FailOn, Figure, Finding, LaneEvent, Output, PhaseSpan, Phases, Rate, Report,
-    SignalReport, TargetReport, Verdict, overall,
+    ExitReport, FailOn, Figure, Finding, Instrument, LaneEvent, Output, PhaseSpan, Phases, Rate,
+    Report, SignalReport, TargetReport, Verdict, overall,
 };
 
 fn finding(id: &'static str, verdict: Verdict, detail: &str) -> Finding {
@@ -65,6 +65,7 @@ fn report(checks: Vec<Finding>) -> Report {
         rate: None,
         connections: Vec::new(),
         connections_left_out: 0,
+        instrument: Instrument::default(),
         users: Vec::new(),
         grace: GraceReport::default(),
         compared: Vec::new(),

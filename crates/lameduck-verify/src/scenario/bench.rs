@@ -15,6 +15,7 @@ use crate::catalogue;
 use crate::front::Sightings;
 use crate::observe::engine::Engine;
 use crate::observe::flow::Flow;
+use crate::observe::lateness::Lateness;
 use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
 use crate::options::Options;
@@ -35,6 +36,8 @@ pub(crate) struct Bench<'a> {
     /// What honest clients saw after the signal, for the views through fronts.
     pub(crate) sightings: Sightings,
     pub(crate) ledger: Arc<Ledger>,
+    /// How late our own clients were.
+    pub(crate) lateness: Arc<Lateness>,
     /// Who stands between each target and us.
     pub(crate) ward: Ward,
 }
@@ -73,7 +76,7 @@ impl Bench<'_> {
     }
 
     pub(crate) fn engine(&self, running: &Running) -> Engine {
-        Engine::new(running.place.url.addr, self.facts.round_trip)
+        Engine::new(running.place.url.addr, self.facts.round_trip).counting_in(&self.lateness)
     }
 
     pub(crate) fn posts(&self) -> bool {

@@ -120,6 +120,11 @@ impl Sweep {
             return;
         }
         let written_at = exchange.written_at.unwrap_or(exchange.begun_at);
+        // Written so late that a close in order may have crossed it: our lateness, not the target's.
+        let was_late = exchange.crossed && exchange.lateness() > lateness_bound(offset);
+        if was_late {
+            return;
+        }
         if departure.is_unsure_at(written_at) {
             self.unsure += 1;
         } else {

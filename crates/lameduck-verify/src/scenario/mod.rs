@@ -12,6 +12,7 @@ pub(crate) mod facts;
 mod h1;
 mod h2;
 mod idle;
+mod instrument;
 mod judge;
 mod lanes;
 mod late_ack;
@@ -96,6 +97,7 @@ pub(crate) fn run(
         album: Album::default(),
         sightings: Sightings::default(),
         ledger,
+        lateness: Arc::default(),
         ward: Ward::None,
     };
     if options.target.pid.is_some() {
@@ -473,6 +475,11 @@ fn report(
         .iter()
         .for_each(|finding| requests.merge(&finding.requests));
     let options = bench.options;
+    let instrument = instrument::account(bench, passes);
+    let mut method = method(bench, passes);
+    if instrument.wakeups.count > 0 {
+        method.push(instrument.in_words());
+    }
     let (connections, connections_left_out) = bench.album.take();
     Report {
         schema: SCHEMA.into(),
@@ -480,7 +487,7 @@ fn report(
         contract: 1,
         seed: format!("{:x}", bench.seed),
         target: target_report(bench, start, passes),
-        method: method(bench, passes),
+        method,
         verdict: overall(&checks),
         lost: requests.lost,
         crossed: requests.crossed,
@@ -491,6 +498,7 @@ fn report(
         checks,
         connections,
         connections_left_out,
+        instrument,
         compared: Vec::new(),
         timeline: passes
             .first()

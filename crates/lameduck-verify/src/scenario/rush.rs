@@ -51,6 +51,8 @@ pub(crate) struct Rush {
     /// From the signal to the first refusal, or `None` where the process was gone first or never refused.
     door_open: Vec<Duration>,
     launches: u64,
+    /// For how long this machine held our clients up at its worst.
+    stall: Duration,
 }
 
 pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
@@ -107,6 +109,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
 impl Rush {
     fn take(&mut self, engine: &Engine, t: Instant) {
         self.launches += 1;
+        self.stall = self.stall.max(engine.stall());
         let refusals = || {
             engine
                 .flows
@@ -250,6 +253,10 @@ impl Rush {
                 "slowest_refusal_while_shutting_ms",
                 self.slowest_while_shutting,
             );
+        // Dropped is dropped; late may be our own lateness.
+        if self.dropped_after == 0 {
+            finding = finding.unless_stalled(self.stall);
+        }
         if let Some(open) = self.door_open.iter().max() {
             finding = finding.with_figure("door_open_ms", *open);
         }

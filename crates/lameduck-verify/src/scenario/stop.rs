@@ -112,7 +112,12 @@ pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, Verify
             "the request that should never end was answered during the drain",
         ));
     }
-    Ok(judge_stuck(bench, idle, departure))
+    let finding = judge_stuck(bench, idle, departure);
+    // Only a process that was not gone in time may have been held up.
+    Ok(match departure.exit {
+        None => finding.unless_stalled(engine.stall()),
+        Some(_) => finding,
+    })
 }
 
 /// Where no request can be kept from ending, its answer can: by a client that asks for more than any kernel keeps, and
@@ -274,7 +279,9 @@ pub(crate) fn repeat_late(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             }
         }
     };
-    Ok(bench.finding("P3", verdict, detail))
+    Ok(bench
+        .finding("P3", verdict, detail)
+        .unless_stalled(engine.stall()))
 }
 
 fn judge_record(bench: &Bench<'_>, engine: &Engine, departure: Departure) -> Finding {

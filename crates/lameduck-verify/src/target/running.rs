@@ -17,6 +17,7 @@ use super::ready::{self, await_ready};
 use super::shell;
 use super::stop::{Order, Stopping};
 use super::ward::{Armed, Ward};
+use crate::observe::lateness::Lateness;
 use crate::options::{Stop, StopSignal, TargetSpec};
 use crate::verdict::Output as Report;
 
@@ -108,6 +109,8 @@ enum Life {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     trouble: Mutex<Option<String>>,
+    /// How long signals took to send.
+    pub(crate) signals: Lateness,
 }
 
 impl Ledger {
@@ -290,6 +293,7 @@ impl Running {
             // Options without a command or call to stop it are refused before anything starts.
             Life::Driven(_) => {}
         }
+        self.ledger.signals.note(at.elapsed());
         self.order.note_asked();
         at
     }

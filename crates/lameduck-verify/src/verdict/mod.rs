@@ -2,6 +2,7 @@
 //! Not: how findings are made (see `scenario`) or shown (see `render`).
 
 mod compare;
+mod instrument;
 mod read;
 mod series;
 mod stats;
@@ -17,6 +18,7 @@ use crate::front::{FrontView, GraceReport};
 use crate::observe::outcome::{Outcome, Tally};
 
 pub use compare::{Change, Comparison, Trend};
+pub use instrument::{Instrument, Spread, WriteLateness};
 pub use read::ReadError;
 pub(crate) use read::SCHEMA;
 pub use series::{Bucket, MAX_SAMPLES, Sample, Series, StopLoss};
@@ -306,6 +308,9 @@ pub struct Report {
     /// Connections that are not among them.
     #[serde(default)]
     pub connections_left_out: u64,
+    /// How far our own measurements may be off.
+    #[serde(default)]
+    pub instrument: Instrument,
     /// The phases of the main scenario's shutdown.
     pub phases: Phases,
     /// Earlier runs that this one was held against.

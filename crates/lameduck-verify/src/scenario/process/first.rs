@@ -26,6 +26,7 @@ pub(super) fn run(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, VerifyEr
         album: Album::default(),
         sightings: Sightings::default(),
         ledger: Arc::clone(&bench.ledger),
+        lateness: Arc::clone(&bench.lateness),
         ward: Ward::FirstProcess,
     };
     let found = run_parts(&first, idle);

@@ -13,7 +13,7 @@ use crate::scenario::again::{in_words, quote};
 use crate::scenario::bench::finding;
 use crate::scenario::load::{self, Load, is_our_own};
 use crate::verdict::{
-    ExitReport, Finding, Output, PhaseSpan, Phases, Rate, Report, SCHEMA, SignalReport,
+    ExitReport, Finding, Instrument, Output, PhaseSpan, Phases, Rate, Report, SCHEMA, SignalReport,
     TargetReport, Verdict, overall,
 };
 
@@ -158,6 +158,7 @@ pub(super) fn report(rolled: Rolled<'_>) -> Report {
         timeline: Vec::new(),
         connections: Vec::new(),
         connections_left_out: 0,
+        instrument: Instrument::default(),
         compared: Vec::new(),
         phases: phases(&rolled),
         signal: SignalReport {
