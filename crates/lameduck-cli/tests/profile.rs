@@ -231,6 +231,54 @@ fn expectations_are_what_the_judges_hold_it_to() {
     assert_eq!(declared["checks"][0]["verdict"], "pass", "{declared:#}");
 }
 
+/// A service that refuses, in the proper way, what comes after the signal, and exits a second later.
+const REFUSING: &str = r#"
+import http.server, os, signal, sys, threading
+leaving = False
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(503 if leaving else 200)
+        if leaving:
+            self.send_header("Retry-After", "1")
+            self.send_header("Connection", "close")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+def stop(*_):
+    global leaving
+    leaving = True
+    threading.Timer(1, os._exit, [0]).start()
+signal.signal(signal.SIGTERM, stop)
+http.server.ThreadingHTTPServer.request_queue_size = 256
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
+#[test]
+fn h1_02_late_requests_may_be_refused_where_that_is_declared() {
+    let _alone = alone();
+    let directory = Directory::new("late");
+    let script = directory.write("refusing.py", REFUSING);
+    let profile = directory.write("late.toml", "[expect]\nlate = 'refuse'\n");
+    let command = [
+        "--only", "H1-02", "--format", "json", "--", "python3", &script, "{port}",
+    ];
+    let plain = json(&verify(&command))["checks"][0].clone();
+    assert_eq!(plain["verdict"], "fail", "{plain:#}");
+    let declared = json(&verify(
+        &[&["--profile", profile.as_str()], &command[..]].concat(),
+    ));
+    let declared = &declared["checks"][0];
+    // A busy machine writes too late to say that all is well; it still sees no failure.
+    let verdict = declared["verdict"].as_str().expect("a word");
+    assert!(["pass", "inconclusive"].contains(&verdict), "{declared:#}");
+    assert!(
+        declared["requests"]["refused-503"].as_u64() > Some(0),
+        "{declared:#}"
+    );
+}
+
 #[test]
 fn a_certificate_that_the_given_authorities_do_not_know_is_a_mistake_of_the_set_up() {
     let _alone = alone();
