@@ -87,6 +87,7 @@ where
         active: Arc::default(),
         accepted: 0,
         leaving_since: None,
+        busy_at: Instant::now(),
     };
     while leaver.turn(&mut conn).await {}
 }
@@ -100,6 +101,8 @@ struct Leaver<'d> {
     active: Arc<AtomicUsize>,
     accepted: usize,
     leaving_since: Option<Instant>,
+    /// When it last answered a stream: what it said then may still be on its way.
+    busy_at: Instant,
 }
 
 impl Leaver<'_> {
@@ -146,6 +149,9 @@ impl Leaver<'_> {
     {
         let phase = self.duck.phase();
         let idle = self.active.load(Ordering::SeqCst) == 0;
+        if !idle {
+            self.busy_at = Instant::now();
+        }
         if phase < WINDOW {
             return true;
         }
@@ -176,7 +182,8 @@ impl Leaver<'_> {
             return false;
         }
         // A peer that never answers the PING.
-        let silent = idle && phase >= DRAINING && since.elapsed() > LIMIT * 2;
+        let quiet = since.max(self.busy_at).elapsed();
+        let silent = idle && phase >= DRAINING && quiet > LIMIT * 2;
         !silent || self.duck.is_broken("H2-05")
     }
 }
