@@ -151,11 +151,17 @@ fn users(report: &Report) -> String {
     if lines.is_empty() {
         return String::new();
     }
+    let views = report.users.iter().map(|view| &view.summary);
     let body: String = lines
         .iter()
+        .chain(views)
         .map(|line| format!("- {}\n", markdown(line)))
         .collect();
-    folded("What users saw", &body)
+    let grace = match report.grace.summary.as_str() {
+        "" => String::new(),
+        summary => format!("\nGrace period: {}\n", markdown(summary)),
+    };
+    folded("What users saw, by front", &(body + &grace))
 }
 
 fn all(report: &Report) -> String {

@@ -146,7 +146,6 @@ const PRODUCTS: [(&str, ServerKind); 12] = [
 
 impl ServerKind {
     /// All of them, in the order in which they are listed.
-    #[must_use]
     pub fn all() -> impl Iterator<Item = Self> {
         WORDS.iter().map(|(kind, _, _)| *kind)
     }

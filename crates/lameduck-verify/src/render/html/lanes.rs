@@ -205,46 +205,18 @@ fn ticks(report: &Report, axis: &Axis, bottom: f64, page: &mut Page) {
     let crowded = |x: f64| exit.is_some_and(|exit| (exit - x).abs() < 44.0);
     for (ms, words) in marks.into_iter().filter(|(ms, _)| *ms < axis.end_ms) {
         let x = axis.x(ms);
-        line("grid", x, TOP - 6.0, bottom, page);
+        page.line("grid", (x, TOP - 6.0), (x, bottom));
         if !crowded(x) {
-            label("tick", x, words, page);
+            page.label("tick", (x, 14.0), "middle", words);
         }
     }
     let t = axis.x(0.0);
-    line("t", t, TOP - 10.0, bottom, page);
-    label("t", t, "T", page);
+    page.line("t", (t, TOP - 10.0), (t, bottom));
+    page.label("t", (t, 14.0), "middle", "T");
     if let Some(x) = exit {
-        line("exit", x, TOP - 10.0, bottom, page);
-        label("exit", x, "exit", page);
+        page.line("exit", (x, TOP - 10.0), (x, bottom));
+        page.label("exit", (x, 14.0), "middle", "exit");
     }
-}
-
-fn line(class: &'static str, x: f64, y1: f64, y2: f64, page: &mut Page) {
-    page.open(
-        "line",
-        &[
-            ("class", &class),
-            ("x1", &x),
-            ("x2", &x),
-            ("y1", &y1),
-            ("y2", &y2),
-        ],
-    )
-    .raw("</line>");
-}
-
-fn label(class: &'static str, x: f64, words: &'static str, page: &mut Page) {
-    page.open(
-        "text",
-        &[
-            ("class", &class),
-            ("x", &x),
-            ("y", &14),
-            ("text-anchor", &"middle"),
-        ],
-    )
-    .text(words)
-    .raw("</text>");
 }
 
 fn one(axis: &Axis, lane: &Connection, y: f64, first_of_kind: bool, page: &mut Page) {

@@ -4,7 +4,7 @@
 use super::page::{Page, at};
 use crate::observe::outcome::Outcome;
 use crate::render::words;
-use crate::verdict::{Finding, Report, Sample, Series};
+use crate::verdict::{Bucket, Finding, Report, Sample, Series};
 
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 64.0;
@@ -132,62 +132,27 @@ fn one(finding: &Finding, series: &Series, page: &mut Page) {
 }
 
 fn frame(axis: &Axis, page: &mut Page) {
-    let text = |class: &'static str,
-                x: f64,
-                y: f64,
-                anchor: &'static str,
-                words: String,
-                page: &mut Page| {
-        page.open(
-            "text",
-            &[
-                ("class", &class),
-                ("x", &x),
-                ("y", &y),
-                ("text-anchor", &anchor),
-            ],
-        )
-        .text(words)
-        .raw("</text>");
-    };
-    text(
+    page.label(
         "axis-name",
-        0.0,
-        20.0,
+        (0.0, 20.0),
         "start",
-        "requests begun in each 100 ms".to_owned(),
-        page,
-    );
-    text(
+        "requests begun in each 100 ms",
+    )
+    .label(
         "axis-name",
-        0.0,
-        DOTS.0 - 10.0,
+        (0.0, DOTS.0 - 10.0),
         "start",
-        "latency of each".to_owned(),
-        page,
+        "latency of each",
     );
-    let decades = [
-        (0.0, "0.1 ms"),
-        (1.0, "1 ms"),
-        (2.0, "10 ms"),
-        (3.0, "100 ms"),
-        (4.0, "1 s"),
-        (5.0, "10 s"),
-    ];
-    for (decade, words) in decades {
-        let y = at(DOTS.1 - decade / DECADES * (DOTS.1 - DOTS.0));
-        page.open(
-            "line",
-            &[
-                ("class", &"grid"),
-                ("x1", &LEFT),
-                ("x2", &(WIDTH - RIGHT)),
-                ("y1", &y),
-                ("y2", &y),
-            ],
-        )
-        .raw("</line>");
-        text("tick", LEFT - 8.0, y + 4.0, "end", words.to_owned(), page);
+    let decades = ["0.1 ms", "1 ms", "10 ms", "100 ms", "1 s", "10 s"];
+    for (decade, words) in (0_u8..).zip(decades) {
+        let y = DOTS.1 - f64::from(decade) / DECADES * (DOTS.1 - DOTS.0);
+        page.line("grid", (LEFT, y), (WIDTH - RIGHT, y)).label(
+            "tick",
+            (LEFT - 8.0, y + 4.0),
+            "end",
+            words,
+        );
     }
     let step = [250.0, 500.0, 1_000.0, 2_000.0]
         .into_iter()
@@ -196,139 +161,76 @@ fn frame(axis: &Axis, page: &mut Page) {
     let mut ms = (axis.from / step).ceil() * step;
     while ms <= axis.to {
         let x = axis.x(ms);
-        if ms != 0.0 {
-            page.open(
-                "line",
-                &[
-                    ("class", &"grid"),
-                    ("x1", &x),
-                    ("x2", &x),
-                    ("y1", &BARS.0),
-                    ("y2", &DOTS.1),
-                ],
-            )
-            .raw("</line>");
-        }
-        let words = if ms == 0.0 {
-            "T".to_owned()
-        } else {
-            format!("{}{} ms", if ms < 0.0 { "−" } else { "+" }, ms.abs())
-        };
-        let class = if ms == 0.0 { "t" } else { "tick" };
         let anchor = if x > WIDTH - RIGHT - 40.0 {
             "end"
         } else {
             "middle"
         };
-        text(class, x, DOTS.1 + 22.0, anchor, words, page);
+        if ms == 0.0 {
+            page.label("t", (x, DOTS.1 + 22.0), anchor, "T");
+        } else {
+            let sign = if ms < 0.0 { "−" } else { "+" };
+            let words = format!("{sign}{} ms", ms.abs());
+            page.line("grid", (x, BARS.0), (x, DOTS.1)).label(
+                "tick",
+                (x, DOTS.1 + 22.0),
+                anchor,
+                words,
+            );
+        }
         ms += step;
     }
     let t = axis.x(0.0);
-    page.open(
-        "line",
-        &[
-            ("class", &"t"),
-            ("x1", &t),
-            ("x2", &t),
-            ("y1", &(BARS.0 - 12.0)),
-            ("y2", &(DOTS.1 + 8.0)),
-        ],
-    )
-    .raw("</line>");
+    page.line("t", (t, BARS.0 - 12.0), (t, DOTS.1 + 8.0));
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 fn bars(axis: &Axis, series: &Series, page: &mut Page) {
-    let sum = |bucket: &crate::verdict::Bucket| {
-        bucket.served + bucket.refused + bucket.lost + bucket.other
-    };
+    let sum = |bucket: &Bucket| bucket.served + bucket.refused + bucket.lost + bucket.other;
     let most = series.buckets.iter().map(sum).max().unwrap_or(1).max(1);
-    let height = |count: u64| count as f64 / most as f64 * (BARS.1 - BARS.0);
-    page.open(
-        "text",
-        &[
-            ("class", &"tick"),
-            ("x", &(LEFT - 8.0)),
-            ("y", &(BARS.0 + 4.0)),
-            ("text-anchor", &"end"),
-        ],
+    page.label(
+        "tick",
+        (LEFT - 8.0, BARS.0 + 4.0),
+        "end",
+        words::grouped(most),
     )
-    .text(words::grouped(most))
-    .raw("</text>")
-    .open(
-        "text",
-        &[
-            ("class", &"tick"),
-            ("x", &(LEFT - 8.0)),
-            ("y", &BARS.1),
-            ("text-anchor", &"end"),
-        ],
-    )
-    .text(0)
-    .raw("</text>")
-    .open(
-        "line",
-        &[
-            ("class", &"axis"),
-            ("x1", &LEFT),
-            ("x2", &(WIDTH - RIGHT)),
-            ("y1", &BARS.1),
-            ("y2", &BARS.1),
-        ],
-    )
-    .raw("</line>");
+    .label("tick", (LEFT - 8.0, BARS.1), "end", 0)
+    .line("axis", (LEFT, BARS.1), (WIDTH - RIGHT, BARS.1));
     for bucket in &series.buckets {
         let from = f64::from(bucket.from_ms);
         let (x, end) = (axis.x(from), axis.x(from + f64::from(series.bucket_ms)));
-        let width = at((end - x - 2.0).max(1.0));
-        let mut y = BARS.1;
-        page.raw("<g><title>")
-            .text(format_args!(
-                "{:+} ms: {} served, {} refused, {} lost, {} other",
-                bucket.from_ms, bucket.served, bucket.refused, bucket.lost, bucket.other
-            ))
-            .raw("</title>");
-        // What matters most stands on the ground, where it is seen.
-        for (count, class) in [
-            (bucket.lost, "b-lost"),
-            (bucket.other, "b-other"),
-            (bucket.served, "b-served"),
-            (bucket.refused, "b-refused"),
-        ] {
-            if count > 0 {
-                let tall = height(count).max(2.0);
-                y -= tall;
-                page.open(
-                    "rect",
-                    &[
-                        ("class", &class),
-                        ("x", &(x + 1.0)),
-                        ("width", &width),
-                        ("y", &at(y)),
-                        ("height", &at(tall)),
-                    ],
-                )
-                .raw("</rect>");
-                if class == "b-refused" {
-                    hatch(x + 1.0, y, width, tall, page);
-                }
-            }
-        }
-        if bucket.lost > 0 {
-            page.open(
-                "text",
-                &[
-                    ("class", &"lost-count"),
-                    ("x", &at(x + width / 2.0 + 1.0)),
-                    ("y", &at(y - 6.0)),
-                    ("text-anchor", &"middle"),
-                ],
-            )
-            .text(format_args!("✕{}", words::grouped(bucket.lost)))
-            .raw("</text>");
-        }
-        page.raw("</g>");
+        column(bucket, most, (x + 1.0, (end - x - 2.0).max(1.0)), page);
     }
+}
+
+/// The requests of one bucket, one upon the other.
+fn column(bucket: &Bucket, most: u64, (x, width): (f64, f64), page: &mut Page) {
+    page.raw("<g><title>")
+        .text(format_args!(
+            "{:+} ms: {} served, {} refused, {} lost, {} other",
+            bucket.from_ms, bucket.served, bucket.refused, bucket.lost, bucket.other
+        ))
+        .raw("</title>");
+    let mut y = BARS.1;
+    // What matters most stands on the ground, where it is seen.
+    let parts = [
+        (bucket.lost, "b-lost"),
+        (bucket.other, "b-other"),
+        (bucket.served, "b-served"),
+        (bucket.refused, "b-refused"),
+    ];
+    for (count, class) in parts.into_iter().filter(|(count, _)| *count > 0) {
+        let tall = (words::share(count, most) * (BARS.1 - BARS.0)).max(2.0);
+        y -= tall;
+        page.rect(class, (x, y), (width, tall));
+        if class == "b-refused" {
+            hatch(x, y, width, tall, page);
+        }
+    }
+    if bucket.lost > 0 {
+        let words = format!("✕{}", words::grouped(bucket.lost));
+        page.label("lost-count", (x + width / 2.0, y - 6.0), "middle", words);
+    }
+    page.raw("</g>");
 }
 
 /// Stripes: refused ones are told apart without colour.

@@ -60,6 +60,67 @@ impl Page {
         self.text(text).close(tag)
     }
 
+    /// A straight line of a drawing.
+    pub(super) fn line(
+        &mut self,
+        class: &'static str,
+        (x1, y1): (f64, f64),
+        (x2, y2): (f64, f64),
+    ) -> &mut Self {
+        self.open(
+            "line",
+            &[
+                ("class", &class),
+                ("x1", &at(x1)),
+                ("y1", &at(y1)),
+                ("x2", &at(x2)),
+                ("y2", &at(y2)),
+            ],
+        )
+        .close("line")
+    }
+
+    /// A rectangle of a drawing, by its corner and its size.
+    pub(super) fn rect(
+        &mut self,
+        class: &'static str,
+        (x, y): (f64, f64),
+        (width, height): (f64, f64),
+    ) -> &mut Self {
+        self.open(
+            "rect",
+            &[
+                ("class", &class),
+                ("x", &at(x)),
+                ("y", &at(y)),
+                ("width", &at(width)),
+                ("height", &at(height)),
+            ],
+        )
+        .close("rect")
+    }
+
+    /// Words of a drawing; `anchor` is `start`, `middle` or `end`.
+    pub(super) fn label(
+        &mut self,
+        class: &'static str,
+        (x, y): (f64, f64),
+        anchor: &'static str,
+        words: impl Display,
+    ) -> &mut Self {
+        self.open(
+            "text",
+            &[
+                ("class", &class),
+                ("x", &at(x)),
+                ("y", &at(y)),
+                ("text-anchor", &anchor),
+            ],
+        )
+        .text(words)
+        .close("text")
+    }
+
     /// What is safe within a `script` or `style` element: our own, or JSON that went through `json_in_script`.
     pub(super) fn block(&mut self, content: &str) -> &mut Self {
         self.0.push_str(content);

@@ -90,58 +90,24 @@ fn scale(rate: &Rate, page: &mut Page) {
             ("class", &"scale"),
         ],
     );
-    page.raw("<line class=\"axis\" x1=\"12\" x2=\"588\" y1=\"22\" y2=\"22\"/>");
+    page.line("axis", (12.0, 22.0), (588.0, 22.0));
     let ticks = [
-        (1e-5, "rarer"),
-        (1e-4, "1 in 10 000"),
-        (1e-3, "1 000"),
-        (1e-2, "100"),
-        (1e-1, "10"),
-        (1.0, "all"),
+        (1e-5, "rarer", "start"),
+        (1e-4, "1 in 10 000", "middle"),
+        (1e-3, "1 000", "middle"),
+        (1e-2, "100", "middle"),
+        (1e-1, "10", "middle"),
+        (1.0, "all", "end"),
     ];
-    for (rate, words) in ticks {
-        let (place, anchor) = match rate {
-            r if r >= 1.0 => (x(r), "end"),
-            r if r <= 1e-5 => (x(r), "start"),
-            r => (x(r), "middle"),
-        };
-        page.open(
-            "line",
-            &[
-                ("class", &"tick"),
-                ("x1", &place),
-                ("x2", &place),
-                ("y1", &18),
-                ("y2", &26),
-            ],
-        )
-        .raw("</line>")
-        .open(
-            "text",
-            &[
-                ("x", &place),
-                ("y", &46),
-                ("text-anchor", &anchor),
-                // On a narrow screen there is no room for all of them.
-                ("class", &if words == "rarer" { "few" } else { "" }),
-            ],
-        )
-        .text(words)
-        .raw("</text>");
+    for (rate, words, anchor) in ticks {
+        let place = x(rate);
+        // On a narrow screen there is no room for all of them.
+        let class = if words == "rarer" { "few" } else { "" };
+        page.line("tick", (place, 18.0), (place, 26.0))
+            .label(class, (place, 46.0), anchor, words);
     }
     let (low, high) = (x(rate.low), x(rate.high));
-    page.open(
-        "rect",
-        &[
-            ("class", &"interval"),
-            ("x", &low),
-            ("width", &at((high - low).max(3.0))),
-            ("y", &15),
-            ("height", &14),
-            ("rx", &7),
-        ],
-    )
-    .raw("</rect>");
+    page.rect("interval", (low, 15.0), ((high - low).max(3.0), 14.0));
     if rate.lost > 0 {
         page.open(
             "circle",
@@ -152,7 +118,7 @@ fn scale(rate: &Rate, page: &mut Page) {
                 ("r", &6),
             ],
         )
-        .raw("</circle>");
+        .close("circle");
     }
     page.raw("</svg>\n");
 }
