@@ -181,19 +181,21 @@ fn what_is_lost_after_a_stop_command_is_found() {
     }
 }
 
-/// The duck drops idle connections from the signal on; the call is over within a millisecond or so, and most of the
-/// sweep lies behind its first effect.
+/// The duck drops idle connections from the signal on. Most of the sweep lies behind the first effect of the call, which
+/// is over within a millisecond or so; on a busy machine that takes longer than the sweep, and nothing can be told.
 #[test]
-fn a_loss_behind_the_first_effect_of_a_call_fails() {
+fn a_loss_behind_the_first_effect_of_a_call_is_never_a_pass() {
     let _alone = alone();
     let mut options = options(duck("H1-02"), &["H1-02"]);
     options.stop = Stop::http("http://127.0.0.1:{probes_port}/stop");
     let report = run(&options);
-    assert_eq!(
-        only(&report).verdict,
-        Verdict::Fail,
+    let found = only(&report);
+    let is_unsure =
+        found.verdict == Verdict::Inconclusive && found.detail.contains("may not have known yet");
+    assert!(
+        found.verdict == Verdict::Fail || is_unsure,
         "{}",
-        only(&report).detail
+        found.detail
     );
 }
 

@@ -132,6 +132,14 @@ fn phases(report: &Report, style: Style, out: &mut Vec<String>) {
             out,
         );
     }
+    if report.exit.left_running {
+        wrap(
+            "",
+            "the grace period ran out: the process still runs, and is left alone, as we did not start it",
+            style.width,
+            out,
+        );
+    }
     if !report.grace.summary.is_empty() {
         hanging("grace    ", &report.grace.summary, style.width, out);
     }

@@ -228,6 +228,11 @@ pub(super) fn exit(report: &Report) -> String {
         _ if exit.killed_at_grace => "was killed when the grace period was over".to_owned(),
         (Some(code), _) => format!("exited with {code}"),
         (None, Some(signal)) => format!("died of signal {signal}"),
+        _ if exit.left_running => {
+            "still ran when the grace period was over, and was left alone".to_owned()
+        }
+        // Not our child: that it is gone is all that can be seen.
+        (None, None) if exit.after_ms.is_some() => "was gone".to_owned(),
         (None, None) => "was not seen to exit".to_owned(),
     };
     exit.after_ms.map_or_else(

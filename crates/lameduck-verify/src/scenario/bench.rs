@@ -273,4 +273,27 @@ mod tests {
         options.skip = vec!["P2".to_owned()];
         assert!(wants(&options, "P1") && !wants(&options, "P2") && !wants(&options, "P3"));
     }
+
+    #[test]
+    fn a_vague_stop_is_certain_from_its_first_effect_on() {
+        let t = Instant::now();
+        let at = |ms| t + Duration::from_millis(ms);
+        let mut departure = Departure {
+            t,
+            told_at: at(1),
+            first_effect: None,
+            is_vague: true,
+            exit: None,
+            was_busy: false,
+        };
+        // A call that is over proves nothing: some answer first and stop later.
+        assert!(!departure.vouches_for(at(90), Duration::from_millis(100)));
+        departure.note_effect(Some(at(6)));
+        assert!(departure.is_unsure_at(at(5)) && !departure.is_unsure_at(at(7)));
+        let vouches = |offset| departure.vouches_for(at(offset), Duration::from_millis(offset));
+        assert!(!vouches(2) && !vouches(5) && vouches(10) && vouches(100));
+        departure.is_vague = false;
+        assert!(!departure.is_unsure_at(at(5)));
+        assert!(departure.vouches_for(at(1), Duration::from_millis(1)));
+    }
 }
