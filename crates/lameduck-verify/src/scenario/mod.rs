@@ -226,9 +226,11 @@ fn run_waiting(
         ("A4", Box::new(|| late_ack::run(bench).map(one))),
         ("H2-09", Box::new(|| h2::grpc::run(bench).map(one))),
     ];
+    let mut other: Vec<Job<'_>> = Vec::new();
     for (id, _) in process::IDS {
-        lasting.push((id, Box::new(move || process::run(bench, id, idle).map(one))));
+        other.push((id, Box::new(move || process::run(bench, id, idle).map(one))));
     }
+    other.retain(|(id, _)| bench.wants(id));
     lasting.retain(|(id, _)| bench.wants(id));
     if long::ids().any(|id| bench.wants(id)) {
         lasting.push(("long", Box::new(|| long::run(bench))));
@@ -242,6 +244,11 @@ fn run_waiting(
         (
             lasting,
             "one drain with slow clients, streams and WebSockets open",
+        ),
+        // Alone: seven launches at once beside clients that count milliseconds would load the machine.
+        (
+            other,
+            "SIGINT, SIGQUIT, a reload, PID 1, and what is left behind",
         ),
     ];
     let mut findings = Vec::new();
