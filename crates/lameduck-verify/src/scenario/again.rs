@@ -97,8 +97,9 @@ fn launching(text: &mut String, target: &TargetSpec, base: &TargetSpec) {
     if let Some(cwd) = target.cwd.as_ref().filter(|_| target.cwd != base.cwd) {
         add(text, "--cwd", &cwd.to_string_lossy());
     }
-    for (name, value) in target.env.iter().filter(|pair| !base.env.contains(pair)) {
-        add(text, "--env", &format!("{name}={value}"));
+    for (name, _) in target.env.iter().filter(|pair| !base.env.contains(pair)) {
+        // Reports are shown to others, and values are often secrets: whoever runs it again has them in the environment.
+        text.push_str(&format!(" --env {}=\"${name}\"", quote(name)));
     }
     let line = target.ready_line.as_ref();
     if let Some(line) = line.filter(|_| target.ready_line != base.ready_line) {
@@ -217,7 +218,7 @@ mod tests {
         assert_eq!(
             reproduction(&options, 1, "P1"),
             "lameduck verify --only P1 --seed 1 --stop-url 'PUT http://127.0.0.1:{port}/stop' --grace 10s \
-             --start 'docker run -d -p {port}:80 x' --cleanup 'docker rm -f x' --env 'MODE=a b' \
+             --start 'docker run -d -p {port}:80 x' --cleanup 'docker rm -f x' --env MODE=\"$MODE\" \
              --ready-line 'listening on' --ready-within 1500ms"
         );
     }

@@ -159,7 +159,7 @@ impl Sweep {
                 "nothing lost, but {} of {} requests can not be placed after a stop that took effect within {millis:.0} ms: --signal has an instant",
                 self.unplaced, self.poised
             );
-            (Verdict::NotApplicable, detail)
+            (Verdict::Inconclusive, detail)
         })
     }
 }

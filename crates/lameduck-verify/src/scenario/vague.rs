@@ -52,7 +52,7 @@ pub(super) fn unplaced(
 /// The verdict instead, if another is due.
 fn judge(verdict: Verdict, width: Duration, span: Duration) -> Option<Verdict> {
     match verdict {
-        Verdict::Pass if width > span / 2 => Some(Verdict::NotApplicable),
+        Verdict::Pass if width > span / 2 => Some(Verdict::Inconclusive),
         Verdict::Fail | Verdict::Differs if width >= span => Some(Verdict::Inconclusive),
         _ => None,
     }
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(judge(Verdict::Pass, ms(5), span), None);
         assert_eq!(
             judge(Verdict::Pass, ms(60), span),
-            Some(Verdict::NotApplicable)
+            Some(Verdict::Inconclusive)
         );
         assert_eq!(judge(Verdict::Fail, ms(60), span), None);
         assert_eq!(

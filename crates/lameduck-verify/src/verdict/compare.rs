@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::stats::fisher_worse;
 use super::{FailOn, Finding, Report, StopLoss, Verdict, design_effect};
-use crate::catalogue::Class;
 
 /// More loss is a regression where chance alone would show as much in fewer than one of a hundred comparisons.
 const SIGNIFICANCE: f64 = 0.01;
@@ -100,16 +99,18 @@ impl Comparison {
         self.changes.iter().filter(|change| change.regression)
     }
 
-    /// 0: no regression. 1: at least one. 3: none, but a check that told before is inconclusive now, or nothing
-    /// was compared at all.
+    /// 0: no regression. 1: at least one. 3: none, but a check that told before tells nothing now (inconclusive or
+    /// `n/a`), or fails now where the earlier run could not tell, or nothing was compared at all.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let told = |verdict: Option<Verdict>| {
-            verdict.is_some_and(|verdict| verdict != Verdict::Inconclusive)
+        let tells = |verdict| !matches!(verdict, Verdict::Inconclusive | Verdict::NotApplicable);
+        let lost_sight = |change: &Change| match (change.before, change.now) {
+            (Some(before), Some(now)) if tells(before) => !tells(now),
+            (Some(Verdict::Inconclusive), Some(now)) => now == Verdict::Fail,
+            _ => false,
         };
-        let lost_sight =
-            |change: &Change| change.now == Some(Verdict::Inconclusive) && told(change.before);
-        let compared = |change: &Change| change.before.is_some() && change.now.is_some();
+        let compared =
+            |change: &Change| change.before.is_some_and(tells) && change.now.is_some_and(tells);
         if self.regressions().next().is_some() {
             1
         } else if self.changes.iter().any(lost_sight) || !self.changes.iter().any(compared) {
@@ -188,21 +189,33 @@ impl Report {
             &self.version,
         );
         differ("another stop", &earlier.signal.name, &self.signal.name);
-        differ("another seed", &earlier.seed, &self.seed);
+        let front = |report: &Self| {
+            let mut views = report.users.iter();
+            views
+                .find(|view| view.declared)
+                .map(|view| view.front.clone())
+        };
+        if let (Some(then), Some(now)) = (front(earlier), front(self)) {
+            differ("another front", &then, &now);
+        }
+        // Reports of before it was reckoned say nothing of it.
+        if earlier.grace.grace_ms > 0.0 {
+            let grace = |report: &Self| format!("{} ms", report.grace.grace_ms);
+            differ("another grace period", &grace(earlier), &grace(self));
+        }
         caveats
     }
 }
 
 /// What counts as failing.
-fn fails(verdict: Verdict, class: Class, fail_on: FailOn) -> bool {
-    verdict == Verdict::Fail
-        || verdict == Verdict::Differs && fail_on == FailOn::Any && class == Class::Manners
+fn fails(verdict: Verdict, fail_on: FailOn) -> bool {
+    verdict == Verdict::Fail || verdict == Verdict::Differs && fail_on == FailOn::Any
 }
 
 fn change(before: Option<&Finding>, now: &Finding, fail_on: FailOn) -> Change {
     let (trend, regression, why) = match before {
         None => {
-            let why = if fails(now.verdict, now.class, fail_on) {
+            let why = if fails(now.verdict, fail_on) {
                 "the earlier run did not ask; it fails"
             } else {
                 "the earlier run did not ask"
@@ -229,13 +242,17 @@ fn judge(before: &Finding, now: &Finding, fail_on: FailOn) -> (Trend, bool, Stri
     }
     // A waiver that is gone brings back what it hid: that was known.
     let then = before.without_waiver.unwrap_or(before.verdict);
-    let (failed, failing) = (
-        fails(then, before.class, fail_on),
-        fails(now.verdict, now.class, fail_on),
-    );
+    let (failed, failing) = (fails(then, fail_on), fails(now.verdict, fail_on));
     match (then, now.verdict) {
         (_, Verdict::Inconclusive) => {
             let why = "this run could not tell: the machine was too slow".to_owned();
+            (Trend::Unknown, false, why)
+        }
+        (Verdict::NotApplicable, Verdict::NotApplicable) => {
+            (Trend::Same, false, "neither run tested it".to_owned())
+        }
+        (_, Verdict::NotApplicable) => {
+            let why = format!("it was `{}`; this run did not test it", then.word());
             (Trend::Unknown, false, why)
         }
         (Verdict::Inconclusive, _) => {
