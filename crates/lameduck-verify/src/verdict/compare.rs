@@ -380,7 +380,12 @@ mod tests {
         for before in [Verdict::Pass, Verdict::Differs, Verdict::NotApplicable] {
             let before = finding("H1-02", before, 0, 32);
             assert_eq!(judged(&before, &fails), (Trend::Worse, true));
-            assert_eq!(judged(&fails, &before), (Trend::Better, false));
+            let back = if before.verdict == Verdict::NotApplicable {
+                Trend::Unknown
+            } else {
+                Trend::Better
+            };
+            assert_eq!(judged(&fails, &before), (back, false));
         }
         let slow = finding("H1-02", Verdict::Inconclusive, 0, 0);
         assert_eq!(judged(&slow, &fails), (Trend::Unknown, false));
@@ -406,6 +411,10 @@ mod tests {
         let before = finding("A1", Verdict::Pass, 0, 0);
         let now = finding("A1", Verdict::Differs, 0, 0);
         assert!(!change(Some(&before), &now, FailOn::Loss).regression);
+        assert!(change(Some(&before), &now, FailOn::Any).regression);
+        // Checks of the other class have a manner to differ in as well: the exit code of P1.
+        let before = finding("P1", Verdict::Pass, 0, 0);
+        let now = finding("P1", Verdict::Differs, 0, 0);
         assert!(change(Some(&before), &now, FailOn::Any).regression);
     }
 
@@ -437,7 +446,16 @@ mod tests {
                 })
                 .collect(),
         };
-        use Verdict::{Fail, Inconclusive, Pass};
+        use Verdict::{Fail, Inconclusive, NotApplicable, Pass};
+        // What is no longer tested, or fails where nothing was known, is no success.
+        for lost_sight in [
+            (Pass, NotApplicable),
+            (Fail, NotApplicable),
+            (Inconclusive, Fail),
+        ] {
+            assert_eq!(with(&[lost_sight, (Pass, Pass)]).exit_code(), 3);
+        }
+        assert_eq!(with(&[(NotApplicable, NotApplicable)]).exit_code(), 3);
         assert_eq!(with(&[(Pass, Pass), (Fail, Fail)]).exit_code(), 0);
         assert_eq!(with(&[(Pass, Inconclusive), (Pass, Fail)]).exit_code(), 1);
         assert_eq!(with(&[(Pass, Inconclusive)]).exit_code(), 3);
