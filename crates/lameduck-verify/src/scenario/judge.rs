@@ -26,6 +26,8 @@ const OFFSETS_NEEDED_WHEN_VAGUE: usize = 4;
 pub(crate) struct Sweep {
     pub(crate) tally: Tally,
     pub(crate) poised: u64,
+    /// Not open, or not idle, when the signal was sent: the server had ended them, or was busy with somebody else.
+    unpoised: u64,
     /// Ended by the server before our write, in time.
     pub(crate) ended_first: u64,
     pub(crate) late: u64,
@@ -66,6 +68,7 @@ impl Sweep {
     fn take(&mut self, flow: &Flow, departure: &Departure) {
         let t = departure.t;
         if !flow.was_poised {
+            self.unpoised += 1;
             return;
         }
         self.poised += 1;
@@ -235,13 +238,7 @@ fn judge_sweep(bench: &Bench<'_>, id: &'static str, sweep: &Sweep, passes: &[Dra
     } else if let Some(vague) = sweep.vagueness() {
         vague
     } else if !sweep.is_covered() && id != "H1-05" {
-        (
-            Verdict::Inconclusive,
-            format!(
-                "this machine was too busy: {} of {} requests were not sent in time",
-                sweep.late, sweep.poised
-            ),
-        )
+        (Verdict::Inconclusive, uncovered(sweep))
     } else if sent == 0 {
         (
             Verdict::Pass,
@@ -267,6 +264,21 @@ fn judge_sweep(bench: &Bench<'_>, id: &'static str, sweep: &Sweep, passes: &[Dra
         .with_figure("connections", sweep.poised)
         .with_figure("written_late", sweep.late)
         .with_figure("slowest_ms", sweep.slowest)
+}
+
+/// Why too few instants after the signal were tested.
+fn uncovered(sweep: &Sweep) -> String {
+    if sweep.unpoised > sweep.poised {
+        return format!(
+            "only {} of {} connections stood ready when the signal came, in too few of the instants that have to be tested",
+            sweep.poised,
+            sweep.poised + sweep.unpoised
+        );
+    }
+    format!(
+        "this machine was too busy: {} of {} requests were not sent in time",
+        sweep.late, sweep.poised
+    )
 }
 
 fn refused_note(refused: u64) -> String {
