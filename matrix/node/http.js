@@ -23,6 +23,7 @@ sockets.on('connection', (socket) => {
 });
 
 let leaving = false;
+let forced = false;
 function leave() {
   if (leaving) return;
   leaving = true;
@@ -30,12 +31,13 @@ function leave() {
   for (const server of servers) {
     server.close(() => {
       open -= 1;
-      if (open === 0) process.exit(0);
+      if (open === 0) process.exit(forced ? 1 : 0);
     });
   }
   for (const socket of sockets.clients) socket.close(1001);
   setInterval(() => servers.forEach((server) => server.closeIdleConnections()), 100).unref();
   setTimeout(() => {
+    forced = true;
     servers.forEach((server) => server.closeAllConnections());
     for (const socket of sockets.clients) socket.terminate();
     setTimeout(() => process.exit(1), 100);

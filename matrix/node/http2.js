@@ -26,6 +26,7 @@ for (const server of servers) {
 }
 
 let leaving = false;
+let forced = false;
 function leave() {
   if (leaving) return;
   leaving = true;
@@ -33,11 +34,12 @@ function leave() {
   for (const server of servers) {
     server.close(() => {
       open -= 1;
-      if (open === 0) process.exit(0);
+      if (open === 0) process.exit(forced ? 1 : 0);
     });
   }
   for (const session of sessions) session.close();
   setTimeout(() => {
+    forced = true;
     for (const session of sessions) session.destroy();
     setTimeout(() => process.exit(1), 100);
   }, patience).unref();

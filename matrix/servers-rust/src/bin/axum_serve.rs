@@ -1,6 +1,7 @@
 //! axum's own server, stopped as its graceful-shutdown example does: `with_graceful_shutdown` and a `TimeoutLayer`;
 //! and given up after a while, because the example's time limit does not cover bodies and WebSockets.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +15,7 @@ use matrix_servers::{PATIENCE, address, chunks, events, large, number, told_to_s
 use tower_http::timeout::TimeoutLayer;
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let app = Router::new()
         .route("/", any(|| async { "ok\n" }))
         .route("/echo", post(|body: Bytes| async { body }))
@@ -38,8 +39,12 @@ async fn main() {
     };
     tokio::select! {
         done = async { server.await } => done.expect("it serves"),
-        () = given_up => eprintln!("gave up on what was left"),
+        () = given_up => {
+            eprintln!("gave up on what was left");
+            return ExitCode::FAILURE;
+        },
     }
+    ExitCode::SUCCESS
 }
 
 fn millis(query: Option<&str>, default: u64) -> Duration {

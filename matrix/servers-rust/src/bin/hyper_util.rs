@@ -2,6 +2,7 @@
 //! signal, then wait for the watched ones with a time limit.
 
 use std::convert::Infallible;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use matrix_servers::{PATIENCE, Piece, address, chunks, events, large, number, to
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let listener = tokio::net::TcpListener::bind(address()).await.expect("the port is free");
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
@@ -43,8 +44,12 @@ async fn main() {
     }
     tokio::select! {
         () = graceful.shutdown() => {}
-        () = tokio::time::sleep(PATIENCE) => eprintln!("gave up on what was left"),
+        () = tokio::time::sleep(PATIENCE) => {
+            eprintln!("gave up on what was left");
+            return ExitCode::FAILURE;
+        },
     }
+    ExitCode::SUCCESS
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

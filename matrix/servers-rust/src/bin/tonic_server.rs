@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use matrix_servers::{PATIENCE, address, told_to_stop};
@@ -25,7 +26,7 @@ struct Note {
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let (health, health_service) = tonic_health::server::health_reporter();
     let (host, port) = address();
     let address = format!("{host}:{port}").parse().expect("an address");
@@ -44,8 +45,12 @@ async fn main() {
     };
     tokio::select! {
         done = server => done.expect("it serves"),
-        () = given_up => eprintln!("gave up on what was left"),
+        () = given_up => {
+            eprintln!("gave up on what was left");
+            return ExitCode::FAILURE;
+        },
     }
+    ExitCode::SUCCESS
 }
 
 async fn say(request: Request<Note>) -> Result<Response<Note>, Status> {
