@@ -1,5 +1,6 @@
 //! Running `lameduck verify` on one server: the command, the application behind proxies, and the report.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ pub(super) struct Bench {
     seed: Option<String>,
     machine: String,
     commit: String,
-    _application: Option<Application>,
+    application: Option<Application>,
 }
 
 impl Bench {
@@ -39,14 +40,14 @@ impl Bench {
             seed: arguments.seed.clone(),
             machine: machine(),
             commit: said("git", &["rev-parse", "--short", "HEAD"], root),
-            _application: installed.then(|| Application::start(root)).transpose()?,
+            application: installed.then(|| Application::start(root)).transpose()?,
             root: root.to_owned(),
         })
     }
 
     /// Judges the server of `recipe`.
     pub(super) fn judge(&self, recipe: &Recipe) -> Result<Record, String> {
-        if recipe.backend && self._application.is_none() {
+        if recipe.backend && self.application.is_none() {
             return Err(format!(
                 "{APPLICATION} is not there; matrix/install builds it"
             ));
@@ -125,13 +126,16 @@ fn said(program: &str, arguments: &[&str], directory: &Path) -> String {
     )
 }
 
-/// The application behind proxies, which stays up; dropping it ends it.
+/// The application behind proxies, which stays up; dropping it ends it, unless somebody else had started it.
 #[derive(Debug)]
-struct Application(Child);
+struct Application(Option<Child>);
 
 impl Application {
     fn start(root: &Path) -> Result<Self, String> {
         let socket = root.join(SOCKET);
+        if UnixStream::connect(&socket).is_ok() {
+            return Ok(Self(None));
+        }
         let child = Command::new(root.join(APPLICATION))
             .arg("--listen")
             .arg(format!("unix:{}", socket.display()))
@@ -139,9 +143,9 @@ impl Application {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("{APPLICATION}: {error}"))?;
-        let application = Self(child);
+        let application = Self(Some(child));
         let begun = Instant::now();
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        while UnixStream::connect(&socket).is_err() {
             if begun.elapsed() > APPLICATION_BOUND {
                 return Err(format!("{APPLICATION} does not listen at {SOCKET}"));
             }
@@ -154,7 +158,9 @@ impl Application {
 impl Drop for Application {
     fn drop(&mut self) {
         // Best effort: it is gone, or about to be.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
