@@ -47,7 +47,7 @@ fn grid(page: &mut String, popovers: &mut String, records: &[Record]) {
     let groups = table::groups(records);
     page.push_str(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The matrix\">\n<table>\n<thead>\n\
-         <tr><th rowspan=\"2\" scope=\"col\">server</th><th rowspan=\"2\" scope=\"col\">lost under load, of n (95 %)</th>",
+         <tr><th rowspan=\"2\" scope=\"col\">server</th><th rowspan=\"2\" scope=\"col\" class=\"rate\">lost under load, of n (95 %)</th>",
     );
     for group in &groups {
         let _ = write!(

@@ -13,7 +13,7 @@ pub(super) fn page(records: &[Record]) -> String {
          in one file to read in a browser: [conformance.html](conformance.html). What the ids mean: \
          [the contract](contract.md). What packet captures showed of bad cells: \
          [evidence](conformance/evidence.md). To disagree with a cell: [disputing](disputing.md).\n\n\
-         ✓ pass · ✗ fail · ≠ differs (manners only) · ? inconclusive · – not applicable. A dash is no pass: the server lacks \
+         ✓ pass · ✗ fail · ≠ differs (a matter of manners) · ? inconclusive · – not applicable. A dash is no pass: the server lacks \
          what the check needs, or the recipe does not declare it.\n\n\
          A cross says that a promise of *our* contract is not kept by a default or a documented way to stop; most of \
          these servers never promised it. It is no measure of how good a server is, and lameduck, whose authors wrote the \
@@ -45,19 +45,20 @@ pub(super) fn page(records: &[Record]) -> String {
 
 fn overview(page: &mut String, records: &[Record]) {
     page.push_str(
-        "\n## Overview\n\n| server | told by | lost under load, of n (95 %) | kept | not kept | inconclusive | not applicable |\n\
-         |---|---|---|---|---|---|---|\n",
+        "\n## Overview\n\n| server | told by | lost under load, of n (95 %) | kept | not kept | differs | inconclusive | not applicable |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for record in records {
         let _ = writeln!(
             page,
-            "| [{}](#{}) | {} | {} | {} | {} | {} | {} |",
+            "| [{}](#{}) | {} | {} | {} | {} | {} | {} | {} |",
             escape(&record.about.name),
             anchor(&record.about.name),
             record.signal,
             table::rate(record.rate),
             record.count("pass"),
             record.count("fail"),
+            record.count("differs"),
             record.count("inconclusive"),
             record.count("n/a"),
         );

@@ -128,6 +128,11 @@ pub(super) fn method(records: &[Record]) -> Vec<String> {
         pick(&all).unwrap_or_default()
     };
     let rounds = records.iter().map(|record| record.run.rounds);
+    let (least, most) = (rounds.clone().min(), rounds.max());
+    let rounds = match (least.unwrap_or_default(), most.unwrap_or_default()) {
+        (least, most) if least == most => least.to_string(),
+        (least, most) => format!("{least} to {most}"),
+    };
     vec![
         format!(
             "Measured from {} to {} UTC on {}, with `lameduck verify` {} of commit {}.",
@@ -140,12 +145,9 @@ pub(super) fn method(records: &[Record]) -> Vec<String> {
         format!(
             "Each server is installed from packages and started by a recipe in `matrix/recipes`, set up as well as its \
              documentation allows; the options that matter are named below. It has 6 s from the signal to SIGKILL, and \
-             4 s or less of its own, where it has such an option. The load check starts {} to {} fresh processes.",
-            rounds.clone().min().unwrap_or_default(),
-            rounds.max().unwrap_or_default(),
-        ),
+             4 s or less of its own, where it has such an option. The load check over HTTP/1.1 starts {rounds} fresh processes, the others fewer."),
         "Proxies stand before a small application that stays up: what is judged is how the proxy itself is stopped. Copies \
-         of a server run side by side, on a machine that is not quiet."
+         of a server run side by side, on a machine that has other work. What came too late to tell is inconclusive."
             .to_owned(),
         "“Lost” counts requests under load whose client had seen no sign that the connection was ending, wrote the whole \
          request, and got no answer and no refusal that is safe to retry. The interval is of 95 %, widened because \
