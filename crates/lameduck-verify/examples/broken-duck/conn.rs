@@ -220,7 +220,12 @@ impl Conn {
             return Some(Close::Blindly);
         }
         if target == "/config" {
-            return self.answer_config();
+            let text = self.duck.config.text();
+            return self.answer_text(&text);
+        }
+        if target == "/clock" {
+            let text = format!("{:?}", self.duck.begun.elapsed());
+            return self.answer_text(&text);
         }
         let gap = Duration::from_millis(request::number(target, "ms").unwrap_or(0));
         let lasting = if target.starts_with("/stream") {
@@ -272,8 +277,7 @@ impl Conn {
     }
 
     /// What is in force, on a connection that ends with it.
-    fn answer_config(&mut self) -> Option<Close> {
-        let text = self.duck.config.text();
+    fn answer_text(&mut self, text: &str) -> Option<Close> {
         let length = text.len();
         let _ = write!(
             self.stream,

@@ -20,6 +20,7 @@ const BUCKET: Duration = Duration::from_millis(10);
 
 /// What users behind one front saw, or would have seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FrontView {
     /// The front's name.
     pub front: String,

@@ -165,6 +165,13 @@ impl Talk {
         self.sending.is_some() && self.line == Line::Open
     }
 
+    /// Bytes that it is about to write, and those that the peer's kernel has not taken yet.
+    pub(crate) fn untaken(&self) -> usize {
+        let unsent = self.sending.as_ref();
+        let unsent = unsent.map_or(0, |sending| sending.bytes.len() - sending.done);
+        unsent + self.wire.as_ref().map_or(0, Wire::unacknowledged)
+    }
+
     pub(crate) fn is_poised(&self) -> bool {
         self.talker.is_poised()
     }

@@ -111,6 +111,14 @@ impl Wire {
     pub(crate) fn fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
+
+    /// Bytes written that the peer's kernel has not taken yet; 0 where the system does not tell.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: TIOCOUTQ writes one int through the pointer; `count` is a live int and the descriptor is open.
+        let done = unsafe { libc::ioctl(self.fd(), libc::TIOCOUTQ, &raw mut count) };
+        told(done, count)
+    }
 }
 
 /// Bytes that arrived on a connection and were not read yet.
@@ -118,6 +126,10 @@ pub(crate) fn unread(stream: &TcpStream) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int through the pointer; `count` is a live int and the descriptor is open.
     let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    told(done, count)
+}
+
+fn told(done: libc::c_int, count: libc::c_int) -> usize {
     if done == 0 {
         usize::try_from(count).unwrap_or(0)
     } else {

@@ -275,6 +275,17 @@ fn files_are_beside_the_profile() {
         profile.options().profile.unwrap().path(),
         Some(path.as_path())
     );
+    let reload = "[reload]\nfirst = 'a'\nsecond = 'b'\nbroken = '{'\nfile = 'orders.conf'\n";
+    std::fs::write(&path, reload).unwrap();
+    let reload = Profile::read(&path).unwrap().options().target.reload;
+    assert_eq!(reload.unwrap().file, Some(directory.join("orders.conf")));
+    let absolute = "[reload]\nfirst = 'a'\nsecond = 'b'\nbroken = '{'\nfile = '/etc/orders.conf'\n";
+    std::fs::write(&path, absolute).unwrap();
+    let reload = Profile::read(&path).unwrap().options().target.reload;
+    assert_eq!(
+        reload.unwrap().file,
+        Some(PathBuf::from("/etc/orders.conf"))
+    );
     std::fs::remove_dir_all(&directory).unwrap();
     assert!(
         Profile::read(&path)

@@ -171,6 +171,19 @@ pub(crate) struct Departure {
 }
 
 impl Departure {
+    /// After a signal sent at `t`, of which nothing else is known.
+    #[cfg(test)]
+    pub(crate) fn exact(t: Instant, exit: Option<Exit>) -> Self {
+        Self {
+            t,
+            told_at: t,
+            first_effect: None,
+            is_vague: false,
+            exit,
+            was_busy: false,
+        }
+    }
+
     pub(crate) fn took(&self) -> Option<Duration> {
         self.exit
             .map(|exit| exit.at.saturating_duration_since(self.t))

@@ -44,7 +44,7 @@ use crate::catalogue::{self, ServerKind};
 use crate::declared;
 use crate::front::Sightings;
 use crate::observe::outcome::Tally;
-use crate::options::{Options, Progress};
+use crate::options::{Options, Progress, TargetSpec};
 use crate::target::{Ledger, VerifyError, Ward, launch};
 use crate::verdict::{
     ExitReport, Finding, LaneEvent, Output, Phases, Rate, Report, SCHEMA, SignalReport,
@@ -226,11 +226,17 @@ fn run_waiting(
         ("A4", Box::new(|| late_ack::run(bench).map(one))),
         ("H2-09", Box::new(|| h2::grpc::run(bench).map(one))),
     ];
-    let mut other: Vec<Job<'_>> = Vec::new();
+    let (mut other, mut alone): (Vec<Job<'_>>, Vec<Job<'_>>) = Default::default();
     for (id, _) in process::IDS {
-        other.push((id, Box::new(move || process::run(bench, id, idle).map(one))));
+        let job: Job<'_> = (id, Box::new(move || process::run(bench, id, idle).map(one)));
+        if writes_a_shared_file(&bench.options.target, id) {
+            alone.push(job);
+        } else {
+            other.push(job);
+        }
     }
     other.retain(|(id, _)| bench.wants(id));
+    alone.retain(|(id, _)| bench.wants(id));
     lasting.retain(|(id, _)| bench.wants(id));
     if long::ids().any(|id| bench.wants(id)) {
         lasting.push(("long", Box::new(|| long::run(bench))));
@@ -250,6 +256,7 @@ fn run_waiting(
             other,
             "SIGINT, SIGQUIT, a reload, PID 1, and what is left behind",
         ),
+        (alone, "a reload of a file that every launch reads"),
     ];
     let mut findings = Vec::new();
     for (jobs, name) in batches {
@@ -259,6 +266,15 @@ fn run_waiting(
         }
     }
     Ok(findings)
+}
+
+/// P7 writes the file that the target reads: where that is the user's, other copies would read it too, broken or not.
+fn writes_a_shared_file(target: &TargetSpec, id: &str) -> bool {
+    let file = target
+        .reload
+        .as_ref()
+        .and_then(|reload| reload.file.as_ref());
+    id == "P7" && file.is_some()
 }
 
 fn run_jobs(bench: &Bench<'_>, jobs: &[Job<'_>]) -> Result<Vec<Finding>, VerifyError> {

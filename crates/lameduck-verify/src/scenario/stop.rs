@@ -24,8 +24,14 @@ const APART: Duration = Duration::from_millis(1_100);
 const CUT_BOUND: Duration = Duration::from_millis(500);
 /// A request is in flight for so long before the signal.
 const AGE: Duration = Duration::from_millis(200);
-/// A server that takes no more from a client that reads nothing has come to a stop by then.
+/// A server that takes no more from a client that reads nothing has come to a stop by then, or is still busy with what
+/// it took.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
+/// It is stuck, and not busy, when it took nothing for so long. A kernel tells of room only in steps (Linux: a sixteenth
+/// of a buffer of 6 MiB), so a slow server looks as if it stood still between two of them.
+const STILL: Duration = Duration::from_millis(1_500);
+/// Who is busy for longer is left alone.
+const BUSY_BOUND: Duration = Duration::from_secs(20);
 /// The parts of a start at which P4 stops it.
 const EARLY_STOPS: u32 = 4;
 
@@ -143,6 +149,14 @@ fn stopped_up(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             "the target answers a client that reads nothing to the end, or cuts it off",
         );
     }
+    if !comes_to_rest(&mut engine, &running) {
+        return lacking("the target was still taking requests of a client that reads no answer");
+    }
+    if !is_stuck(&engine) {
+        return lacking(
+            "the target answers a client that reads nothing to the end, or cuts it off",
+        );
+    }
     engine.note_stop(running.stop(&bench.options.stop));
     let t = engine.stopped_at().unwrap_or_else(Instant::now);
     let departure = await_departure(&mut engine, &running, t, bench.options.patience());
@@ -160,6 +174,45 @@ fn stopped_up(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     );
     let finding = bench.finding("P2", Verdict::Pass, detail);
     Ok(finding.with_figure("exit_after_ms", took))
+}
+
+/// Waits until nothing was taken for [`STILL`]: `false` where that does not come.
+fn comes_to_rest(engine: &mut Engine, running: &Running) -> bool {
+    let untaken = |engine: &Engine| engine.talks.iter().map(Talk::untaken).sum::<usize>();
+    let mut rest = Rest::new(Instant::now(), untaken(engine));
+    engine.run(Instant::now() + BUSY_BOUND, |engine| {
+        rest.look(Instant::now(), untaken(engine));
+        rest.has_come() || running.exit().is_some()
+    });
+    rest.has_come()
+}
+
+/// How long a number has not changed.
+struct Rest {
+    number: usize,
+    since: Instant,
+    looked_at: Instant,
+}
+
+impl Rest {
+    fn new(now: Instant, number: usize) -> Self {
+        Self {
+            number,
+            since: now,
+            looked_at: now,
+        }
+    }
+
+    fn look(&mut self, now: Instant, number: usize) {
+        if number != self.number {
+            (self.number, self.since) = (number, now);
+        }
+        self.looked_at = now;
+    }
+
+    fn has_come(&self) -> bool {
+        self.looked_at.saturating_duration_since(self.since) >= STILL
+    }
 }
 
 fn judge_stuck(bench: &Bench<'_>, idle: IdleExit, departure: Departure) -> Finding {
@@ -524,4 +577,24 @@ fn judge_repeats(bench: &Bench<'_>, runs: &[Repeated]) -> Finding {
         )
     };
     finding.with_requests(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rest_comes_only_after_a_time_without_change() {
+        let begun = Instant::now();
+        let mut rest = Rest::new(begun, 12);
+        assert!(!rest.has_come());
+        rest.look(begun + STILL / 2, 12);
+        assert!(!rest.has_come());
+        rest.look(begun + STILL, 11);
+        assert!(!rest.has_come(), "a byte was taken");
+        rest.look(begun + STILL * 3 / 2, 11);
+        assert!(!rest.has_come());
+        rest.look(begun + STILL * 2, 11);
+        assert!(rest.has_come());
+    }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Output kept of each stream, in bytes, from its end.
 const MAX_OUTPUT: usize = 64 * 1024;
+/// The same where all of it is asked for.
+const MAX_LONG_OUTPUT: usize = 4 * 1024 * 1024;
 
 /// Which stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,9 @@ pub(crate) struct Output {
     /// The text that says "ready"; empty where none is waited for.
     awaited: String,
     was_seen: AtomicBool,
+    is_long: AtomicBool,
+    /// Something was dropped since more is kept.
+    was_cut: AtomicBool,
 }
 
 impl Output {
@@ -57,11 +62,29 @@ impl Output {
         });
     }
 
+    /// Keeps more of what comes from now on.
+    pub(crate) fn keep_more(&self) {
+        // Relaxed: the locks of the streams order it against what is added.
+        self.is_long.store(true, Ordering::Relaxed);
+    }
+
+    /// Even so it was not enough.
+    pub(crate) fn was_cut(&self) -> bool {
+        // Relaxed: set under the lock under which the text is read.
+        self.was_cut.load(Ordering::Relaxed)
+    }
+
     /// Adds what was read by other means.
     pub(crate) fn add(&self, which: Stream, bytes: &[u8]) {
         let mut kept = self.lock(which);
         kept.extend_from_slice(bytes);
-        let excess = kept.len().saturating_sub(MAX_OUTPUT);
+        // Relaxed, both: see `keep_more` and `was_cut`.
+        let is_long = self.is_long.load(Ordering::Relaxed);
+        let bound = if is_long { MAX_LONG_OUTPUT } else { MAX_OUTPUT };
+        let excess = kept.len().saturating_sub(bound);
+        if is_long && excess > 0 {
+            self.was_cut.store(true, Ordering::Relaxed);
+        }
         kept.drain(..excess);
     }
 
@@ -145,5 +168,21 @@ mod tests {
         let text = output.text(Stream::Stderr);
         assert_eq!(text.len(), MAX_OUTPUT);
         assert!(text.ends_with("end") && output.text(Stream::Stdout).is_empty());
+    }
+
+    #[test]
+    fn more_is_kept_where_it_is_asked_for_and_what_is_dropped_is_told() {
+        let output = Output::default();
+        let chunk = [b'a'; MAX_OUTPUT];
+        output.add(Stream::Stderr, &chunk);
+        output.keep_more();
+        for _ in 0..MAX_LONG_OUTPUT / MAX_OUTPUT - 1 {
+            output.add(Stream::Stderr, &chunk);
+        }
+        assert_eq!(output.text(Stream::Stderr).len(), MAX_LONG_OUTPUT);
+        assert!(!output.was_cut());
+        output.add(Stream::Stderr, b"b");
+        assert_eq!(output.text(Stream::Stderr).len(), MAX_LONG_OUTPUT);
+        assert!(output.was_cut());
     }
 }

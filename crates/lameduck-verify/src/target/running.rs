@@ -385,6 +385,16 @@ impl Running {
         }
     }
 
+    /// Keeps more of what it writes from now on; whether that was enough says [`was_cut`](Self::was_cut).
+    pub(crate) fn keep_more_output(&self) {
+        self.output.keep_more();
+    }
+
+    /// It wrote more than was kept.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.output.was_cut()
+    }
+
     /// The end of what it wrote on standard error.
     pub(crate) fn stderr(&self) -> String {
         self.output.text(Stream::Stderr)

@@ -17,6 +17,8 @@ const STEP: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ended {
     Well,
+    /// It was never begun; why, in words.
+    Unstarted(String),
     /// In words.
     Badly(String),
     /// We stopped waiting, and killed it.
@@ -29,7 +31,7 @@ impl Ended {
     pub(crate) fn in_words(&self) -> Option<String> {
         match self {
             Self::Well | Self::Called => None,
-            Self::Badly(how) => Some(how.clone()),
+            Self::Unstarted(how) | Self::Badly(how) => Some(how.clone()),
             Self::Late(bound) => Some(format!("had not returned after {} s", bound.as_secs())),
         }
     }
@@ -73,7 +75,7 @@ pub(crate) fn run(
     let begun = Instant::now();
     let mut child = match spawn(command, output) {
         Ok(child) => child,
-        Err(error) => return Ended::Badly(format!("could not be started: {error}")),
+        Err(error) => return Ended::Unstarted(format!("could not be started: {error}")),
     };
     loop {
         match child.try_wait() {

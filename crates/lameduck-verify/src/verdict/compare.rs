@@ -13,6 +13,7 @@ const SIGNIFICANCE: f64 = 0.01;
 
 /// A run held against an earlier one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Comparison {
     /// How the earlier run is named: its file.
     pub name: String,
@@ -37,6 +38,7 @@ pub struct Comparison {
 
 /// What became of one id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Change {
     /// The id.
     pub id: Cow<'static, str>,

@@ -78,6 +78,7 @@ pub enum FailOn {
 /// A figure of a check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum Figure {
     /// A count.
     Count(u64),
@@ -120,6 +121,7 @@ impl From<&str> for Figure {
 
 /// What one check found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// The id of the contract.
     pub id: Cow<'static, str>,
@@ -268,6 +270,7 @@ pub struct Mark {
 
 /// Everything that a run found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Report {
     /// `lameduck.verify/1`.
     pub schema: Cow<'static, str>,

@@ -57,6 +57,10 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         let reason = format!("the target ignores SIGINT from its start; {why}");
         return Ok(bench.lacking("P5", &reason));
     }
+    if by_term.departure.exit.is_none() {
+        let reason = "SIGTERM does not end it within the grace period (see P1): there is nothing to hold SIGINT against";
+        return Ok(bench.lacking("P5", reason));
+    }
     Ok(judge(bench, &by_term, &by_int))
 }
 
@@ -152,44 +156,45 @@ fn kind(exit: Option<Exit>, signal: StopSignal) -> Option<i32> {
     )
 }
 
-fn judge(bench: &Bench<'_>, by_term: &Stopped, by_int: &Stopped) -> Finding {
+/// Holds what SIGINT did against what SIGTERM did, which ended it.
+fn compare(by_term: &Stopped, by_int: &Stopped) -> (Verdict, String) {
     let (term, int) = (StopSignal::Term, StopSignal::Int);
-    let same_exit = kind(by_term.departure.exit, term) == kind(by_int.departure.exit, int);
-    let (verdict, detail) = if by_int.departure.exit.is_none() && by_term.departure.exit.is_some() {
-        (
+    if by_int.departure.exit.is_none() {
+        return (
             Verdict::Differs,
             "SIGINT did not stop it within the grace period; SIGTERM does".to_owned(),
-        )
-    } else if by_term.spared() && !by_int.spared() {
+        );
+    }
+    // Without requests both signals spare all of them, whatever they do.
+    if by_term.in_flight == 0 || by_int.in_flight == 0 {
+        return (
+            Verdict::Inconclusive,
+            format!(
+                "{} requests were in flight at SIGTERM and {} at SIGINT; both take at least one",
+                by_term.in_flight, by_int.in_flight
+            ),
+        );
+    }
+    let same_exit = kind(by_term.departure.exit, term) == kind(by_int.departure.exit, int);
+    let differs = |detail: String| (Verdict::Differs, detail);
+    if by_term.spared() && !by_int.spared() {
         let (lost, of) = (by_int.in_flight - by_int.served, by_int.in_flight);
-        (
-            Verdict::Differs,
-            format!(
-                "SIGINT cut off {lost} of {of} requests in flight that SIGTERM would have spared"
-            ),
-        )
-    } else if by_int.spared() && !by_term.spared() && by_term.in_flight > 0 {
-        (
-            Verdict::Differs,
-            "SIGINT spares the requests in flight, SIGTERM does not".to_owned(),
-        )
+        differs(format!(
+            "SIGINT cut off {lost} of {of} requests in flight that SIGTERM would have spared"
+        ))
+    } else if by_int.spared() && !by_term.spared() {
+        differs("SIGINT spares the requests in flight, SIGTERM does not".to_owned())
     } else if by_term.reset == 0 && by_int.reset > 0 {
-        (
-            Verdict::Differs,
-            format!(
-                "SIGINT resets {} idle connections, SIGTERM closes them",
-                by_int.reset
-            ),
-        )
+        differs(format!(
+            "SIGINT resets {} idle connections, SIGTERM closes them",
+            by_int.reset
+        ))
     } else if !same_exit {
-        (
-            Verdict::Differs,
-            format!(
-                "after SIGINT it {}, after SIGTERM it {}",
-                by_int.exit_in_words(),
-                by_term.exit_in_words()
-            ),
-        )
+        differs(format!(
+            "after SIGINT it {}, after SIGTERM it {}",
+            by_int.exit_in_words(),
+            by_term.exit_in_words()
+        ))
     } else {
         (
             Verdict::Pass,
@@ -200,7 +205,11 @@ fn judge(bench: &Bench<'_>, by_term: &Stopped, by_int: &Stopped) -> Finding {
                 by_int.exit_in_words()
             ),
         )
-    };
+    }
+}
+
+fn judge(bench: &Bench<'_>, by_term: &Stopped, by_int: &Stopped) -> Finding {
+    let (verdict, detail) = compare(by_term, by_int);
     let mut finding = bench
         .finding("P5", verdict, detail)
         .with_figure("in_flight", by_int.in_flight)
@@ -218,4 +227,49 @@ fn judge(bench: &Bench<'_>, by_term: &Stopped, by_int: &Stopped) -> Finding {
         finding = finding.with_requests(by_int.tally.clone());
     }
     finding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Ending;
+
+    fn stopped(in_flight: u64, served: u64, ending: Option<Ending>) -> Stopped {
+        let at = Instant::now();
+        Stopped {
+            departure: Departure::exact(at, ending.map(|ending| Exit { at, ending })),
+            tally: Tally::default(),
+            in_flight,
+            served,
+            idle: 0,
+            reset: 0,
+            ignored: false,
+        }
+    }
+
+    #[test]
+    fn nothing_in_flight_proves_nothing() {
+        let (some, none) = (
+            stopped(3, 3, Some(Ending::Code(0))),
+            stopped(0, 0, Some(Ending::Code(0))),
+        );
+        assert_eq!(compare(&some, &some).0, Verdict::Pass);
+        for (by_term, by_int) in [(&none, &none), (&some, &none), (&none, &some)] {
+            assert_eq!(compare(by_term, by_int).0, Verdict::Inconclusive);
+        }
+    }
+
+    #[test]
+    fn what_sigint_does_otherwise_is_told() {
+        let whole = stopped(3, 3, Some(Ending::Code(0)));
+        for (other, part) in [
+            (stopped(3, 3, None), "did not stop it"),
+            (stopped(3, 1, Some(Ending::Signal(2))), "cut off 2 of 3"),
+            (stopped(3, 3, Some(Ending::Code(7))), "exited with 7"),
+        ] {
+            let (verdict, detail) = compare(&whole, &other);
+            assert_eq!(verdict, Verdict::Differs);
+            assert!(detail.contains(part), "{detail}");
+        }
+    }
 }

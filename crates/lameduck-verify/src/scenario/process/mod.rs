@@ -1,6 +1,7 @@
 //! P5, P6, P7, P8 and P10: what else is owed by the process. One file for each; each has launches of its own.
 //! Not: the stop itself (see `stop`).
 
+mod config;
 mod dump;
 mod first;
 mod interrupt;

@@ -4,13 +4,16 @@
 //! One thread is the operator, who writes files, asks for the reload and looks at what is in force; the clients' thread
 //! knows nothing of it.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::config::ConfigFile;
 use super::scratch::Scratch;
 use crate::declared::Reload;
 use crate::observe::engine::Engine;
@@ -22,7 +25,8 @@ use crate::scenario::facts::Means;
 use crate::scenario::load::{Crowd, Habit, add_clients};
 use crate::scenario::requests;
 use crate::scenario::stop::ending;
-use crate::target::{Running, VerifyError, launch};
+use crate::target::shell::{self, Ended};
+use crate::target::{Output, Running, VerifyError, launch};
 use crate::verdict::{Finding, Verdict};
 
 const KEEPING: usize = 12;
@@ -35,10 +39,12 @@ const RUN_UP: Duration = Duration::from_millis(200);
 const IN_FORCE_BOUND: Duration = Duration::from_secs(5);
 /// A broken configuration is looked for for so long. That the next good one is taken shows that it was done with.
 const REFUSAL_LOOK: Duration = Duration::from_millis(500);
+/// An answer that changes by itself (a clock, a counter) does so by then.
+const STEADY_LOOK: Duration = Duration::from_millis(1_100);
 /// Between two looks.
 const STEP: Duration = Duration::from_millis(10);
 /// Bytes of an answer looked at.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER: usize = 64 * 1024;
 const ASK_BOUND: Duration = Duration::from_secs(2);
 
 /// What the operator saw.
@@ -58,12 +64,11 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             "the target does not declare how it reads its configuration again; [reload] in a profile would",
         ));
     };
-    let scratch = Scratch::make()?;
-    let file = ConfigFile::prepare(reload, &scratch)
+    let file = ConfigFile::prepare(reload.file.as_deref(), &reload.first, Scratch::make()?)
         .map_err(|error| VerifyError::Machine("write the target's configuration", error))?;
     bench.launches.fetch_add(1, Ordering::Relaxed);
     let running = launch(
-        &with_config(&bench.options.target, reload, &file.path),
+        &with_config(&bench.options.target, reload, file.path()),
         &bench.ledger,
     )?;
     let mut engine = bench.engine(&running);
@@ -82,7 +87,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             is_done.store(true, Ordering::Release);
             operated
         });
-        let bound = Instant::now() + IN_FORCE_BOUND * 4;
+        let bound = Instant::now() + IN_FORCE_BOUND * 4 + STEADY_LOOK;
         engine.run(bound, |_| is_done.load(Ordering::Acquire));
         thread
             .join()
@@ -96,6 +101,9 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     });
     let died = running.exit().is_some();
     engine.give_up();
+    drop(running);
+    file.put_back()
+        .map_err(|error| VerifyError::Machine("put the target's configuration back", error))?;
     Ok(Reloaded::of(&engine, over, died).judge(bench, &operated))
 }
 
@@ -136,46 +144,6 @@ fn open(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
     }
 }
 
-/// The file that the target reads; what stood in it is put back.
-#[derive(Debug)]
-struct ConfigFile {
-    path: PathBuf,
-    before: Option<Vec<u8>>,
-}
-
-impl ConfigFile {
-    fn prepare(reload: &Reload, scratch: &Scratch) -> std::io::Result<Self> {
-        let file = match &reload.file {
-            Some(path) => Self {
-                path: path.clone(),
-                before: Some(std::fs::read(path)?),
-            },
-            None => Self {
-                path: scratch.path().join("config"),
-                before: None,
-            },
-        };
-        file.write(&reload.first)?;
-        Ok(file)
-    }
-
-    /// In one go, as a careful operator does: nobody reads half a file.
-    fn write(&self, text: &str) -> std::io::Result<()> {
-        let fresh = self.path.with_extension("lameduck-new");
-        std::fs::write(&fresh, text)?;
-        std::fs::rename(&fresh, &self.path)
-    }
-}
-
-impl Drop for ConfigFile {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // Where it can not be put back, nobody could be told.
-            let _ = std::fs::write(&self.path, before);
-        }
-    }
-}
-
 struct Operator<'a> {
     reload: &'a Reload,
     file: &'a ConfigFile,
@@ -192,6 +160,12 @@ impl Operator<'_> {
         let path = &self.reload.path;
         let unseen = || Operated::Unclear(format!("GET {path} gives no answer that could show it"));
         let first = self.in_force().ok_or_else(unseen)?;
+        let differs = |answer: &[u8]| answer != first;
+        if self.await_answer(STEADY_LOOK, differs).is_some() {
+            return Err(Operated::Unclear(format!(
+                "GET {path} answers something else from one moment to the next, with nothing reloaded; a path that shows only the configuration would do"
+            )));
+        }
         let asked_at = self.ask_for(&self.reload.second)?;
         let is_new = |answer: &[u8]| answer != first;
         let Some(second) = self.await_answer(IN_FORCE_BOUND, is_new) else {
@@ -237,26 +211,27 @@ impl Operator<'_> {
             self.running.signal(self.reload.signal);
             return Ok(at);
         };
-        let path = self.file.path.to_string_lossy();
+        let path = self.file.path().to_string_lossy();
         let pid = self.running.pid().unwrap_or_default().to_string();
         let fill = |text: &String| text.replace("{config}", &path).replace("{pid}", &pid);
-        let mut child = Command::new(fill(program))
+        let mut command = Command::new(fill(program));
+        command
             .args(arguments.iter().map(fill))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| unclear(format!("`{program}` can not be run: {error}")))?;
-        let bound = at + IN_FORCE_BOUND;
-        while matches!(child.try_wait(), Ok(None)) {
-            if Instant::now() > bound {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(unclear(format!("`{program}` does not end")));
+            .process_group(0);
+        let (output, called) = (Arc::new(Output::default()), AtomicBool::new(false));
+        let ended = shell::run(command, &output, IN_FORCE_BOUND, &called);
+        // Some say with a code that the configuration was refused: what is in force afterwards is looked at anyway.
+        match &ended {
+            Ended::Late(_) => {
+                let how = ended.in_words().unwrap_or_default();
+                Err(unclear(format!("`{program}` {how}")))
             }
-            std::thread::park_timeout(STEP);
+            Ended::Unstarted(how) => Err(unclear(format!("`{program}` {how}"))),
+            Ended::Well | Ended::Badly(_) | Ended::Called => Ok(at),
         }
-        Ok(at)
     }
 
     /// The first answer of the declared path that `is_it`, if one comes in time.
@@ -284,14 +259,35 @@ impl Operator<'_> {
             &place.fill(&self.reload.path),
             "Connection: close\r\n\r\n",
         );
+        let until = Instant::now() + ASK_BOUND;
         let mut stream = TcpStream::connect_timeout(&place.url.addr, ASK_BOUND).ok()?;
-        stream.set_read_timeout(Some(ASK_BOUND)).ok()?;
+        stream.set_write_timeout(Some(ASK_BOUND)).ok()?;
         stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = Vec::new();
-        stream.take(MAX_ANSWER).read_to_end(&mut answer).ok()?;
+        let mut answer = read_until(&mut stream, until)?;
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
         Some(answer.split_off(end + 4))
     }
+}
+
+/// Everything up to the end of the stream, if that comes in time; of a long answer its beginning.
+fn read_until(stream: &mut TcpStream, until: Instant) -> Option<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while answer.len() < MAX_ANSWER {
+        // For all reads together: who drips is as late as who is silent.
+        let left = until.checked_duration_since(Instant::now())?;
+        stream
+            .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+            .ok()?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return Some(answer),
+            Ok(count) => answer.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    answer.truncate(MAX_ANSWER);
+    Some(answer)
 }
 
 /// What the clients saw meanwhile.
@@ -377,5 +373,47 @@ impl Reloaded {
             finding = finding.with_figure("in_force_after_ms", *took);
         }
         finding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn who_drips_for_ever_is_not_read_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let dripping = std::thread::spawn(move || {
+            // Ends when the client hangs up.
+            while server.write_all(b".").is_ok() {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        });
+        let until = Instant::now() + Duration::from_millis(100);
+        assert_eq!(read_until(&mut client, until), None);
+        assert!(Instant::now() >= until);
+        drop(client);
+        dripping.join().unwrap();
+    }
+
+    #[test]
+    fn what_ends_in_time_is_read_whole_and_a_long_answer_is_cut() {
+        for (sent, wanted) in [(10, 10), (MAX_ANSWER + 10, MAX_ANSWER)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            let writing = std::thread::spawn(move || {
+                // Who was cut short is hung up on.
+                let _ = server.write_all(&vec![b'x'; sent]);
+            });
+            let until = Instant::now() + Duration::from_secs(60);
+            assert_eq!(read_until(&mut client, until).unwrap().len(), wanted);
+            drop(client);
+            writing.join().unwrap();
+        }
     }
 }

@@ -9,7 +9,10 @@ use crate::target::VerifyError;
 
 /// An empty directory that only this user may enter.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(super) struct Scratch {
+    path: PathBuf,
+    stays: bool,
+}
 
 impl Scratch {
     pub(super) fn make() -> Result<Self, VerifyError> {
@@ -26,7 +29,7 @@ impl Scratch {
             let path = std::env::temp_dir().join(name);
             // `create` fails where something stands already: nobody else's directory is taken.
             match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => return Ok(Self { path, stays: false }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && tries < 100 => {
                     tries += 1;
                 }
@@ -36,13 +39,20 @@ impl Scratch {
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// Leaves it to the user: there is something in it that is theirs.
+    pub(super) fn keep(&mut self) {
+        self.stays = true;
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What can not be removed stays; there is nobody to tell.
-        let _ = fs::remove_dir_all(&self.0);
+        if !self.stays {
+            // What can not be removed stays; there is nobody to tell.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
