@@ -271,10 +271,8 @@ pub(crate) fn repeat_late(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         ));
     };
     if !bench.facts.can_hold_for_ever() {
-        return Ok(bench.lacking(
-            "P3",
-            "no request of this target can be kept in flight; --slow-path would give one",
-        ));
+        let reason = "no request of this target can be kept in flight; --slow-path would give one";
+        return Ok(bench.lacking("P3", reason));
     }
     if bench.options.grace < APART * 3 {
         return Ok(bench.lacking("P3", "the grace period is too short for repeats that count"));
