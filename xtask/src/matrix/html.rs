@@ -78,7 +78,7 @@ fn grid(page: &mut String, popovers: &mut String, records: &[Record]) {
             "<tr><th scope=\"row\"><a href=\"#{}\">{}</a></th><td class=\"rate\">{}</td>",
             escape(&record.recipe),
             escape(&record.about.name),
-            escape(&table::rate(record.rate)),
+            escape(&table::row_rate(record)),
         );
         for id in groups.iter().flat_map(|group| &group.ids) {
             cell(page, popovers, record, id);
@@ -166,7 +166,7 @@ fn server(page: &mut String, record: &Record) {
             .collect::<Vec<_>>()
             .join("<br>"),
     );
-    row("lost under load", &escape(&table::rate(record.rate)));
+    row("lost under load", &escape(&table::row_rate(record)));
     row(
         "run",
         &escape(&format!(

@@ -55,7 +55,7 @@ fn overview(page: &mut String, records: &[Record]) {
             escape(&record.about.name),
             anchor(&record.about.name),
             record.signal,
-            table::rate(record.rate),
+            table::row_rate(record),
             record.count("pass"),
             record.count("fail"),
             record.count("differs"),
@@ -107,7 +107,7 @@ fn server(page: &mut String, record: &Record) {
         record.seed,
         record.launches,
         record.run.took_s,
-        table::rate(record.rate)
+        table::row_rate(record)
     );
     let shown = |check: &&super::record::Check| {
         ["fail", "differs", "inconclusive"].contains(&check.verdict.as_str())

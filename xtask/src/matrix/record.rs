@@ -158,6 +158,23 @@ impl Record {
             .count()
     }
 
+    /// Lost POSTs of all loads, where the requests under test are POSTs: what was lost besides are event streams.
+    pub(super) fn lost_posts(&self) -> Option<u64> {
+        let posts = self
+            .facts
+            .iter()
+            .any(|fact| fact.contains("requests under test are POST"));
+        let loads = self
+            .checks
+            .iter()
+            .filter(|check| check.id.starts_with("L-"));
+        posts.then(|| {
+            loads
+                .filter_map(|check| check.requests.get("lost_posts"))
+                .sum()
+        })
+    }
+
     /// One line for the terminal.
     pub(super) fn summary(&self) -> String {
         let counts: Vec<_> = ["pass", "fail", "differs", "inconclusive", "n/a"]

@@ -101,14 +101,30 @@ fn percent(share: f64) -> String {
     }
 }
 
-/// Why a cell is "n/a", in other words than those of somebody who could pass another flag.
+/// The rate of a row; where something else than POSTs was lost too, how many of them were POSTs.
+pub(super) fn row_rate(record: &Record) -> String {
+    let all = rate(record.rate);
+    match (record.rate, record.lost_posts()) {
+        (Some(rate), Some(posts)) if posts < rate.lost => format!("{all}; {posts} of them POSTs"),
+        _ => all,
+    }
+}
+
+/// What is said of a cell: what was seen, what kind of requests were lost, and the note of its recipe.
 pub(super) fn detail(record: &Record, check: &Check) -> String {
+    let count = |name: &str| check.requests.get(name).copied().unwrap_or_default();
+    let streams = match (check.id.as_str(), count("truncated")) {
+        ("L-MIX", cut) if cut > 0 => {
+            format!(". {cut} are answers that were cut, event streams among them (H1-14)")
+        }
+        _ => String::new(),
+    };
     let note = record
         .about
         .notes
         .get(&check.id)
-        .map(|note| format!(" Note: {note}"));
-    format!("{}{}", check.detail, note.unwrap_or_default())
+        .map(|note| format!(". Note: {note}"));
+    format!("{}{streams}{}", check.detail, note.unwrap_or_default())
 }
 
 /// How it was done, in sentences; the same on both pages.
@@ -152,7 +168,8 @@ pub(super) fn method(records: &[Record]) -> Vec<String> {
         "“Lost” counts requests under load whose client had seen no sign that the connection was ending, wrote the whole \
          request, and got no answer and no refusal that is safe to retry. The interval is of 95 %, widened because \
          requests of one stop are lost together. The clients send about every 50 ms and the server is asked to stop once: \
-         the share tells what happens to those who are there at that instant, not to a day's traffic."
+         the share tells what happens to those who are there at that instant, not to a day's traffic. In the mixed load (L-MIX) \
+         four event streams are open, and count as lost when they are cut; POSTs are therefore counted apart."
             .to_owned(),
     ]
 }

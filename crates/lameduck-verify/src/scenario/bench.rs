@@ -20,7 +20,7 @@ use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
 use crate::options::Options;
 use crate::protocol::Protocol;
-use crate::target::{Exit, Ledger, Running, VerifyError, Ward, launch_behind};
+use crate::target::{Exit, Ledger, Running, VerifyError, Ward, launch_behind, spawn_behind};
 use crate::verdict::{Figure, Finding, Verdict};
 
 /// The shared part of a run.
@@ -72,7 +72,7 @@ impl Bench<'_> {
 
     pub(crate) fn spawn_unready(&self) -> Result<Running, VerifyError> {
         self.launches.fetch_add(1, Ordering::Relaxed);
-        Running::spawn(self.ward, &self.options.target, &self.ledger)
+        spawn_behind(self.ward, &self.options.target, &self.ledger)
     }
 
     pub(crate) fn engine(&self, running: &Running) -> Engine {

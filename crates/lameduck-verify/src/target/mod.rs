@@ -17,5 +17,5 @@ pub(crate) use ask::{Answer, ask};
 pub use error::{LaunchError, VerifyError};
 pub(crate) use output::Output;
 pub(crate) use place::{Place, Url};
-pub(crate) use running::{Ending, Exit, Ledger, Running, launch, launch_behind};
+pub(crate) use running::{Ending, Exit, Ledger, Running, launch, launch_behind, spawn_behind};
 pub(crate) use ward::{NO_NAMESPACE, Ward};

@@ -163,14 +163,31 @@ pub(crate) fn launch_behind(
     spec: &TargetSpec,
     ledger: &Arc<Ledger>,
 ) -> Result<Running, VerifyError> {
+    with_another_port(spec, || {
+        let mut running = Running::spawn(ward, spec, ledger)?;
+        await_ready(&running, spec)?;
+        running.ready_after = running.spawned_at.elapsed();
+        Ok(running)
+    })
+}
+
+/// The same, ready or not.
+pub(crate) fn spawn_behind(
+    ward: Ward,
+    spec: &TargetSpec,
+    ledger: &Arc<Ledger>,
+) -> Result<Running, VerifyError> {
+    with_another_port(spec, || Running::spawn(ward, spec, ledger))
+}
+
+/// Tries again where somebody else took the port, if the target leaves it to us.
+fn with_another_port(
+    spec: &TargetSpec,
+    start: impl Fn() -> Result<Running, VerifyError>,
+) -> Result<Running, VerifyError> {
     let mut tries = 1;
     loop {
-        let attempt = Running::spawn(ward, spec, ledger).and_then(|mut running| {
-            await_ready(&running, spec)?;
-            running.ready_after = running.spawned_at.elapsed();
-            Ok(running)
-        });
-        match attempt {
+        match start() {
             Err(VerifyError::Launch(error))
                 if tries < PORT_TRIES && !Place::is_fixed(spec) && error.is_about_the_port() =>
             {
@@ -183,11 +200,7 @@ pub(crate) fn launch_behind(
 
 impl Running {
     /// Starts the target, ready or not.
-    pub(crate) fn spawn(
-        ward: Ward,
-        spec: &TargetSpec,
-        ledger: &Arc<Ledger>,
-    ) -> Result<Self, VerifyError> {
+    fn spawn(ward: Ward, spec: &TargetSpec, ledger: &Arc<Ledger>) -> Result<Self, VerifyError> {
         ledger.check()?;
         let place = Place::choose(spec)?;
         let spawned_at = Instant::now();
