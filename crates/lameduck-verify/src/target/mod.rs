@@ -3,6 +3,7 @@
 
 mod ask;
 mod attached;
+mod birth;
 mod driven;
 mod error;
 mod output;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::attached::Attached;
+use super::birth;
 use super::driven::{ALIVE_BOUND, Driven};
 use super::error::{LaunchError, VerifyError};
 use super::output::{Output, Stream};
@@ -485,6 +486,7 @@ fn start(
         }
         command.current_dir(cwd);
     }
+    birth::with_signals_of_its_own(&mut command);
     die_with_us(&mut command);
     let mut between = Armed::arm(ward, &mut command)?;
     let spawned = shell::spawn(command, output);
