@@ -242,8 +242,9 @@ fn undelayed(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
     let bound = DELAYED + bench.facts.speech.tls_took * 4;
     let (mut served, mut delayed, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
     for (pass, flow) in of_group(passes, "tls-newcomers") {
-        // Whoever came after the signal and was never served was not delayed but dropped: that is for A3 and A5.
-        let unserved_counts = |opened: Instant| opened < pass.t();
+        // Whoever was never served, and had not waited for long when the signal came, was not delayed but dropped: that is
+        // for TLS-1, A3 and A5.
+        let unserved_counts = |opened: Instant| opened + bound < pass.t();
         for exchange in &flow.exchanges {
             let Some(ended) = exchange.ended_at else {
                 continue;
