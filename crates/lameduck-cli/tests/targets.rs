@@ -10,6 +10,7 @@ use serde_json::Value;
 use support::{
     alone,
     service::{Ended, Service},
+    until,
 };
 
 const LAMEDUCK: &str = env!("CARGO_BIN_EXE_lameduck");
@@ -157,20 +158,153 @@ fn what_commands_started_is_cleaned_up_after_ctrl_c() {
     service.signal(libc::SIGINT);
     assert_eq!(service.end().how(), "signal 2");
     assert_eq!(await_file(&cleaned), sleeper);
-    let stat = format!("/proc/{}/stat", sleeper.trim());
-    let runs = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
-    while runs() {
+    while runs(&sleeper) {
         assert!(Instant::now() < bound, "{} is left behind", sleeper.trim());
         std::thread::yield_now();
     }
     fs::remove_dir_all(&directory).expect("it is ours");
 }
 
+fn runs(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A server of many processes: only the first of them is our child.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_process_of_a_target_outlives_ctrl_c() {
+    let _alone = alone();
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let directory = scratch("workers");
+        let worker = directory.join("worker");
+        let target = format!(
+            "sleep 600 & echo $! >{}; exec {LAMEDUCK} demo --listen 127.0.0.1:$PORT",
+            worker.display()
+        );
+        let service = Service::start(
+            LAMEDUCK,
+            &["verify", "--only", "P1", "--", "sh", "-c", &target],
+            &[],
+        );
+        let pid = until("a worker", || {
+            fs::read_to_string(&worker)
+                .ok()
+                .filter(|text| text.ends_with('\n'))
+        });
+        service.signal(signal);
+        assert_eq!(service.end().how(), format!("signal {signal}"));
+        until("its end", || (!runs(&pid)).then_some(()));
+        fs::remove_dir_all(&directory).expect("it is ours");
+    }
+}
+
+/// Nor a stop command that is under way.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_stop_command_outlives_ctrl_c() {
+    let _alone = alone();
+    let directory = scratch("stopping");
+    let stopping = directory.join("stopping");
+    let stop = format!("echo $$ >{}; sleep 600", stopping.display());
+    let listen = "exec python3 -m http.server $PORT --bind 127.0.0.1";
+    let service = Service::start(
+        LAMEDUCK,
+        &[
+            "verify", "--stop", &stop, "--grace", "100s", "--", "sh", "-c", listen,
+        ],
+        &[],
+    );
+    let pid = until("a stop command", || {
+        fs::read_to_string(&stopping)
+            .ok()
+            .filter(|text| text.ends_with('\n'))
+    });
+    service.signal(libc::SIGTERM);
+    assert_eq!(service.end().how(), "signal 15");
+    until("its end", || (!runs(&pid)).then_some(()));
+    fs::remove_dir_all(&directory).expect("it is ours");
+}
+
+/// Directories for temporary files go too.
+#[test]
+fn no_directory_outlives_ctrl_c() {
+    let _alone = alone();
+    let directory = scratch("temporary");
+    let place = directory.to_str().expect("a path of ours");
+    let left = || {
+        fs::read_dir(&directory)
+            .expect("it is ours")
+            .flatten()
+            .next()
+    };
+    let service = Service::start(LAMEDUCK, &["verify", "--only", "P10"], &[("TMPDIR", place)]);
+    until("a directory", left);
+    service.signal(libc::SIGINT);
+    assert_eq!(service.end().how(), "signal 2");
+    assert!(left().is_none(), "{:?}", left());
+    fs::remove_dir_all(&directory).expect("it is ours");
+}
+
+/// A profile with `start` gives way to `--pid`: one way to have the service is left.
+#[test]
+fn a_process_by_its_id_replaces_the_start_command_of_a_profile() {
+    let _alone = alone();
+    let directory = scratch("overridden");
+    let profile = directory.join("service.toml");
+    fs::write(&profile, "[target]\nstart = 'false'\nstop = 'true'\n").expect("it is ours");
+    let profile = profile.to_str().expect("a path of ours");
+    let url = "http://127.0.0.1:1/";
+    let none = u32::MAX.to_string();
+    let ended = verify(&["--profile", profile, "--pid", &none, "--url", url]);
+    assert_eq!(ended.how(), "exit 2", "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("no process has the id"),
+        "{}",
+        ended.stderr
+    );
+    fs::remove_dir_all(&directory).expect("it is ours");
+}
+
 #[test]
 fn what_contradicts_itself_is_2_and_says_what_to_do() {
     let _alone = alone();
-    let rows: [(&[&str], &str); 12] = [
+    let rows: [(&[&str], &str); 16] = [
         (&["--pid", "4711"], "--url"),
+        (
+            &["--init", "--pid", "4711", "--url", "http://127.0.0.1:1/"],
+            "--init and --pid do not go together",
+        ),
+        (
+            &["--init", "--start", "true"],
+            "--start needs --stop or --stop-url",
+        ),
+        (
+            &[
+                "--until",
+                "true",
+                "--stop",
+                "true",
+                "--url",
+                "http://127.0.0.1:1/",
+                "--rounds",
+                "3",
+            ],
+            "'--until <COMMAND>' cannot be used with '--rounds <N>'",
+        ),
+        (
+            &[
+                "--until",
+                "true",
+                "--stop",
+                "true",
+                "--url",
+                "http://127.0.0.1:1/",
+                "--profile",
+                "x.toml",
+            ],
+            "'--until <COMMAND>' cannot be used with '--profile <FILE>'",
+        ),
         (
             &[
                 "--pid",

@@ -50,7 +50,7 @@ pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
 pub use render::{Colour, Style};
 pub use scenario::rollout;
 pub use survey::Survey;
-pub use target::{LaunchError, VerifyError};
+pub use target::{LaunchError, VerifyError, kin::abandon};
 pub use verdict::{
     Bucket, Change, Comparison, Connection, ExitReport, FailOn, Figure, Finding, Instrument,
     LaneEvent, MAX_SAMPLES, Mark, Output, PhaseSpan, Phases, Rate, ReadError, Report, Sample,

@@ -1,6 +1,7 @@
 //! `lameduck verify`: from arguments to a target, from a report to an exit code.
 
 mod init;
+mod interrupted;
 mod options;
 mod progress;
 mod show;
@@ -23,6 +24,11 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
     if arguments.front.list_fronts {
         return show::fronts();
     }
+    interrupted::clean_up().map_err(|error| {
+        Failure::new(format_args!(
+            "cannot prepare for being interrupted: {error}"
+        ))
+    })?;
     let wanted = arguments.output.clone();
     if arguments.profile.init {
         let replace = init::Existing::of(arguments.profile.force);

@@ -92,6 +92,7 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
 fn launching(target: &mut TargetSpec, given: &TargetArguments) {
     if let Some(pid) = given.pid {
         target.argv.clear();
+        target.driven = None;
         (target.pid, target.label) = (Some(pid), format!("process {pid}"));
     }
     if let Some(start) = &given.start {

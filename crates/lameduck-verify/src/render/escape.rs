@@ -72,6 +72,24 @@ pub(super) fn markup(text: &str) -> String {
     out
 }
 
+/// JSON that may be shown on a terminal: the writer of JSON escapes C0 only. Such characters stand in strings only, in
+/// which an escape means the same.
+pub(super) fn json_on_terminal(json: String) -> String {
+    let is_harmless = |c: char| c.is_ascii_control() && c != '\u{7f}' || is_printable(c);
+    if json.chars().all(is_harmless) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if is_harmless(c) {
+            out.push(c);
+        } else {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        }
+    }
+    out
+}
+
 /// JSON that may stand within a `script` element: nothing in it can end the element or begin a comment.
 pub(super) fn json_in_script(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + json.len() / 16);

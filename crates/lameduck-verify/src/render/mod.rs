@@ -50,14 +50,16 @@ impl Style {
 }
 
 impl Report {
-    /// The report as JSON (`lameduck.verify/1`), on several lines, without a newline at the end.
+    /// The report as JSON (`lameduck.verify/1`), on several lines, without a newline at the end. What could steer a
+    /// terminal or turn the direction of writing is escaped.
     ///
     /// # Panics
     /// Never: every part of a report can be written as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self)
-            .expect("a report has only string keys and finite numbers")
+        let json = serde_json::to_string_pretty(self)
+            .expect("a report has only string keys and finite numbers");
+        escape::json_on_terminal(json)
     }
 
     /// The report for people: what was lost, what users would have seen, lanes, checks, what to do next.

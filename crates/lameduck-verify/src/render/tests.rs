@@ -393,3 +393,16 @@ fn sarif_suppresses_what_was_waived_and_only_notifies_of_what_is_open() {
     let notes = &run["invocations"][0]["toolExecutionNotifications"];
     assert_eq!(notes[0]["associatedRule"]["id"], "A5");
 }
+
+#[test]
+fn json_steers_no_terminal_and_means_the_same() {
+    let mut report = lossy();
+    report.checks[0].detail = "a\u{9b}2J\u{7f}\u{202e}\u{2066}\u{2028}\u{85}é\u{1b}\n😀".to_owned();
+    let json = report.to_json();
+    assert!(
+        json.contains(r"a\u009b2J\u007f\u202e\u2066\u2028\u0085é\u001b\n😀"),
+        "{json}"
+    );
+    let read = Report::from_json(&json).unwrap();
+    assert_eq!(read.checks[0].detail, report.checks[0].detail);
+}

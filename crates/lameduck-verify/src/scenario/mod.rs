@@ -23,7 +23,7 @@ mod newcomers;
 mod probes;
 mod process;
 mod product;
-mod reach;
+pub(crate) mod reach;
 mod reader;
 pub(crate) mod requests;
 mod rollout;

@@ -127,7 +127,7 @@ impl Met {
                 met.note(front, outcome, at, exchange.is_post);
             }
             if flow.gave_up_dialling {
-                met.note(front, Outcome::Hung, Instant::now(), false);
+                met.note(front, Outcome::Hung, hung_at(flow), false);
             }
             let ours = flow.failed_connects.iter();
             met.tool_trouble += ours.filter(|(_, errno)| is_our_own(*errno)).count() as u64;
@@ -154,6 +154,11 @@ impl Met {
     fn knocked(&self) -> u64 {
         self.tally.sent() + self.tally.count(Outcome::RefusedConnect) + self.tally.ended_first
     }
+}
+
+/// When a client began to dial in vain: what it met, it met then, not at the end of the run.
+fn hung_at(flow: &Flow) -> Instant {
+    flow.dialling_since.unwrap_or_else(Instant::now)
 }
 
 /// Bursts at which no client was there, up to the last one that any client came to. One whose connect waits to be
@@ -329,6 +334,34 @@ impl Script for Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dial_in_vain_is_dated_by_its_begin() {
+        // Nobody accepts, and the queue is full: connects wait.
+        let listener =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener
+            .bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let addr = listener.local_addr().unwrap().as_socket().unwrap();
+        let wait = Duration::from_millis(200);
+        let filling: Vec<_> = (0..4)
+            .map_while(|_| std::net::TcpStream::connect_timeout(&addr, wait).ok())
+            .collect();
+        let before = Instant::now();
+        let mut engine = Engine::new(addr, Duration::from_millis(1));
+        engine.add(Flow::new(
+            "newcomers",
+            Caller::new(Box::new(Vec::new), &[before], Duration::ZERO),
+        ));
+        engine.run(before + wait, |_| false);
+        engine.give_up();
+        let flow = &engine.flows[0];
+        assert!(flow.gave_up_dialling, "{} connected", filling.len());
+        let at = hung_at(flow);
+        assert!(at >= before && at < before + wait, "{:?}", at - before);
+    }
 
     #[test]
     fn bursts_cover_the_whole_span_and_are_bounded() {

@@ -57,7 +57,7 @@ pub(super) fn beyond(options: &Options, id: &str) -> Option<&'static str> {
 }
 
 /// Refuses what contradicts itself, before anything is started.
-pub(super) fn check(options: &Options) -> Result<(), VerifyError> {
+pub(crate) fn check(options: &Options) -> Result<(), VerifyError> {
     let target = &options.target;
     let because = |why: &str| Err(VerifyError::Options(why.to_owned()));
     let ways = [

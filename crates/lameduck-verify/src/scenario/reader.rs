@@ -20,6 +20,8 @@ const RECEIVE_BUFFER: usize = 32 * 1024;
 const CHUNK: usize = 32 * 1024;
 /// The signal comes so long after the request.
 const STOP_AFTER: Duration = Duration::from_millis(200);
+/// Between an end of the stream and the exit that caused it, until we have seen both.
+const EXIT_SEEN: Duration = Duration::from_millis(500);
 /// Fewer bytes than this may be on their way inside the kernel at any instant.
 const ON_THE_WAY: u64 = 256 * 1024;
 
@@ -65,12 +67,41 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             let _ = running.await_exit_until(Instant::now() + pause.min(Duration::from_millis(20)));
         }
     }
-    Ok(judge(
-        bench,
-        &read,
-        t.is_some(),
-        exit_seen.map(|(_, had)| had),
-    ))
+    let over_at = Instant::now();
+    let finding = judge(bench, &read, t.is_some(), exit_seen.map(|(_, had)| had));
+    let Some(t) = t.filter(|_| running.is_told_vaguely()) else {
+        return Ok(finding);
+    };
+    // An exit that ended the response is seen a little later.
+    let exit = running.await_exit_until(over_at + EXIT_SEEN);
+    let effects = [running.told_at(), exit.map(|exit| exit.at)];
+    let told = effects.into_iter().flatten().min();
+    let told = told.map(|at| at.saturating_duration_since(t));
+    Ok(placed(finding, told, over_at - t))
+}
+
+/// A response that was over, or for the most part so, before the target can have known of the stop proves nothing.
+/// `told` and `over` are reckoned from T.
+fn placed(mut finding: Finding, told: Option<Duration>, over: Duration) -> Finding {
+    let is_unsure = match finding.verdict {
+        Verdict::Pass => told.is_none_or(|told| told > over / 2),
+        // What ended it can only have been the stop, if that was made by then.
+        Verdict::Fail => told.is_none_or(|told| told > over + EXIT_SEEN),
+        _ => false,
+    };
+    if is_unsure {
+        let after = told.map_or_else(
+            || "was not made by the end of the response".to_owned(),
+            |told| format!("took {:.0} ms", told.as_secs_f64() * 1e3),
+        );
+        finding.detail = format!(
+            "{}; but the stop {after}, and most was read before: --signal has an instant",
+            finding.detail
+        );
+        finding.verdict = Verdict::Inconclusive;
+        (finding.consequence, finding.remedy) = (None, None);
+    }
+    finding
 }
 
 struct Slow {
@@ -144,4 +175,33 @@ fn connect(addr: std::net::SocketAddr) -> std::io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_millis(100)))?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Options, TargetSpec};
+    use crate::scenario::bench::finding;
+
+    #[test]
+    fn a_stop_that_came_too_late_proves_nothing() {
+        let options = Options::new(TargetSpec::default());
+        let ms = Duration::from_millis;
+        let placed = |verdict, told: Option<u64>| {
+            let finding = finding(&options, 1, "H1-10", verdict, "all came".to_owned());
+            placed(finding, told.map(ms), ms(2_000)).verdict
+        };
+        let unsure = Verdict::Inconclusive;
+        for (verdict, told, expected) in [
+            (Verdict::Pass, Some(20), Verdict::Pass),
+            (Verdict::Pass, Some(1_300), unsure),
+            (Verdict::Pass, None, unsure),
+            (Verdict::Fail, Some(2_001), Verdict::Fail),
+            (Verdict::Fail, Some(9_000), unsure),
+            (Verdict::Fail, None, unsure),
+            (unsure, Some(20), unsure),
+        ] {
+            assert_eq!(placed(verdict, told), expected, "{verdict:?} {told:?}");
+        }
+    }
 }

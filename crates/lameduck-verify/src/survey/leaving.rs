@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::write::quoted;
 use super::{Entry, Origin, Table, duration, millis};
-use crate::options::{Options, TargetSpec};
+use crate::declared::{Interrupt, LatePolicy};
+use crate::options::{Options, RepeatPolicy, TargetSpec};
 use crate::target::Exit;
 
 /// The platform, and how the service left, idle.
@@ -21,8 +22,13 @@ pub(super) fn entries(options: &Options, exit: Option<Exit>, took: Option<Durati
             )
         }
         _ => format!(
-            "idle, it still ran {} after {signal} and was killed",
-            millis(options.patience())
+            "idle, it still ran {} after {signal} and was {}",
+            millis(options.patience()),
+            if options.target.driven.is_some() {
+                "cleaned up"
+            } else {
+                "killed"
+            }
         ),
     };
     let entry = |table, key, value, origin, note: &str| Entry {
@@ -43,16 +49,15 @@ pub(super) fn entries(options: &Options, exit: Option<Exit>, took: Option<Durati
         }
         None => format!("{left}; codes that are as good as 0 (P1)"),
     };
-    let codes = format!("[{}]", odd.unwrap_or(0));
+    let given = &options.target.exit_codes;
+    let (codes, about_codes) = if given.is_empty() {
+        (format!("[{}]", odd.unwrap_or(0)), Origin::Open)
+    } else {
+        (format!("{given:?}"), Origin::Given)
+    };
     let mut entries = vec![
         entry(Table::Platform, "grace", grace, Origin::Given, about_grace),
-        entry(
-            Table::Expect,
-            "exit_codes",
-            codes,
-            Origin::Open,
-            &about_exit,
-        ),
+        entry(Table::Expect, "exit_codes", codes, about_codes, &about_exit),
     ];
     if let Some(signal) = options.stop.signal() {
         let name = quoted(&signal.name()[3..]);
@@ -94,6 +99,7 @@ fn front(options: &Options) -> Vec<Entry> {
 /// What cannot be seen from outside, or only by breaking something: as given, else as an example.
 fn promises(target: &TargetSpec) -> Vec<Entry> {
     let written = |time: Duration| quoted(&duration(time));
+    let word = |word: &str| quoted(word);
     let rows: [(&str, Option<String>, &str, &str); 7] = [
         (
             "forced_exit",
@@ -103,25 +109,28 @@ fn promises(target: &TargetSpec) -> Vec<Entry> {
         ),
         (
             "close_codes",
-            None,
+            (!target.close_codes.is_empty()).then(|| format!("{:?}", target.close_codes)),
             "[1000]",
             "codes of a WebSocket's Close that are as good as 1001 and 1012 (WS-01)",
         ),
         (
             "late",
-            None,
+            (target.late == LatePolicy::Refuse).then(|| word("refuse")),
             "\"refuse\"",
             "if it refuses what comes after the signal with 503, Retry-After and close (H1-02, H1-04, H1-06)",
         ),
         (
             "repeats",
-            None,
+            target.repeats.map(|repeats| match repeats {
+                RepeatPolicy::Record => word("record"),
+                RepeatPolicy::Escalate => word("escalate"),
+            }),
             "\"record\"",
             "what a repeated signal does, `record` or `escalate`: P3 needs it",
         ),
         (
             "interrupt",
-            None,
+            (target.interrupt == Interrupt::LeftAlone).then(|| word("left-alone")),
             "\"left-alone\"",
             "if a first SIGINT does not stop it (P5)",
         ),
@@ -133,7 +142,7 @@ fn promises(target: &TargetSpec) -> Vec<Entry> {
         ),
         (
             "extra_time",
-            None,
+            (!target.extra_time.is_zero()).then(|| written(target.extra_time)),
             "\"2s\"",
             "how much longer than the grace period it may take: for slow machines and debug builds",
         ),

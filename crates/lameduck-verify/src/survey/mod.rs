@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::options::Options;
 use crate::scenario::facts::Facts;
+use crate::scenario::reach;
 use crate::target::{VerifyError, launch};
 
 use probe::Probe;
@@ -99,9 +100,15 @@ impl Survey {
     /// Paths that `options` give are tried as they are; where they give none, usual names are.
     ///
     /// # Errors
-    /// Fails when the target never becomes ready, or answers nothing that is known.
+    /// Fails when the options contradict each other or name a process that runs already, which would be stopped for this;
+    /// when the target never becomes ready, answers nothing that is known, or can not be told to stop.
     pub fn of(options: &Options) -> Result<Self, VerifyError> {
-        let running = launch(&options.target, &Arc::default())?;
+        reach::check(options)?;
+        if options.target.pid.is_some() {
+            return Err(VerifyError::Options(STOPS_IT.to_owned()));
+        }
+        let ledger = Arc::default();
+        let running = launch(&options.target, &ledger)?;
         let mut probe = Probe::new(options, &running.place);
         let mut entries = launching::entries(options, running.ready_after);
         // Paths that were found are part of what is learned next.
@@ -113,11 +120,12 @@ impl Survey {
         let t = running.stop(&options.stop);
         let exit = running.await_exit_until(t + options.patience());
         let took = exit.map(|exit| exit.at.saturating_duration_since(t));
-        entries.extend(leaving::entries(&probe.options, exit, took));
-        Ok(Self {
-            options: probe.options,
-            entries,
-        })
+        let options = probe.options;
+        drop(running);
+        // What was never told did not leave, nor stay.
+        ledger.check()?;
+        entries.extend(leaving::entries(&options, exit, took));
+        Ok(Self { options, entries })
     }
 
     /// The options that the survey was made with, and the paths that it found.
@@ -151,6 +159,9 @@ impl Survey {
         write::profile(self)
     }
 }
+
+/// Why nobody's process is tried out.
+const STOPS_IT: &str = "a survey stops the service at its end, and would leave a process that runs already stopped: --init and --pid do not go together\nhint: lameduck verify --init --output service.toml -- CMD, or --start and --stop, have it started for that";
 
 /// Bound for one question.
 const ASK: Duration = Duration::from_secs(1);

@@ -3,7 +3,8 @@
 use super::probe::promises;
 use super::write::quoted;
 use super::*;
-use crate::options::TargetSpec;
+use crate::declared::{Interrupt, LatePolicy};
+use crate::options::{Driven, RepeatPolicy, Stop, TargetSpec};
 use crate::profile::Profile;
 
 fn entry(table: Table, key: &'static str, value: &str, origin: Origin) -> Entry {
@@ -57,6 +58,12 @@ fn what_was_given_is_written_down_again() {
     given.target.ready_within = Some(Duration::from_millis(1_500));
     given.target.quiet = Some(Duration::from_millis(250));
     given.target.forced_exit = Some(9);
+    given.target.exit_codes = vec![0, 3];
+    given.target.close_codes = vec![1000, 4001];
+    given.target.late = LatePolicy::Refuse;
+    given.target.repeats = Some(RepeatPolicy::Escalate);
+    given.target.interrupt = Interrupt::LeftAlone;
+    given.target.extra_time = Duration::from_millis(2_500);
     given.stop = crate::options::Stop::http("PUT http://127.0.0.1:{port}/stop");
     given.front = "kubernetes:3s".parse().unwrap();
     given.pre_stop = Duration::from_secs(2);
@@ -79,8 +86,58 @@ fn what_was_given_is_written_down_again() {
         (read.target.quiet, read.target.forced_exit),
         (given.target.quiet, Some(9))
     );
+    let promised = |target: TargetSpec| {
+        (
+            (target.exit_codes, target.close_codes, target.extra_time),
+            (target.late, target.repeats, target.interrupt),
+        )
+    };
+    assert_eq!(promised(read.target), promised(given.target), "{text}");
+    assert!(!text.contains("signal ="), "{text}");
     assert_eq!((read.stop, read.front), (given.stop, given.front), "{text}");
     assert_eq!((read.pre_stop, read.grace), (given.pre_stop, given.grace));
+}
+
+#[test]
+fn what_can_not_be_stopped_or_is_not_ours_is_refused_before_anything_runs() {
+    let mark = std::env::temp_dir().join(format!("lameduck-survey-{}", std::process::id()));
+    let mut driven = Options::new(TargetSpec::default());
+    driven.target.driven = Some(Driven {
+        start: format!("touch '{}'", mark.display()),
+        ..Driven::default()
+    });
+    let error = Survey::of(&driven).unwrap_err().to_string();
+    assert!(
+        error.contains("--stop") && error.contains("hint:"),
+        "{error}"
+    );
+    assert!(!mark.exists());
+    let mut other = Options::new(TargetSpec::default());
+    other.target.pid = Some(std::process::id());
+    other.target.url = Some("http://127.0.0.1:80/".to_owned());
+    let error = Survey::of(&other).unwrap_err().to_string();
+    assert!(
+        error.contains("--init") && error.contains("hint:"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_stop_that_does_not_work_is_no_finding() {
+    let directory = std::env::temp_dir();
+    let mut options = Options::new(TargetSpec::command([
+        "python3",
+        "-m",
+        "http.server",
+        "{port}",
+        "--bind",
+        "127.0.0.1",
+    ]));
+    options.target.cwd = Some(directory);
+    options.grace = Duration::from_secs(2);
+    options.stop = Stop::http("http://127.0.0.1:{port}/no-such");
+    let error = Survey::of(&options).unwrap_err();
+    assert!(matches!(error, VerifyError::Stop(_)), "{error}");
 }
 
 #[test]

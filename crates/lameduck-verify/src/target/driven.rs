@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::LaunchError;
+use super::kin;
 use super::output::Output;
 use super::place::Place;
 use super::shell;
@@ -17,10 +18,10 @@ use crate::options::Driven as Spec;
 pub(crate) const ALIVE_BOUND: Duration = Duration::from_secs(10);
 /// For cleaning up after one launch.
 const CLEANUP_BOUND: Duration = Duration::from_secs(60);
-/// Runs the cleanup if we are gone before we could: our end of its standard input closes then. What it is told is
-/// `done` when the cleanup was run in the ordinary way.
-const GUARD: &str =
-    "read -r word; [ \"$word\" = done ] && exit 0; eval \"$CLEANUP\"; kill -s KILL -- -\"$GROUP\"";
+/// Cleans up if we are gone before we could: our end of its standard input closes then. What it is told is `done` when
+/// that was done in the ordinary way. The group is killed first: its leader is init's to reap by now, and once the
+/// group is empty its id may be another's. What the cleanup does to its shell is its own business.
+const GUARD: &str = "read -r word; [ \"$word\" = done ] && exit 0; kill -s KILL -- -\"$GROUP\"; ( eval \"$CLEANUP\" )";
 
 /// What was started, and what is due at its end.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl Drop for Driven {
     /// On every way out. What was started late, or by a start command that failed, is cleaned up too.
     fn drop(&mut self) {
         self.kill();
-        let _ = self.starter.wait();
+        kin::reap(&mut self.starter);
         if let Some(mut guard) = self.guard.take() {
             if let Some(mut word) = guard.stdin.take() {
                 let _ = word.write_all(b"done\n");
@@ -129,5 +130,33 @@ fn await_zombie(id: u32, deadline: Instant) -> Option<i32> {
             return None;
         }
         std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+    use crate::options::TargetSpec;
+
+    #[test]
+    fn the_group_goes_before_the_cleanup_whatever_that_does() {
+        let place = Place::choose(&TargetSpec::default()).unwrap();
+        let mut left = Command::new("sleep")
+            .arg("600")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let id = left.id();
+        // Ends the shell that runs it: whatever came after it would not come.
+        let mut guard = guard("exit 7", id, &place).unwrap();
+        drop(guard.stdin.take());
+        let cleaned = guard.wait().unwrap();
+        let ended = await_zombie(id, Instant::now() + Duration::from_secs(30));
+        let _ = left.kill();
+        assert_eq!(left.wait().unwrap().signal(), Some(libc::SIGKILL));
+        assert_eq!(ended, Some(128 + libc::SIGKILL), "it was spared");
+        assert_eq!(cleaned.code(), Some(7), "it was not run");
     }
 }

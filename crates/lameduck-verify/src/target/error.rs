@@ -65,7 +65,7 @@ impl fmt::Display for VerifyError {
             Self::Stop(how) => write!(
                 f,
                 "the target could not be told to stop: {}\n\
-                 hint: run the stop command or the call by hand while the target runs; {{port}} and the variables PORT and PID are filled in for it",
+                 hint: run the stop command or the call by hand while the target runs; {{port}} and the variables PORT and PID are filled in for it; a call must be answered with 2xx, or end the target",
                 plain(how)
             ),
             Self::Launch(error) => error.fmt(f),

@@ -12,6 +12,7 @@ use super::attached::Attached;
 use super::birth;
 use super::driven::{ALIVE_BOUND, Driven};
 use super::error::{LaunchError, VerifyError};
+use super::kin;
 use super::output::{Output, Stream};
 use super::place::Place;
 use super::ready::{self, await_ready};
@@ -325,7 +326,20 @@ impl Running {
 
     /// The stop could not be made, and it still runs.
     pub(crate) fn is_untold(&self) -> bool {
-        self.exit().is_none() && self.order.done().is_some_and(|done| done.trouble.is_some())
+        self.exit().is_none() && self.order.has_failed()
+    }
+
+    /// To be called before it is made to end: nothing is judged by a stop that was never made. One that shut its door
+    /// was told, whatever it answered.
+    fn note_untold(&self) {
+        if self.exit().is_some() {
+            return;
+        }
+        let serves_on =
+            || TcpStream::connect_timeout(&self.place.url.addr, Duration::from_millis(200)).is_ok();
+        if let Some(trouble) = self.order.trouble(serves_on) {
+            self.ledger.note(trouble);
+        }
     }
 
     /// Its exit is seen as such, not guessed from a shut door.
@@ -366,6 +380,7 @@ impl Running {
 
     /// Kills it, as a platform does when the grace period is over; unless it is somebody else's.
     pub(crate) fn kill(&self) {
+        self.note_untold();
         match &self.life {
             // Not reaped before `drop`, so neither the id nor the group's can belong to somebody else by now.
             Life::Child(child) => shell::kill_group(child.id()),
@@ -443,16 +458,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let trouble = self.order.done().and_then(|done| done.trouble);
-        if let (Some(trouble), None) = (trouble, self.exit()) {
-            self.ledger.note(trouble);
-        }
+        self.note_untold();
         // Release pairs with the Acquire in `Watch::is_over`.
         self.watch.over.store(true, Ordering::Release);
         if let Life::Child(child) = &mut self.life {
             shell::kill_group(child.id());
-            // Reaps it. It was killed: this returns as soon as the kernel is done with it.
-            let _ = child.wait();
+            // It was killed: this returns as soon as the kernel is done with it.
+            kin::reap(child);
         }
     }
 }
@@ -498,7 +510,7 @@ fn start(
     Ok((child, pid.zip(between)))
 }
 
-/// Ctrl-C at the terminal reaches us, not the target, which has a group of its own: it must not outlive us.
+/// Where we are killed, nobody can see to it that nothing outlives us (see `kin`): the target at least does not.
 #[cfg(target_os = "linux")]
 fn die_with_us(command: &mut Command) {
     // SAFETY: prctl(2) is async-signal-safe and the closure touches nothing else. It fires when the thread that

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::kin;
 use super::output::{Output, Stream};
 use super::place::Place;
 
@@ -53,9 +54,9 @@ pub(crate) fn command(line: &str, place: &Place, pid: Option<u32>) -> Command {
     command
 }
 
-/// Starts it; what it writes goes to `output`.
+/// Starts it, as the leader of a group; what it writes goes to `output`.
 pub(crate) fn spawn(mut command: Command, output: &Arc<Output>) -> std::io::Result<Child> {
-    let mut child = command.spawn()?;
+    let mut child = kin::spawn(&mut command)?;
     if let Some(stdout) = child.stdout.take() {
         output.collect(stdout, Stream::Stdout);
     }
@@ -78,7 +79,7 @@ pub(crate) fn run(
         Err(error) => return Ended::Unstarted(format!("could not be started: {error}")),
     };
     loop {
-        match child.try_wait() {
+        match kin::try_wait(&mut child) {
             Ok(Some(status)) if status.success() => return Ended::Well,
             Ok(Some(status)) => return Ended::Badly(in_words(status)),
             Ok(None) => {}
@@ -88,7 +89,7 @@ pub(crate) fn run(
         let called = called.load(Ordering::Acquire);
         if called || begun.elapsed() > bound {
             kill_group(child.id());
-            let _ = child.wait();
+            kin::reap(&mut child);
             return if called {
                 Ended::Called
             } else {

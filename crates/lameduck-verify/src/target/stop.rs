@@ -16,18 +16,30 @@ const COMMAND_BOUND: Duration = Duration::from_secs(120);
 /// No call may.
 const CALL_BOUND: Duration = Duration::from_secs(30);
 
+const UNANSWERED: &str = "the call got no answer, and the target neither ended nor shut its door";
+
 /// How a stop by command or call went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Done {
     pub(crate) at: Instant,
-    /// Why it did not work, in words.
-    pub(crate) trouble: Option<String>,
+    told: Told,
+}
+
+/// What is known of whether it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Yes,
+    /// Why not, in words.
+    No(String),
+    /// A call without an answer: one that is told to stop may well end before it answers. What it does will show.
+    Unanswered,
 }
 
 /// What is known of the stop of one launch.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
     asked: AtomicBool,
+    is_call: AtomicBool,
     done: Mutex<Option<Done>>,
 }
 
@@ -50,6 +62,30 @@ impl Order {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         done.clone()
     }
+
+    /// It is known that the stop was not made.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(
+            self.done(),
+            Some(Done {
+                told: Told::No(_),
+                ..
+            })
+        )
+    }
+
+    /// Why a target that has not ended was not told, if it was not: without an answer, one that `serves_on`.
+    pub(crate) fn trouble(&self, serves_on: impl FnOnce() -> bool) -> Option<String> {
+        let told = self.done().map(|done| done.told);
+        // Relaxed: set before the call began, by the thread that asks here.
+        let waits = told.is_none() && self.is_call.load(Ordering::Relaxed);
+        match told {
+            Some(Told::No(how)) => Some(how),
+            Some(Told::Unanswered) => serves_on().then(|| UNANSWERED.to_owned()),
+            None if waits => serves_on().then(|| UNANSWERED.to_owned()),
+            Some(Told::Yes) | None => None,
+        }
+    }
 }
 
 /// A stop that is under way, or over.
@@ -71,28 +107,30 @@ impl Stopping {
             let output = Arc::new(Output::default());
             let ended = shell::run(command, &output, COMMAND_BOUND, called_off);
             let at = Instant::now();
-            let trouble = ended.in_words().map(|how| {
+            let told = ended.in_words().map_or(Told::Yes, |how| {
                 output.settle();
                 let said = output.all();
-                match said.trim() {
+                Told::No(match said.trim() {
                     "" => how,
                     said => format!("{how}: {said}"),
-                }
+                })
             });
-            Done { at, trouble }
+            Done { at, told }
         })
     }
 
     pub(crate) fn by_call(method: &str, url: &str, place: &Place, order: &Arc<Order>) -> Self {
         let method = method.to_owned();
         let url = Url::parse(&place.fill(url));
+        // Relaxed: read by the thread that asks for the stop, which is this one.
+        order.is_call.store(true, Ordering::Relaxed);
         Self::begin(order, move |_| {
-            let trouble = match url {
-                Ok(url) => call(&method, &url),
-                Err(error) => Some(error.to_string()),
+            let told = match url {
+                Ok(url) => call(&method, &url, CALL_BOUND),
+                Err(error) => Told::No(error.to_string()),
             };
             let at = Instant::now();
-            Done { at, trouble }
+            Done { at, told }
         })
     }
 
@@ -117,17 +155,74 @@ impl Drop for Stopping {
     }
 }
 
-fn call(method: &str, url: &Url) -> Option<String> {
+fn call(method: &str, url: &Url, bound: Duration) -> Told {
     let request = format!(
         "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lameduck-verify\r\nAccept: */*\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         url.path, url.host
     );
-    match ask(url.addr, request.as_bytes(), CALL_BOUND) {
-        Answer::Whole { head, .. } if head.status >= 400 => {
-            Some(format!("was answered with {}", head.status))
+    match ask(url.addr, request.as_bytes(), bound) {
+        answer if answer.is_good() => Told::Yes,
+        Answer::Whole { head, .. } => {
+            Told::No(format!("was answered with {}, not with 2xx", head.status))
         }
-        Answer::Refused => Some("was refused".to_owned()),
-        // One that is told to stop may well end before it answers; whether it was told, its exit will show.
-        Answer::Whole { .. } | Answer::Nothing => None,
+        Answer::Refused => Told::No("was refused".to_owned()),
+        Answer::Nothing => Told::Unanswered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What is known after one call that gets this answer, or none.
+    fn told(answer: &'static str) -> Told {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/stop", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut byte = [0];
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") && peer.read(&mut byte).unwrap() > 0 {
+                request.push(byte[0]);
+            }
+            peer.write_all(answer.as_bytes()).unwrap();
+        });
+        let told = call("POST", &Url::parse(&url).unwrap(), CALL_BOUND);
+        server.join().unwrap();
+        told
+    }
+
+    #[test]
+    fn only_a_good_answer_says_that_it_was_told() {
+        assert_eq!(told("HTTP/1.1 204 No Content\r\n\r\n"), Told::Yes);
+        for bad in ["302 Found", "404 Not Found", "503 No"] {
+            let answer = format!("HTTP/1.1 {bad}\r\nContent-Length: 0\r\n\r\n").leak();
+            assert!(matches!(told(answer), Told::No(how) if how.contains(&bad[..3])));
+        }
+        assert_eq!(told(""), Told::Unanswered);
+    }
+
+    #[test]
+    fn without_an_answer_its_door_decides() {
+        let order = Order::default();
+        assert_eq!(order.trouble(|| true), None, "nobody called");
+        order.is_call.store(true, Ordering::Relaxed);
+        assert!(order.trouble(|| true).is_some() && order.trouble(|| false).is_none());
+        let note = |told| {
+            order.note(Done {
+                at: Instant::now(),
+                told,
+            })
+        };
+        note(Told::Unanswered);
+        assert!(order.trouble(|| true).is_some() && order.trouble(|| false).is_none());
+        assert!(!order.has_failed(), "it may still end");
+        note(Told::Yes);
+        assert_eq!(order.trouble(|| true), None);
+        note(Told::No("was refused".to_owned()));
+        assert!(order.has_failed() && order.trouble(|| false).is_some());
     }
 }

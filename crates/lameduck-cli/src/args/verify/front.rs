@@ -14,7 +14,11 @@ pub(crate) struct FrontArguments {
     #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
     pub(crate) pre_stop: Option<Duration>,
     /// Watch a rollout through --url instead: --stop begins it, and this shell command succeeds when it is over
-    #[arg(long, value_name = "COMMAND", requires = "url", requires = "stop", conflicts_with_all = ["command", "pid", "start", "init"])]
+    #[arg(long, value_name = "COMMAND", requires = "url", requires = "stop", conflicts_with_all = [
+        "command", "pid", "start", "init", "profile", "pre_stop", "grace", "only", "skip", "rounds", "copies",
+        "tls_url", "grpc_path", "ready_path", "slow_path", "large_path", "post_path", "upload_path", "stream_path",
+        "sse_path", "ws_path", "cwd", "env", "logs", "ready_line", "ready_within",
+    ])]
     pub(crate) until: Option<String>,
     /// How long a rollout may take
     #[arg(long, value_name = "DURATION", value_parser = crate::args::duration, requires = "until", default_value = "10m")]

@@ -119,6 +119,7 @@ impl Theirs {
             return Err(Error::other(how));
         }
         // Nobody else may enter the directory, so the mode of the copy does not matter.
+        scratch.leave_to_a_guard();
         let kept = scratch.path().join("before");
         fs::write(&kept, &before)?;
         let guard = Command::new("sh")

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::target::VerifyError;
+use crate::target::{VerifyError, kin};
 
 /// An empty directory that only this user may enter.
 #[derive(Debug)]
@@ -29,7 +29,10 @@ impl Scratch {
             let path = std::env::temp_dir().join(name);
             // `create` fails where something stands already: nobody else's directory is taken.
             match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self { path, stays: false }),
+                Ok(()) => {
+                    kin::note_directory(&path);
+                    return Ok(Self { path, stays: false });
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && tries < 100 => {
                     tries += 1;
                 }
@@ -42,8 +45,14 @@ impl Scratch {
         &self.path
     }
 
+    /// Where this program is interrupted, somebody who outlives it removes it.
+    pub(super) fn leave_to_a_guard(&self) {
+        kin::forget_directory(&self.path);
+    }
+
     /// Leaves it to the user: there is something in it that is theirs.
     pub(super) fn keep(&mut self) {
+        kin::forget_directory(&self.path);
         self.stays = true;
     }
 }
@@ -54,5 +63,6 @@ impl Drop for Scratch {
             // What can not be removed stays; there is nobody to tell.
             let _ = fs::remove_dir_all(&self.path);
         }
+        kin::forget_directory(&self.path);
     }
 }
