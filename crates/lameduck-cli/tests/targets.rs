@@ -269,42 +269,8 @@ fn a_process_by_its_id_replaces_the_start_command_of_a_profile() {
 #[test]
 fn what_contradicts_itself_is_2_and_says_what_to_do() {
     let _alone = alone();
-    let rows: [(&[&str], &str); 16] = [
+    let rows: [(&[&str], &str); 12] = [
         (&["--pid", "4711"], "--url"),
-        (
-            &["--init", "--pid", "4711", "--url", "http://127.0.0.1:1/"],
-            "--init and --pid do not go together",
-        ),
-        (
-            &["--init", "--start", "true"],
-            "--start needs --stop or --stop-url",
-        ),
-        (
-            &[
-                "--until",
-                "true",
-                "--stop",
-                "true",
-                "--url",
-                "http://127.0.0.1:1/",
-                "--rounds",
-                "3",
-            ],
-            "'--until <COMMAND>' cannot be used with '--rounds <N>'",
-        ),
-        (
-            &[
-                "--until",
-                "true",
-                "--stop",
-                "true",
-                "--url",
-                "http://127.0.0.1:1/",
-                "--profile",
-                "x.toml",
-            ],
-            "'--until <COMMAND>' cannot be used with '--profile <FILE>'",
-        ),
         (
             &[
                 "--pid",
@@ -354,6 +320,53 @@ fn what_contradicts_itself_is_2_and_says_what_to_do() {
             "the start command exited with 125; the end of what it wrote:\n    no such image",
         ),
     ];
+    are_refused(&rows);
+}
+
+#[test]
+fn what_would_be_dropped_or_stop_what_is_not_ours_is_2_too() {
+    let _alone = alone();
+    let rows: [(&[&str], &str); 4] = [
+        (
+            &["--init", "--pid", "4711", "--url", "http://127.0.0.1:1/"],
+            "--init and --pid do not go together",
+        ),
+        (
+            &["--init", "--start", "true"],
+            "--start needs --stop or --stop-url",
+        ),
+        (
+            &[
+                "--until",
+                "true",
+                "--stop",
+                "true",
+                "--url",
+                "http://127.0.0.1:1/",
+                "--rounds",
+                "3",
+            ],
+            "'--until <COMMAND>' cannot be used with '--rounds <N>'",
+        ),
+        (
+            &[
+                "--until",
+                "true",
+                "--stop",
+                "true",
+                "--url",
+                "http://127.0.0.1:1/",
+                "--profile",
+                "x.toml",
+            ],
+            "'--until <COMMAND>' cannot be used with '--profile <FILE>'",
+        ),
+    ];
+    are_refused(&rows);
+}
+
+#[track_caller]
+fn are_refused(rows: &[(&[&str], &str)]) {
     for (arguments, part) in rows {
         let ended = verify(arguments);
         assert_eq!(ended.how(), "exit 2", "{arguments:?}: {}", ended.stderr);
