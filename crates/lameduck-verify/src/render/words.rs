@@ -351,8 +351,13 @@ pub(super) fn plural(count: usize, one: &str, many: &str) -> String {
 
 /// What these numbers do not say.
 pub(super) fn limits(report: &Report) -> Vec<String> {
+    let through_a_front = report.users.iter().any(|view| view.basis == "measured");
     let mut limits = vec![
-        "client and service ran on one machine, over loopback: there were no losses on the way, no balancer and no propagation unless one is named".to_owned(),
+        if through_a_front {
+            "what users saw was measured through the front that was asked, from this machine: what happens behind it is seen only by its answers".to_owned()
+        } else {
+            "client and service ran on one machine, over loopback: there were no losses on the way, no balancer and no propagation unless one is named".to_owned()
+        },
         "the times are those of this tool's own clock, read right before a write and right after a read".to_owned(),
         "a request is lost when its client looked right before the write and saw no end, wrote all of it, and got no answer".to_owned(),
         "requests of one stop share its fate: the interval divides counts by their design effect (Rao and Scott), then is Wilson's; the bound beside it takes requests as independent".to_owned(),
