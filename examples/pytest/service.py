@@ -25,38 +25,50 @@ MOST_HEAD = 16 * 1024
 MOST_BODY = 8 * 1024 * 1024
 FORCED = 124
 SO_ATTACH_FILTER = 26
+HANDSHAKE = 0.05
+# BPF over the TCP header: the flags, without all but SYN and ACK; SYN alone is dropped, anything else passes.
+DROP_SYNS = [(0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF)]
 
 
 class Service:
     def __init__(self):
         self.leaving = False
-        self.idle = set()
+        self.idle = {}
         self.open = set()
 
-    async def accept(self, listener):
-        loop = asyncio.get_running_loop()
-        while True:
-            self.take((await loop.sock_accept(listener))[0])
-
-    def take(self, sock):
-        task = asyncio.create_task(self.connection(sock))
-        self.open.add(task)
-
-    def sweep(self, listener):
-        """Takes what the kernel has completed already: closing the listener would reset it.
-
-        Before that the kernel is told to drop what asks to connect: those try again in a second, and are refused.
-        """
-        if sys.platform == "linux":
-            drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF: ret 0
-            program = struct.pack("HL", 1, ctypes.addressof(drop_all))
-            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    def accept(self, listener):
+        """Called when somebody waits. No task that accepts: cancelled at the wrong moment, it would drop whom it had taken."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 sock, _ = listener.accept()
                 sock.setblocking(False)
                 self.take(sock)
+
+    def take(self, sock):
+        task = asyncio.create_task(self.connection(sock))
+        self.open.add(task)
+
+    async def sweep(self, listener):
+        """Takes what the kernel has completed already: closing the listener would reset it.
+
+        Before that the kernel is told to drop what asks to connect (those try again in a second, and are refused), and
+        handshakes that are under way get a moment to complete.
+        """
+        if sys.platform == "linux":
+            filters = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in DROP_SYNS))
+            program = struct.pack("HL", len(DROP_SYNS), ctypes.addressof(filters))
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+            await asyncio.sleep(HANDSHAKE)
+        self.accept(listener)
         listener.close()
+
+    def close_idle(self):
+        """Closes what is idle, after a look: a request that is here already is served."""
+        for task, sock in list(self.idle.items()):
+            with contextlib.suppress(OSError), sock.dup() as again:
+                if again.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    continue
+            task.cancel()
 
     async def connection(self, sock):
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
@@ -76,14 +88,14 @@ class Service:
             pass
         finally:
             self.open.discard(task)
-            self.idle.discard(task)
+            self.idle.pop(task, None)
             writer.close()
 
     async def exchange(self, reader, writer, task):
         """One request and its response; whether another may follow."""
-        self.idle.add(task)
+        self.idle[task] = writer.get_extra_info("socket")
         first = await reader.readexactly(1)
-        self.idle.discard(task)
+        self.idle.pop(task, None)
         lines = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ", 2)
         fields = dict(line.lower().split(":", 1) for line in lines[1:] if ":" in line)
@@ -120,9 +132,9 @@ async def main(port):
     # Not `asyncio.start_server`: its `close` resets connections that were accepted a moment before.
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     listener.setblocking(False)
-    door = asyncio.create_task(service.accept(listener))
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_reader(listener, service.accept, listener)
     if not os.environ.get("CARELESS"):
         loop.add_signal_handler(signal.SIGTERM, told.set)
     print(f"listening on 127.0.0.1:{port}", flush=True)
@@ -131,11 +143,10 @@ async def main(port):
     service.leaving = True
     deadline = loop.time() + GRACE
     await asyncio.sleep(WINDOW)
-    door.cancel()
-    service.sweep(listener)
+    loop.remove_reader(listener)
+    await service.sweep(listener)
     await asyncio.sleep(QUIET)
-    for task in service.idle:
-        task.cancel()
+    service.close_idle()
     if service.open:
         await asyncio.wait(service.open, timeout=deadline - loop.time())
     return FORCED if service.open else 0
