@@ -7,7 +7,7 @@ mod support;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use support::{alone, service::Service};
+use support::{seats::seat, service::Service};
 
 const LAMEDUCK: &str = env!("CARGO_BIN_EXE_lameduck");
 
@@ -77,7 +77,7 @@ fn client(program: &str, arguments: &[&str]) -> Command {
 /// curl asks sixty times on connections that it keeps; T comes after the tenth answer.
 #[track_caller]
 fn curl(flags: &[&str], version: &str, url: impl FnOnce(&Demo) -> String) {
-    let _alone = alone();
+    let _seat = seat();
     if !is_here("curl", &["--version"]) {
         return;
     }
@@ -116,7 +116,7 @@ fn curl_crosses_t_over_tls_and_http2() {
 
 #[test]
 fn curl_sees_the_end_of_an_event_stream() {
-    let _alone = alone();
+    let _seat = seat();
     if !is_here("curl", &["--version"]) {
         return;
     }
@@ -141,7 +141,7 @@ fn curl_sees_the_end_of_an_event_stream() {
 
 #[test]
 fn h2load_keeps_what_is_in_flight_at_t() {
-    let _alone = alone();
+    let _seat = seat();
     if !is_here("h2load", &["--version"]) {
         return;
     }
@@ -162,7 +162,7 @@ fn h2load_keeps_what_is_in_flight_at_t() {
 
 #[test]
 fn the_python_package_h2_crosses_t() {
-    let _alone = alone();
+    let _seat = seat();
     if !is_here("python3", &["-c", "import h2"]) {
         return;
     }

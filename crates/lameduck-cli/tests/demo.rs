@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use support::{
-    alone,
+    seats::seat,
     service::{Ended, Service},
     until,
     wire::{Response, Wire},
@@ -91,7 +91,7 @@ impl Drop for Scratch {
 
 #[test]
 fn the_ready_line_names_every_address_and_the_plan() {
-    let _alone = alone();
+    let _seat = seat();
     let demo = Demo::start(&[
         "--probes",
         "127.0.0.1:0",
@@ -133,7 +133,7 @@ fn the_ready_line_names_every_address_and_the_plan() {
 
 #[test]
 fn status_says_what_is_in_flight_and_who_blocks() {
-    let _alone = alone();
+    let _seat = seat();
     let demo = Demo::start(&["--window", "none", "--grace", "60s"]);
     let mut busy = Wire::connect(demo.address).expect("served");
     busy.begin_post("/echo?who=me", 3);
@@ -166,7 +166,7 @@ fn status_says_what_is_in_flight_and_who_blocks() {
 
 #[test]
 fn p6_sigquit_names_the_request_in_flight() {
-    let _alone = alone();
+    let _seat = seat();
     let demo = Demo::start(&[]);
     let mut busy = Wire::connect(demo.address).expect("served");
     busy.begin_post("/echo", 3);
@@ -184,7 +184,7 @@ fn p6_sigquit_names_the_request_in_flight() {
 
 #[test]
 fn every_route_answers_within_its_caps_and_refuses_beyond() {
-    let _alone = alone();
+    let _seat = seat();
     let demo = Demo::start(&[]);
     assert_eq!(demo.get("/").body, "hello\n");
     assert_eq!(demo.get("/slow?ms=1").body, "done\n");
@@ -244,7 +244,7 @@ fn trusts(trusted: &Scratch, address: SocketAddr) -> bool {
 
 #[test]
 fn p7_sighup_changes_the_certificate_and_a_broken_one_changes_nothing() {
-    let _alone = alone();
+    let _seat = seat();
     if std::process::Command::new("curl")
         .arg("--version")
         .output()
@@ -285,7 +285,7 @@ fn p7_sighup_changes_the_certificate_and_a_broken_one_changes_nothing() {
 
 #[test]
 fn a_certificate_that_cannot_be_used_is_refused_before_the_start() {
-    let _alone = alone();
+    let _seat = seat();
     let [cert, key] = ["alone.pem", "alone.key"].map(Scratch::new);
     cert.write(&certificate().0);
     key.write(&certificate().1);
@@ -308,7 +308,7 @@ fn a_certificate_that_cannot_be_used_is_refused_before_the_start() {
 
 #[test]
 fn p7_sighup_reloads_and_a_broken_file_changes_nothing() {
-    let _alone = alone();
+    let _seat = seat();
     let config = Scratch::new("config.json");
     config.write(r#"{"greeting":"one"}"#);
     let demo = Demo::start(&["--config", config.path()]);
@@ -348,7 +348,7 @@ fn p7_sighup_reloads_and_a_broken_file_changes_nothing() {
 
 #[test]
 fn the_report_of_a_forced_end_is_a_story() {
-    let _alone = alone();
+    let _seat = seat();
     let report = Scratch::new("report.json");
     let demo = Demo::start(&[
         "--window",
@@ -386,7 +386,7 @@ fn the_report_of_a_forced_end_is_a_story() {
 /// The window is over, and a connection that was accepted a moment ago writes its first byte: 503, with `--late refuse`.
 #[test]
 fn a_late_request_is_refused_where_that_is_wanted() {
-    let _alone = alone();
+    let _seat = seat();
     let refused = (0..20).find_map(|_| {
         let demo = Demo::start(&["--window", "none", "--grace", "30s", "--late", "refuse"]);
         let mut late = Wire::connect(demo.address).expect("served");
@@ -412,7 +412,7 @@ fn a_late_request_is_refused_where_that_is_wanted() {
 
 #[test]
 fn p5_sigint_is_sigterm_unless_it_is_left_alone() {
-    let _alone = alone();
+    let _seat = seat();
     let demo = Demo::start(&[]);
     demo.service.signal(libc::SIGINT);
     let report = demo.service.end().assert_drained();
@@ -431,7 +431,7 @@ fn p5_sigint_is_sigterm_unless_it_is_left_alone() {
 
 #[test]
 fn what_cannot_be_done_is_said_with_numbers_and_a_code() {
-    let _alone = alone();
+    let _seat = seat();
     let missing = "/nonexistent/config.json";
     let rows: [(&[&str], &str, &str); 7] = [
         (&["demo", "--grace", "1s"], "exit 78", "1s"),
@@ -475,7 +475,7 @@ fn what_cannot_be_done_is_said_with_numbers_and_a_code() {
 
 #[test]
 fn a_taken_port_is_a_failed_start() {
-    let _alone = alone();
+    let _seat = seat();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address").to_string();
     let ended = run(&["demo", "--listen", &address]);
@@ -490,7 +490,7 @@ fn a_taken_port_is_a_failed_start() {
 
 #[test]
 fn explain_needs_a_report() {
-    let _alone = alone();
+    let _seat = seat();
     let none = Scratch::new("none.txt");
     none.write("nothing here\n");
     let ended = run(&["explain", none.path()]);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{alone, service::Ended, service::Service};
+use support::{seats::alone, service::Ended, service::Service};
 
 const LAMEDUCK: &str = env!("CARGO_BIN_EXE_lameduck");
 

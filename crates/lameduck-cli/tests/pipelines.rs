@@ -8,7 +8,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use support::alone;
+use support::seats::seat;
 
 const LAMEDUCK: &str = env!("CARGO_BIN_EXE_lameduck");
 
@@ -56,7 +56,7 @@ fn all(output: &Output) -> String {
 
 #[test]
 fn pytest_passes_on_the_service_and_fails_on_a_careless_one() {
-    let _alone = alone();
+    let _seat = seat();
     if !is_here("python3", &["-m", "pytest", "--version"]) {
         return;
     }
@@ -81,7 +81,7 @@ fn pytest_passes_on_the_service_and_fails_on_a_careless_one() {
 
 #[test]
 fn node_test_passes_on_the_service_and_fails_on_a_careless_one() {
-    let _alone = alone();
+    let _seat = seat();
     if !is_here("node", &["--test", "--version"]) {
         return;
     }

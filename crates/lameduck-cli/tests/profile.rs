@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use support::{
-    alone,
+    seats::seat,
     service::{Ended, Service},
 };
 
@@ -72,7 +72,7 @@ grace = "4s"
 
 #[test]
 fn flags_override_the_profile_and_the_profile_the_defaults() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = Directory::new("precedence");
     let text = format!("{}[checks]\nonly = ['P1', 'P2']\n", demo());
     let profile = directory.write("demo.toml", &text);
@@ -135,14 +135,14 @@ fn mistakes_are_2_with_file_line_and_the_nearest_key() {
 
 #[test]
 fn a_profile_in_the_working_directory_is_not_found_by_itself() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = verify(&["--only", "P1", "--format", "json"]);
     assert_eq!(json(&ended)["target"]["label"], "embedded demo");
 }
 
 #[test]
 fn waived_checks_run_decide_nothing_and_are_shown_with_their_reason() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = Directory::new("waivers");
     let text = "
 [target]
@@ -201,7 +201,7 @@ reason = 'was flaky'
 
 #[test]
 fn expectations_are_what_the_judges_hold_it_to() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = Directory::new("expectations");
     // The demo closes with 1001 and says with 124 that it was forced.
     let verdicts = |name: &str, more: &str| {
@@ -257,7 +257,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 
 #[test]
 fn h1_02_late_requests_may_be_refused_where_that_is_declared() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = Directory::new("late");
     let script = directory.write("refusing.py", REFUSING);
     let profile = directory.write("late.toml", "[expect]\nlate = 'refuse'\n");
@@ -281,7 +281,7 @@ fn h1_02_late_requests_may_be_refused_where_that_is_declared() {
 
 #[test]
 fn a_certificate_that_the_given_authorities_do_not_know_is_a_mistake_of_the_set_up() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = Directory::new("trust");
     let signed =
         rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
@@ -355,7 +355,7 @@ fn first_profile(directory: &Directory, command: &[&str], only: &str) -> (String
 
 #[test]
 fn init_finds_what_the_demo_can_do_and_the_profile_runs() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = Directory::new("init-demo");
     let command = [
         LAMEDUCK,
@@ -392,7 +392,7 @@ fn init_finds_what_the_demo_can_do_and_the_profile_runs() {
 
 #[test]
 fn init_says_what_is_missing_and_does_not_overwrite() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = Directory::new("init-python");
     let command = [
         "python3",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{
-    alone,
+    seats::seat,
     service::{Ended, Service},
     until,
 };
@@ -29,7 +29,7 @@ fn scratch(name: &str) -> PathBuf {
 
 #[test]
 fn commands_start_stop_ask_and_clean_up() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = scratch("commands");
     let at = |name: &str| format!("{}/{name}-$PORT", directory.display());
     let (pid, log) = (at("pid"), at("log"));
@@ -91,7 +91,7 @@ fn commands_start_stop_ask_and_clean_up() {
 
 #[test]
 fn variables_a_directory_a_line_and_a_call() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = scratch("child");
     let script = format!(
         "echo $MODE >mode; exec {LAMEDUCK} demo --listen 127.0.0.1:$PORT --window 0.2,0.1,1 --grace 4s"
@@ -125,7 +125,7 @@ fn variables_a_directory_a_line_and_a_call() {
 /// Ctrl-C ends us at once; whoever started a container still wants it removed.
 #[test]
 fn what_commands_started_is_cleaned_up_after_ctrl_c() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = scratch("interrupted");
     let (started, cleaned) = (directory.join("started"), directory.join("cleaned"));
     let start = format!("sleep 600 & echo $! >{}", started.display());
@@ -174,7 +174,7 @@ fn runs(pid: &str) -> bool {
 #[cfg(target_os = "linux")]
 #[test]
 fn no_process_of_a_target_outlives_ctrl_c() {
-    let _alone = alone();
+    let _seat = seat();
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let directory = scratch("workers");
         let worker = directory.join("worker");
@@ -203,7 +203,7 @@ fn no_process_of_a_target_outlives_ctrl_c() {
 #[cfg(target_os = "linux")]
 #[test]
 fn no_stop_command_outlives_ctrl_c() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = scratch("stopping");
     let stopping = directory.join("stopping");
     let stop = format!("echo $$ >{}; sleep 600", stopping.display());
@@ -229,7 +229,7 @@ fn no_stop_command_outlives_ctrl_c() {
 /// Directories for temporary files go too.
 #[test]
 fn no_directory_outlives_ctrl_c() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = scratch("temporary");
     let place = directory.to_str().expect("a path of ours");
     let left = || {
@@ -249,7 +249,7 @@ fn no_directory_outlives_ctrl_c() {
 /// A profile with `start` gives way to `--pid`: one way to have the service is left.
 #[test]
 fn a_process_by_its_id_replaces_the_start_command_of_a_profile() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = scratch("overridden");
     let profile = directory.join("service.toml");
     fs::write(&profile, "[target]\nstart = 'false'\nstop = 'true'\n").expect("it is ours");
@@ -268,7 +268,7 @@ fn a_process_by_its_id_replaces_the_start_command_of_a_profile() {
 
 #[test]
 fn what_contradicts_itself_is_2_and_says_what_to_do() {
-    let _alone = alone();
+    let _seat = seat();
     let rows: [(&[&str], &str); 12] = [
         (&["--pid", "4711"], "--url"),
         (
@@ -325,7 +325,7 @@ fn what_contradicts_itself_is_2_and_says_what_to_do() {
 
 #[test]
 fn what_would_be_dropped_or_stop_what_is_not_ours_is_2_too() {
-    let _alone = alone();
+    let _seat = seat();
     let rows: [(&[&str], &str); 4] = [
         (
             &["--init", "--pid", "4711", "--url", "http://127.0.0.1:1/"],

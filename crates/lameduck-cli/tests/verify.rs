@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::Value;
 use support::{
-    alone,
+    seats::seat,
     service::{Ended, Service},
 };
 
@@ -32,7 +32,7 @@ const FIRST_LIGHT: [&str; 16] = [
 
 #[test]
 fn l_h1_the_embedded_demo_loses_nothing_and_the_json_is_the_schema() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = verify(&["--rounds", "2", "--format", "json"]);
     let report: Value =
         serde_json::from_str(&ended.stdout).expect("JSON and nothing else on stdout");
@@ -86,7 +86,7 @@ fn l_h1_the_embedded_demo_loses_nothing_and_the_json_is_the_schema() {
 
 #[test]
 fn a_server_that_just_dies_fails_with_a_loss_and_a_next_command() {
-    let _alone = alone();
+    let _seat = seat();
     let target = [
         "--",
         "python3",
@@ -122,7 +122,7 @@ fn a_server_that_just_dies_fails_with_a_loss_and_a_next_command() {
 
 #[test]
 fn only_and_skip_choose() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = verify(&["--only", "P1,H1-01", "--skip", "H1-01", "--format", "json"]);
     let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!(ids(&report), ["P1"]);
@@ -131,7 +131,7 @@ fn only_and_skip_choose() {
 
 #[test]
 fn a_protocol_chooses_its_checks_and_those_of_the_process() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = verify(&[
         "--protocol",
         "h2,tls",
@@ -147,7 +147,7 @@ fn a_protocol_chooses_its_checks_and_those_of_the_process() {
 
 #[test]
 fn list_shows_each_check_its_class_and_its_cost() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = verify(&["--list"]);
     assert_eq!(ended.how(), "exit 0");
     for id in FIRST_LIGHT {
@@ -162,7 +162,7 @@ fn list_shows_each_check_its_class_and_its_cost() {
 
 #[test]
 fn what_cannot_be_tested_is_2_and_says_what_to_do() {
-    let _alone = alone();
+    let _seat = seat();
     let rows: [(&[&str], &str); 10] = [
         (&["--only", "H9-99"], "no check is named `H9-99`"),
         (&["--skip", "H9-99"], "no check is named `H9-99`"),
@@ -203,7 +203,7 @@ fn what_cannot_be_tested_is_2_and_says_what_to_do() {
 
 #[test]
 fn fronts_are_listed_and_a_rollout_needs_all_it_takes() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = verify(&["--list-fronts"]);
     assert_eq!(ended.how(), "exit 0");
     for front in ["none", "kubernetes", "istio", "ingress-nginx", "alb", "nlb"] {

@@ -8,7 +8,7 @@ mod duck;
 
 use std::time::Duration;
 
-use duck::{alone, only, options};
+use duck::{only, options, seat};
 use lameduck_verify::{Figure, FrontView, Options, Report, Verdict, Verification, VerifyError};
 
 /// The duck behind `front`, accepting for 1.5 s after the signal.
@@ -51,7 +51,7 @@ fn answers(report: &Report, verdict: Verdict, words: &str) {
 
 #[test]
 fn a2_passes_when_new_connections_are_served_while_the_front_learns() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run(&behind("kubernetes:1500ms", "", &["A2"]));
     answers(
         &report,
@@ -70,7 +70,7 @@ fn a2_passes_when_new_connections_are_served_while_the_front_learns() {
 
 #[test]
 fn a2_fails_when_the_door_shuts_before_the_front_has_learned() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run(&behind("kubernetes:1500ms", "A2", &["A2"]));
     answers(&report, Verdict::Fail, "could not connect");
     let next = only(&report).next.as_deref().unwrap();
@@ -97,7 +97,7 @@ fn a2_fails_when_the_door_shuts_before_the_front_has_learned() {
 
 #[test]
 fn a2_passes_when_the_front_asks_elsewhere_for_what_is_refused() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run(&behind("ingress-nginx:1500ms", "A2", &["A2"]));
     answers(&report, Verdict::Pass, "asks elsewhere");
     assert!(count(&report, "retried_by_the_front") > 0);
@@ -105,7 +105,7 @@ fn a2_passes_when_the_front_asks_elsewhere_for_what_is_refused() {
 
 #[test]
 fn a2_passes_when_a_pre_stop_sleep_covers_the_propagation() {
-    let _alone = alone();
+    let _seat = seat();
     let mut options = behind("kubernetes:1500ms", "A2", &["A2"]);
     options.pre_stop = Duration::from_millis(1_600);
     let report = run(&options);
@@ -123,7 +123,7 @@ fn a2_passes_when_a_pre_stop_sleep_covers_the_propagation() {
 
 #[test]
 fn a2_is_inconclusive_when_the_grace_period_ends_before_the_front_has_learned() {
-    let _alone = alone();
+    let _seat = seat();
     let mut options = behind("kubernetes", "", &["A2"]);
     options.grace = Duration::from_millis(1_400);
     let report = run(&options);
@@ -141,7 +141,7 @@ fn a2_is_inconclusive_when_the_grace_period_ends_before_the_front_has_learned() 
 
 #[test]
 fn a2_does_not_apply_where_clients_connect_directly() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run(&options("", &["A2"]));
     answers(&report, Verdict::NotApplicable, "no front is declared");
 }
@@ -160,7 +160,7 @@ fn a_sleep_that_takes_the_whole_grace_period_is_a_usage_error() {
 
 #[test]
 fn every_front_gets_its_view_and_the_exit_is_held_against_the_platforms() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run(&options("", &["P1", "H1-01", "H1-02"]));
     let names: Vec<_> = report
         .users
@@ -207,7 +207,7 @@ fn every_front_gets_its_view_and_the_exit_is_held_against_the_platforms() {
 
 #[test]
 fn a_loss_has_its_time_in_the_view() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run(&options("H1-02", &["H1-02"]));
     let direct = declared(&report);
     assert!(direct.lost > 0, "{direct:?}");

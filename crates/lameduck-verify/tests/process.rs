@@ -7,7 +7,7 @@ mod duck;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use duck::{alone, breaks, only, run};
+use duck::{breaks, only, run, seat};
 use lameduck_verify::{Verdict, Verification};
 
 #[test]
@@ -19,7 +19,7 @@ fn p5_differs_when_sigint_just_kills() {
 /// It is ended by neither signal: the two can not be held against each other.
 #[test]
 fn p5_says_nothing_about_who_ignores_both_signals() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run("P1", &["P5"]);
     let finding = only(&report);
     assert_eq!(
@@ -49,7 +49,7 @@ fn p7_differs_when_a_reload_drops_requests() {
 
 #[test]
 fn p7_says_nothing_by_a_page_that_changes_by_itself() {
-    let _alone = alone();
+    let _seat = seat();
     let mut options = duck::options("", &["P7"]);
     options.target.reload.as_mut().unwrap().path = "/clock".to_owned();
     let report = Verification::from(options).run().unwrap();
@@ -66,7 +66,7 @@ fn p7_says_nothing_by_a_page_that_changes_by_itself() {
 /// Each of the others is launched from the file too, and does not start from any text but the user's.
 #[test]
 fn p7_alone_writes_a_file_that_the_others_read() {
-    let _alone = alone();
+    let _seat = seat();
     let directory = std::env::temp_dir().join(format!("lameduck-shared-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let (file, link) = (directory.join("real.conf"), directory.join("duck.conf"));
@@ -104,7 +104,7 @@ fn p7_alone_writes_a_file_that_the_others_read() {
 /// Where no pid namespace can be made (no privilege), there is nothing to see; the reason says so.
 #[test]
 fn p8_fails_when_pid_1_relies_on_default_actions() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run("P8", &["P8"]);
     let finding = only(&report);
     let lacks = finding.verdict == Verdict::NotApplicable && finding.detail.contains("namespace");
@@ -137,7 +137,7 @@ fn p10_differs_when_a_child_is_left() {
 
 #[test]
 fn the_whole_server_passes_every_id_of_the_process() {
-    let _alone = alone();
+    let _seat = seat();
     let report = run("", &["P5", "P6", "P7", "P8", "P10"]);
     assert_eq!(report.checks.len(), 5);
     for finding in &report.checks {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use duck::{alone, broken_duck};
+use duck::{broken_duck, seat};
 use lameduck_verify::{Figure, Finding, Protocol, Report, Rollout, Verdict, VerifyError, rollout};
 
 /// A front on layer 4: each connection goes to the next instance that takes it; where none does, it says 503 itself.
@@ -224,7 +224,7 @@ fn measure(finding: &Finding, name: &str) -> f64 {
 
 #[test]
 fn l_h1_good_instances_are_replaced_without_a_failure() {
-    let _alone = alone();
+    let _seat = seat();
     let fleet = Fleet::start("", Order::OneByOne);
     let balancer = Balancer::before(fleet.ports, 0);
     let report = run(&watched(&fleet, &balancer, "/slow?ms=40"));
@@ -256,7 +256,7 @@ fn l_h1_good_instances_are_replaced_without_a_failure() {
 
 #[test]
 fn l_h1_instances_that_cut_are_counted_with_the_first_and_the_last_error() {
-    let _alone = alone();
+    let _seat = seat();
     let fleet = Fleet::start("H1-01", Order::OneByOne);
     let balancer = Balancer::before(fleet.ports, 0);
     let report = run(&watched(&fleet, &balancer, "/slow?ms=200"));
@@ -282,7 +282,7 @@ fn l_h1_instances_that_cut_are_counted_with_the_first_and_the_last_error() {
 
 #[test]
 fn l_h1_answers_of_the_front_itself_are_errors_that_users_see() {
-    let _alone = alone();
+    let _seat = seat();
     let fleet = Fleet::start("", Order::AllAtOnce);
     let balancer = Balancer::before(fleet.ports, 0);
     let report = run(&watched(&fleet, &balancer, "/"));
@@ -298,7 +298,7 @@ fn l_h1_answers_of_the_front_itself_are_errors_that_users_see() {
 
 #[test]
 fn l_h2_good_instances_are_replaced_without_a_failure() {
-    let _alone = alone();
+    let _seat = seat();
     let fleet = Fleet::start("", Order::OneByOne);
     let balancer = Balancer::before(fleet.ports, 0);
     let mut options = watched(&fleet, &balancer, "/slow?ms=40");
@@ -310,7 +310,7 @@ fn l_h2_good_instances_are_replaced_without_a_failure() {
 
 #[test]
 fn a_rollout_that_never_ends_is_inconclusive() {
-    let _alone = alone();
+    let _seat = seat();
     let fleet = Fleet::start("", Order::OneByOne);
     let balancer = Balancer::before(fleet.ports, 0);
     let mut options = watched(&fleet, &balancer, "/");
@@ -333,7 +333,7 @@ fn a_rollout_that_never_ends_is_inconclusive() {
 
 #[test]
 fn failures_before_the_rollout_make_it_inconclusive() {
-    let _alone = alone();
+    let _seat = seat();
     let fleet = Fleet::start("", Order::OneByOne);
     let balancer = Balancer::before(fleet.ports, 3);
     let report = run(&watched(&fleet, &balancer, "/"));
@@ -353,7 +353,7 @@ fn failures_before_the_rollout_make_it_inconclusive() {
 
 #[test]
 fn what_cannot_be_watched_is_said_before_anything_is_begun() {
-    let _alone = alone();
+    let _seat = seat();
     let url = format!("http://127.0.0.1:{}/", free_port());
     let mut options = Rollout::new(url, "touch /nonexistent/x".to_owned(), "true".to_owned());
     options.around = Duration::from_millis(100);

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use duck::{alone, broken_duck, duck, only};
+use duck::{broken_duck, duck, only, seat};
 use lameduck_verify::{
     Driven, Figure, LaunchError, Options, Report, Stop, TargetSpec, Verdict, Verification,
     VerifyError,
@@ -115,7 +115,7 @@ fn count(scratch: &Scratch, prefix: &str) -> usize {
 
 #[test]
 fn a_service_that_commands_start_and_stop_is_tested_in_full() {
-    let _alone = alone();
+    let _seat = seat();
     let scratch = Scratch::new("driven");
     let report = run(&driven("", &scratch, true));
     is_well(
@@ -145,7 +145,7 @@ fn a_service_that_commands_start_and_stop_is_tested_in_full() {
 
 #[test]
 fn without_a_way_to_see_the_exit_nothing_is_said_about_it() {
-    let _alone = alone();
+    let _seat = seat();
     let scratch = Scratch::new("unseen");
     let mut options = driven("", &scratch, false);
     options.only = ["P1", "P2", "H1-01", "H1-03", "L-H1"]
@@ -161,7 +161,7 @@ fn without_a_way_to_see_the_exit_nothing_is_said_about_it() {
 /// Requests in flight are cut, keep-alive connections are dropped under load: no matter how it was stopped.
 #[test]
 fn what_is_lost_after_a_stop_command_is_found() {
-    let _alone = alone();
+    let _seat = seat();
     let scratch = Scratch::new("lossy");
     for (broken, id) in [("H1-01", "H1-01"), ("P2", "P2"), ("L-H1", "L-H1")] {
         let mut options = driven(broken, &scratch, true);
@@ -185,7 +185,7 @@ fn what_is_lost_after_a_stop_command_is_found() {
 /// is over within a millisecond or so; on a busy machine that takes longer than the sweep, and nothing can be told.
 #[test]
 fn a_loss_behind_the_first_effect_of_a_call_is_never_a_pass() {
-    let _alone = alone();
+    let _seat = seat();
     let mut options = options(duck("H1-02"), &["H1-02"]);
     options.stop = Stop::http("http://127.0.0.1:{probes_port}/stop");
     let report = run(&options);
@@ -201,7 +201,7 @@ fn a_loss_behind_the_first_effect_of_a_call_is_never_a_pass() {
 
 #[test]
 fn a_stop_by_call_judges_what_needs_no_instant() {
-    let _alone = alone();
+    let _seat = seat();
     let ids = [
         "P1", "P2", "P3", "P9", "H1-01", "H1-02", "H1-03", "H1-04", "H1-05", "H1-06", "A1", "L-H1",
         "TLS-1", "H2-03",
@@ -223,7 +223,7 @@ fn a_stop_by_call_judges_what_needs_no_instant() {
 /// Half a second passes between the command and the signal: every write of every sweep falls in between.
 #[test]
 fn sweeps_before_a_slow_stop_prove_nothing() {
-    let _alone = alone();
+    let _seat = seat();
     let ids = ["P1", "H1-01", "H1-02", "H1-04", "H1-06", "TLS-1", "L-H1"];
     let mut options = options(duck(""), &ids);
     options.grace = Duration::from_secs(6);
@@ -237,7 +237,7 @@ fn sweeps_before_a_slow_stop_prove_nothing() {
 
 #[test]
 fn a_stop_that_does_not_work_is_no_finding() {
-    let _alone = alone();
+    let _seat = seat();
     let mut options = options(duck(""), &["P1", "L-H1"]);
     for (stop, part) in [
         (
@@ -323,7 +323,7 @@ impl Drop for Before {
 
 #[test]
 fn a_process_that_runs_already_is_drained_once() {
-    let _alone = alone();
+    let _seat = seat();
     let before = Before::start("");
     let report = run(&before.options());
     is_well(&report, &["P1", "H1-01", "H1-03", "A1"]);
@@ -345,7 +345,7 @@ fn a_process_that_runs_already_is_drained_once() {
 
 #[test]
 fn a_process_that_is_not_ours_is_never_killed() {
-    let _alone = alone();
+    let _seat = seat();
     let mut before = Before::start("P1");
     let mut options = before.options();
     options.grace = Duration::from_secs(3);
@@ -357,7 +357,7 @@ fn a_process_that_is_not_ours_is_never_killed() {
 
 #[test]
 fn a_line_an_environment_and_a_directory() {
-    let _alone = alone();
+    let _seat = seat();
     let scratch = Scratch::new("line");
     let program = broken_duck();
     // It listens from the beginning, but says so late.
@@ -388,7 +388,7 @@ fn a_line_an_environment_and_a_directory() {
 
 #[test]
 fn what_never_becomes_ready_is_shown_with_what_it_wrote() {
-    let _alone = alone();
+    let _seat = seat();
     let mut target = TargetSpec::command(["sh", "-c", "echo still starting; exec sleep 60"]);
     target.ready_line = Some("ready".to_owned());
     target.ready_within = Some(Duration::from_millis(300));
@@ -402,7 +402,7 @@ fn what_never_becomes_ready_is_shown_with_what_it_wrote() {
 
 #[test]
 fn a_start_command_that_fails_or_hangs_is_cleaned_up_and_shown() {
-    let _alone = alone();
+    let _seat = seat();
     let scratch = Scratch::new("start");
     let mut options = options(TargetSpec::default(), &["P1"]);
     options.stop = Stop::Command("true".to_owned());
@@ -448,7 +448,7 @@ fn what_contradicts_itself_is_refused_before_anything_starts() {
 /// A service with one page and nothing else: no slow path, no POST, no large response.
 #[test]
 fn a_service_with_one_page_has_requests_in_flight_by_other_means() {
-    let _alone = alone();
+    let _seat = seat();
     let scratch = Scratch::new("page");
     std::fs::write(scratch.0.join("index.html"), "x".repeat(1_500_000)).unwrap();
     let script = "import http.server as h, functools as f, sys\n\
@@ -469,6 +469,11 @@ fn a_service_with_one_page_has_requests_in_flight_by_other_means() {
     // It dies of the signal at once.
     assert_eq!(verdict(&report, "P2"), Verdict::Pass);
     // Nothing is promised to half a head; the response that is read slowly is lost.
-    assert_eq!(verdict(&report, "H1-01"), Verdict::NotApplicable);
-    assert_eq!(verdict(&report, "H1-10"), Verdict::Fail);
+    let verdicts = ["H1-01", "H1-10"].map(|id| verdict(&report, id));
+    assert_eq!(
+        verdicts,
+        [Verdict::NotApplicable, Verdict::Fail],
+        "{}",
+        report.to_json()
+    );
 }

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{
-    BOUND, alone,
+    BOUND,
+    seats::seat,
     service::{Ended, Service, command},
     until,
 };
@@ -114,7 +115,7 @@ fn cut(service: &mut Service) {
 
 #[test]
 fn inv_2_p2_blocked_workers_do_not_hold_the_deadline() {
-    let _alone = alone();
+    let _seat = seat();
     let mut service = start("wedge", &[SHORT, NONE]);
     service.line("wedged");
     service.signal(libc::SIGTERM);
@@ -135,7 +136,7 @@ fn inv_2_p2_blocked_workers_do_not_hold_the_deadline() {
 
 #[test]
 fn inv_2_p4_a_start_that_hangs_does_not_hold_the_deadline_beside_a_server_of_ones_own() {
-    let _alone = alone();
+    let _seat = seat();
     let mut service = start("keeps-and-hangs", &[SHORT, NONE]);
     service.line("hangs in Initializing");
     service.signal(libc::SIGTERM);
@@ -146,7 +147,7 @@ fn inv_2_p4_a_start_that_hangs_does_not_hold_the_deadline_beside_a_server_of_one
 
 #[test]
 fn inv_2_p3_blocked_workers_do_not_hold_the_cut() {
-    let _alone = alone();
+    let _seat = seat();
     let mut service = start("wedge", &[LONG, WIDE, ESCALATE]);
     service.line("wedged");
     cut(&mut service);
@@ -173,7 +174,7 @@ fn full_pipe() -> (OwnedFd, OwnedFd) {
 
 #[test]
 fn inv_2_nobody_reads_stderr_and_the_deadline_holds() {
-    let _alone = alone();
+    let _seat = seat();
     let (_held, full) = full_pipe();
     let mut service =
         Service::launch_unheard(&mut child("wedge", &[SHORT, NONE]), Stdio::from(full));
@@ -190,7 +191,7 @@ fn inv_2_nobody_reads_stderr_and_the_deadline_holds() {
 
 #[test]
 fn inv_2_nobody_reads_stderr_and_the_cut_ends_it() {
-    let _alone = alone();
+    let _seat = seat();
     let (_held, full) = full_pipe();
     let mut command = child("wedge", &[LONG, WIDE, ESCALATE]);
     let mut service = Service::launch_unheard(&mut command, Stdio::from(full));
@@ -201,7 +202,7 @@ fn inv_2_nobody_reads_stderr_and_the_cut_ends_it() {
 
 #[test]
 fn a_second_sigint_cuts_where_repeats_escalate() {
-    let _alone = alone();
+    let _seat = seat();
     let mut service = start("guard", &[LONG, WIDE, ESCALATE]);
     service.line("running");
     service.signal(libc::SIGINT);
@@ -215,7 +216,7 @@ fn a_second_sigint_cuts_where_repeats_escalate() {
 
 #[test]
 fn p6_sigquit_shows_what_is_in_flight_and_kills() {
-    let _alone = alone();
+    let _seat = seat();
     let mut service = start("guard", &[LONG]);
     service.line("running");
     service.signal(libc::SIGQUIT);
@@ -229,7 +230,7 @@ fn p6_sigquit_shows_what_is_in_flight_and_kills() {
 
 #[test]
 fn p4_inv_10_a_signal_before_readiness_skips_the_window_and_runs_the_hooks_of_what_had_started() {
-    let _alone = alone();
+    let _seat = seat();
     let mut service = start("never-ready", &[LONG, WIDE]);
     service.line("starting");
     service.signal(libc::SIGTERM);
@@ -252,7 +253,7 @@ fn p4_inv_10_a_signal_before_readiness_skips_the_window_and_runs_the_hooks_of_wh
 
 #[test]
 fn a_failed_start_says_why_and_is_70() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = start("refuses", &[LONG]).end();
     assert_eq!(ended.how(), "exit 70", "{}", ended.stderr);
     assert!(
@@ -268,7 +269,7 @@ fn a_failed_start_says_why_and_is_70() {
 
 #[test]
 fn a_body_that_panics_is_a_failed_start() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = start("panics", &[LONG]).end();
     assert_eq!(ended.how(), "exit 70", "{}", ended.stderr);
     assert!(
@@ -280,7 +281,7 @@ fn a_body_that_panics_is_a_failed_start() {
 
 #[test]
 fn an_impossible_plan_names_its_numbers_and_is_78() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = start("guard", &[("LAMEDUCK_GRACE", "1s")]).end();
     assert_eq!(ended.how(), "exit 78", "{}", ended.stderr);
     let said = ended.stderr.lines().next().unwrap_or_default();
@@ -295,7 +296,7 @@ fn an_impossible_plan_names_its_numbers_and_is_78() {
 
 #[test]
 fn a_variable_that_nobody_knows_is_a_warning() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = stop("idle", "running", &[("LAMEDUCK_GRASE", "2s")]);
     let report = ended.assert_drained();
     assert!(
@@ -308,7 +309,7 @@ fn a_variable_that_nobody_knows_is_a_warning() {
 
 #[test]
 fn p1_inv_4_told_to_stop_when_idle_it_drains_and_names_the_sender() {
-    let _alone = alone();
+    let _seat = seat();
     let report = stop("idle", "running", &[LONG]).assert_drained();
     assert_eq!(
         phases(&report),
@@ -329,7 +330,7 @@ fn p1_inv_4_told_to_stop_when_idle_it_drains_and_names_the_sender() {
 
 #[test]
 fn a_hook_that_fails_is_1() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = stop("bad-hook", "running", &[LONG]);
     assert_eq!(ended.how(), "exit 1", "{}", ended.stderr);
     let report = ended.report();
@@ -340,7 +341,7 @@ fn a_hook_that_fails_is_1() {
 
 #[test]
 fn inv_10_a_hook_that_overruns_the_reserve_is_124() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = stop("slow-hook", "running", &[SHORT]);
     assert_eq!(ended.how(), "exit 124", "{}", ended.stderr);
     assert_eq!(
@@ -351,7 +352,7 @@ fn inv_10_a_hook_that_overruns_the_reserve_is_124() {
 
 #[test]
 fn a_participant_that_fails_ends_the_service_with_1() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = start("fails", &[LONG, NONE]).end();
     assert_eq!(ended.how(), "exit 1", "{}", ended.stderr);
     let report = ended.report();
@@ -361,7 +362,7 @@ fn a_participant_that_fails_ends_the_service_with_1() {
 
 #[test]
 fn the_report_file_holds_the_line_of_stderr() {
-    let _alone = alone();
+    let _seat = seat();
     let path = std::env::temp_dir().join(format!("lameduck-report-{}.json", std::process::id()));
     let name = path.to_str().expect("the path is text");
     let ended = stop("idle", "running", &[LONG, ("LAMEDUCK_REPORT", name)]);
@@ -375,7 +376,7 @@ fn the_report_file_holds_the_line_of_stderr() {
 
 #[test]
 fn a_report_that_cannot_be_written_is_said_at_the_start() {
-    let _alone = alone();
+    let _seat = seat();
     let ended = start("idle", &[("LAMEDUCK_REPORT", "/nonexistent/report.json")]).end();
     assert_eq!(ended.how(), "exit 78", "{}", ended.stderr);
     assert!(
@@ -389,7 +390,7 @@ fn a_report_that_cannot_be_written_is_said_at_the_start() {
 
 #[test]
 fn p7_sighup_reloads_and_a_refused_one_is_noted() {
-    let _alone = alone();
+    let _seat = seat();
     let mut service = start("reloads", &[LONG, NONE]);
     service.line("running");
     service.signal(libc::SIGHUP);
@@ -405,7 +406,7 @@ fn p7_sighup_reloads_and_a_refused_one_is_noted() {
 
 #[test]
 fn inv_11_reloads_that_come_during_one_are_one_more() {
-    let _alone = alone();
+    let _seat = seat();
     let wide = ("LAMEDUCK_WINDOW", "0.5,0.1,1");
     let mut service = start("reloads-slowly", &[LONG, wide]);
     service.line("running");
@@ -423,7 +424,7 @@ fn inv_11_reloads_that_come_during_one_are_one_more() {
 
 #[test]
 fn p9_repeats_within_the_merge_interval_are_one_request() {
-    let _alone = alone();
+    let _seat = seat();
     for times in [2, 100] {
         let mut service = start("idle", &[LONG, ("LAMEDUCK_WINDOW", "0.3,0.1,1"), RECORD]);
         service.line("running");

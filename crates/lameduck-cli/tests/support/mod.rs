@@ -7,10 +7,11 @@
     reason = "each test binary compiles this in whole and uses a part"
 )]
 
+#[path = "../../../lameduck-verify/tests/duck/seats.rs"]
+pub mod seats;
 pub mod service;
 pub mod wire;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,10 +32,4 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "{what} did not happen in {BOUND:?}");
         thread::sleep(BETWEEN_LOOKS);
     }
-}
-
-/// One test at a time: each starts processes, and two that are loaded at once on a small machine tell little.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
