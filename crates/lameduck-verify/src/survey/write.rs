@@ -19,12 +19,19 @@ pub(super) fn profile(survey: &Survey) -> String {
             .iter()
             .filter(|entry| entry.table == table)
             .collect();
+        if entries.is_empty() {
+            continue;
+        }
         let is_open = entries.iter().all(|entry| entry.origin.is_example());
         let mark = if is_open { "# " } else { "" };
         text.push_str(&format!("\n{mark}[{}]\n", table.name()));
         for entry in entries {
             write_entry(entry, &mut text);
         }
+    }
+    if !survey.options.waivers.is_empty() {
+        waivers(survey, &mut text);
+        return text;
     }
     text.push_str(
         "\n# A check that need not decide: it runs all the same, and every report shows why.\n\
@@ -33,6 +40,14 @@ pub(super) fn profile(survey: &Survey) -> String {
          # reason = \"no client of ours pipelines\"\n",
     );
     text
+}
+
+fn waivers(survey: &Survey, text: &mut String) {
+    text.push_str("\n# Given: checks that need not decide: they run all the same, and every report shows why.\n");
+    for waiver in &survey.options.waivers {
+        let (id, reason) = (quoted(&waiver.id), quoted(&waiver.reason));
+        text.push_str(&format!("[[waive]]\nid = {id}\nreason = {reason}\n"));
+    }
 }
 
 fn write_entry(entry: &Entry, text: &mut String) {
@@ -56,6 +71,12 @@ fn write_entry(entry: &Entry, text: &mut String) {
     text.push_str(&line);
     let mark = if entry.origin.is_example() { "# " } else { "" };
     text.push_str(&format!("\n{mark}{} = {}\n", entry.key, entry.value));
+}
+
+/// As an array of basic strings.
+pub(super) fn list(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    format!("[{}]", words.join(", "))
 }
 
 /// As a basic string of TOML.
