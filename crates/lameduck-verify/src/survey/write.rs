@@ -1,6 +1,8 @@
 //! Owns the text of a first profile: tables, keys, and a comment above each line.
 //! Not: what is in it (see `probe`).
 
+use crate::render::{is_printable, printable};
+
 use super::{Entry, Origin, Survey, Table};
 
 /// Columns of a comment.
@@ -57,7 +59,7 @@ fn write_entry(entry: &Entry, text: &mut String) {
         Origin::Missing => "Not found",
         Origin::Open => "If you like",
     };
-    let note: String = entry.note.chars().filter(|c| !c.is_control()).collect();
+    let note: String = printable(&entry.note);
     let mut line = format!("# {lead}:");
     for word in note.split(' ') {
         if line.chars().count() + 1 + word.chars().count() > WIDTH {
@@ -88,7 +90,7 @@ pub(super) fn quoted(text: &str) -> String {
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if !is_printable(c) => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
             c => quoted.push(c),
         }
     }
