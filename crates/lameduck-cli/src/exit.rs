@@ -10,6 +10,8 @@
 
 use std::{error::Error, fmt::Display, process::ExitCode};
 
+use lameduck_verify::printable;
+
 /// Usage or set-up.
 const SET_UP: u8 = 2;
 
@@ -70,9 +72,11 @@ impl Failure {
 
     /// Says it on stderr; returns the code.
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("error: {}", self.what);
+        // What could not be read, or a target that did not start, may have a say in it.
+        let plain = |text: &str| text.lines().map(printable).collect::<Vec<_>>().join("\n");
+        eprintln!("error: {}", plain(&self.what));
         if let Some(hint) = self.hint {
-            eprintln!("hint: {hint}");
+            eprintln!("hint: {}", plain(&hint));
         }
         ExitCode::from(self.code)
     }

@@ -67,6 +67,7 @@ fn hostile(folder: &Folder, trap: &str) -> Ended {
     );
     let code = "import http.server, sys\n\
         sys.stderr.write(sys.argv[2] + '\\n<!-- \\x1b[2J \\x00 end'); sys.stderr.flush()\n\
+        sys.stderr.buffer.write(b'\\xff\\xfe\\x9b2J\\xc2\\x9b2J \\xe2\\x80\\xae\\xe2\\x80\\x8b \\xed\\xa0\\x80\\xc3'); sys.stderr.flush()\n\
         http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()";
     let also = ["html", "json", "junit", "sarif", "markdown"]
         .map(|format| format!("{format}={}", folder.file(format)));
@@ -141,6 +142,13 @@ fn a_hostile_target_stays_text_in_every_format() {
         ended.stdout
     );
 
+    for format in ["html", "json", "junit", "sarif", "markdown"] {
+        let shown = folder.read(format);
+        let steers = |c: char| {
+            c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202e}' | '\u{feff}')
+        };
+        assert!(!shown.contains(steers), "{format}");
+    }
     let report: Value = serde_json::from_str(&folder.read("json")).expect("JSON");
     let stderr = report["target"]["output"]["stderr"].as_str().expect("text");
     assert!(

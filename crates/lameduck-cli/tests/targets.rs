@@ -170,60 +170,71 @@ fn runs(pid: &str) -> bool {
         .is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// A server of many processes: only the first of them is our child.
+/// What `path` holds once a whole line was written there.
+fn line_of(what: &str, path: &PathBuf) -> String {
+    until(what, || {
+        let text = fs::read_to_string(path).ok();
+        text.filter(|text| text.ends_with('\n'))
+    })
+}
+
+/// A server of many processes, of which only the first is told by its parent's end: one is in its group, one is not, and
+/// one has neither parent, session nor environment in common with it. However the tester goes, they go.
 #[cfg(target_os = "linux")]
 #[test]
-fn no_process_of_a_target_outlives_ctrl_c() {
+fn no_process_of_a_target_outlives_us() {
     let _seat = seat();
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGKILL] {
         let directory = scratch("workers");
-        let worker = directory.join("worker");
+        let names = ["worker", "apart", "orphan", "leader"].map(|name| directory.join(name));
+        let [worker, apart, orphan, leader] = names.each_ref().map(|path| path.display());
         let target = format!(
-            "sleep 600 & echo $! >{}; exec {LAMEDUCK} demo --listen 127.0.0.1:$PORT",
-            worker.display()
+            "sleep 600 & echo $! >{worker}
+             setsid sh -c 'echo $$ >{apart}; exec sleep 600' &
+             ( env -i setsid sh -c 'echo $$ >{orphan}; exec sleep 600' & )
+             echo $$ >{leader}; exec {LAMEDUCK} demo --listen 127.0.0.1:$PORT"
         );
         let service = Service::start(
             LAMEDUCK,
             &["verify", "--only", "P1", "--", "sh", "-c", &target],
             &[],
         );
-        let pid = until("a worker", || {
-            fs::read_to_string(&worker)
-                .ok()
-                .filter(|text| text.ends_with('\n'))
-        });
+        let pids = names.map(|path| line_of("a process of the target", &path));
         service.signal(signal);
         assert_eq!(service.end().how(), format!("signal {signal}"));
-        until("its end", || (!runs(&pid)).then_some(()));
+        for pid in pids {
+            until("its end", || (!runs(&pid)).then_some(()));
+        }
         fs::remove_dir_all(&directory).expect("it is ours");
     }
 }
 
-/// Nor a stop command that is under way.
+/// Nor a stop command that is under way, nor what that waits for.
 #[cfg(target_os = "linux")]
 #[test]
-fn no_stop_command_outlives_ctrl_c() {
+fn no_stop_command_outlives_us() {
     let _seat = seat();
-    let directory = scratch("stopping");
-    let stopping = directory.join("stopping");
-    let stop = format!("echo $$ >{}; sleep 600", stopping.display());
-    let listen = "exec python3 -m http.server $PORT --bind 127.0.0.1";
-    let service = Service::start(
-        LAMEDUCK,
-        &[
-            "verify", "--stop", &stop, "--grace", "100s", "--", "sh", "-c", listen,
-        ],
-        &[],
-    );
-    let pid = until("a stop command", || {
-        fs::read_to_string(&stopping)
-            .ok()
-            .filter(|text| text.ends_with('\n'))
-    });
-    service.signal(libc::SIGTERM);
-    assert_eq!(service.end().how(), "signal 15");
-    until("its end", || (!runs(&pid)).then_some(()));
-    fs::remove_dir_all(&directory).expect("it is ours");
+    for signal in [libc::SIGTERM, libc::SIGKILL] {
+        let directory = scratch("stopping");
+        let names = ["stopping", "waited"].map(|name| directory.join(name));
+        let [stopping, waited] = names.each_ref().map(|path| path.display());
+        let stop = format!("echo $$ >{stopping}; sleep 600 & echo $! >{waited}; wait");
+        let listen = "exec python3 -m http.server $PORT --bind 127.0.0.1";
+        let service = Service::start(
+            LAMEDUCK,
+            &[
+                "verify", "--stop", &stop, "--grace", "100s", "--", "sh", "-c", listen,
+            ],
+            &[],
+        );
+        let pids = names.map(|path| line_of("a stop command", &path));
+        service.signal(signal);
+        assert_eq!(service.end().how(), format!("signal {signal}"));
+        for pid in pids {
+            until("its end", || (!runs(&pid)).then_some(()));
+        }
+        fs::remove_dir_all(&directory).expect("it is ours");
+    }
 }
 
 /// Directories for temporary files go too.

@@ -47,7 +47,7 @@ pub use options::{
 };
 pub use profile::{Profile, ProfileError};
 pub use protocol::{GrpcCall, Protocol, UnknownProtocol};
-pub use render::{Colour, Style};
+pub use render::{Colour, Style, harmless, printable};
 pub use scenario::rollout;
 pub use survey::Survey;
 pub use target::{LaunchError, VerifyError, kin::abandon};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use lameduck::wire::Shutdown;
-use lameduck_verify::{check, nearest_id};
+use lameduck_verify::{check, harmless, nearest_id};
 
 use crate::{args::ExplainArguments, exit::Failure};
 
@@ -42,7 +42,8 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
         Failure::new(format_args!("{what}: {error}"))
             .hint("give the file of `--report FILE`, or the stderr of a service that uses lameduck")
     })?;
-    say(&story::tell(&report));
+    // A file, a service's stderr and the paths that its clients asked for may come from anywhere.
+    say(&story::tell(&harmless(&report)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,8 +80,31 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 #[cfg(test)]
+#[path = "../../../lameduck-verify/src/render/hostile.rs"]
+mod hostile;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_story_is_told_in_lines_of_ours_whatever_is_in_the_report() {
+        let story_of = |text: &str| {
+            let report = serde_json::from_str(story::REPORT.lines().nth(1).expect("a report"));
+            let can_be_read =
+                |json: &serde_json::Value| serde_json::from_value::<Shutdown>(json.clone()).is_ok();
+            let json = hostile::poisoned(&report.expect("JSON"), text, &can_be_read);
+            let report = serde_json::from_value(json).expect("it can be read");
+            story::tell(&harmless::<Shutdown>(&report))
+        };
+        let lines = story_of("a b").lines().count();
+        for (name, text) in hostile::HOSTILE {
+            let story = story_of(text);
+            let steering = story.chars().find(|c| hostile::steers(*c));
+            assert_eq!(steering, None, "{name}: {story}");
+            assert_eq!(story.lines().count(), lines, "{name}: {story}");
+        }
+    }
 
     #[test]
     fn ids_are_told_from_files() {

@@ -265,12 +265,14 @@ pub(super) fn seconds(ms: f64) -> String {
     }
 }
 
+/// A line of another, and a report.
+#[cfg(test)]
+pub(super) const REPORT: &str = r#"noise before
+{"schema":"lameduck.shutdown/1","outcome":"forced","said":"forced","exit":{"code":124},"cause":{"kind":"signal","said":"SIGTERM from pid 7 (bash), uid 0"},"started_ms":-2000.0,"ended_ms":2300.0,"plan":{"preset":"local","grace_ms":4000,"drain_end_ms":2500,"deadline_ms":3500,"window":{"floor_ms":0,"quiet_ms":100,"ceiling_ms":1000}},"phases":[{"phase":"Terminating","at_ms":0,"took_ms":100.0},{"phase":"Draining","at_ms":100.0,"took_ms":2200.0}],"participants":[{"name":"outbox","after":[],"state":"overdue","answered":false,"ended_ms":2300.0}],"stragglers":[{"kind":"request","said":"GET /slow from 127.0.0.1:9, 4000 ms old","age_ms":4000.0}],"a_field_of_the_future":1}"#;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const REPORT: &str = r#"noise before
-{"schema":"lameduck.shutdown/1","outcome":"forced","said":"forced","exit":{"code":124},"cause":{"kind":"signal","said":"SIGTERM from pid 7 (bash), uid 0"},"started_ms":-2000.0,"ended_ms":2300.0,"plan":{"preset":"local","grace_ms":4000,"drain_end_ms":2500,"deadline_ms":3500,"window":{"floor_ms":0,"quiet_ms":100,"ceiling_ms":1000}},"phases":[{"phase":"Terminating","at_ms":0,"took_ms":100.0},{"phase":"Draining","at_ms":100.0,"took_ms":2200.0}],"participants":[{"name":"outbox","after":[],"state":"overdue","answered":false,"ended_ms":2300.0}],"stragglers":[{"kind":"request","said":"GET /slow from 127.0.0.1:9, 4000 ms old","age_ms":4000.0}],"a_field_of_the_future":1}"#;
 
     #[test]
     fn the_story_says_who_asked_what_was_cut_and_what_to_change() {

@@ -7,7 +7,7 @@ mod form;
 mod values;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -115,6 +115,12 @@ impl Profile {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// The file with the authorities that it trusts.
+    pub(crate) fn authorities(&self) -> Option<PathBuf> {
+        let file = self.form.tls.authorities.as_ref()?;
+        Some(self.beside(file.get_ref()))
     }
 
     /// A file that it names: relative names are relative to the profile.

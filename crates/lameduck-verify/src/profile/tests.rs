@@ -7,7 +7,8 @@ use crate::declared::{Interrupt, LatePolicy, TlsTrust};
 use crate::options::{RepeatPolicy, Stop, StopSignal};
 use crate::protocol::Protocol;
 
-const WHOLE: &str = r#"
+/// Every key that does not exclude another one.
+pub(crate) const WHOLE: &str = r#"
 [target]
 name = "orders"
 command = ["./serve", "--port", "{port}"]
@@ -34,6 +35,7 @@ websocket = "/ws"
 [grpc]
 path = "/a.B/C"
 message = "0a01"
+slow_message = "0a02"
 
 [websocket]
 spread = "400ms"

@@ -1,9 +1,18 @@
 //! Owns making text harmless for where it is shown: terminals, HTML, XML, Markdown.
 //! Not: what the text says. Whatever a target wrote or was named goes through here.
 
-/// Without control characters, and without those that turn the direction of writing: what a target wrote can not
-/// steer the reader's terminal, nor show one thing and be another. Line ends become spaces.
-pub(super) fn printable(text: &str) -> String {
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// One line without control characters, and without those that turn the direction of writing or are not seen: what a
+/// target wrote can not steer the reader's terminal, nor show one thing and be another. Line ends become spaces.
+///
+/// # Examples
+/// ```
+/// assert_eq!(lameduck_verify::printable("ready\u{1b}[2J\nor \u{202e}not"), "ready[2J or not");
+/// ```
+#[must_use]
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
             if matches!(c, '\n' | '\r' | '\t') {
@@ -16,6 +25,29 @@ pub(super) fn printable(text: &str) -> String {
         .collect()
 }
 
+/// The same record, with every text in it [`printable`]: for a file that may come from anywhere, before it is shown.
+///
+/// # Panics
+/// Where a record can not be written as JSON, or can not be read with other texts in it: one with bytes, or with times
+/// as text.
+#[must_use]
+pub fn harmless<T: Serialize + DeserializeOwned>(record: &T) -> T {
+    fn clean(value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(printable(&text)),
+            Value::Array(all) => all.into_iter().map(clean).collect(),
+            Value::Object(all) => all
+                .into_iter()
+                .map(|(name, value)| (printable(&name), clean(value)))
+                .collect(),
+            other => other,
+        }
+    }
+    serde_json::to_value(record)
+        .and_then(|value| serde_json::from_value(clean(value)))
+        .expect("a record of numbers, texts and fixed words")
+}
+
 /// The same for text of many lines: line ends and tabs stay, and escape sequences go as a whole.
 pub(super) fn printable_lines(text: &str) -> String {
     let text = without_sequences(text)
@@ -26,10 +58,13 @@ pub(super) fn printable_lines(text: &str) -> String {
         .collect()
 }
 
-fn is_printable(c: char) -> bool {
-    let turns =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !(c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'))
+pub(crate) fn is_printable(c: char) -> bool {
+    let turns = matches!(c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_unseen = matches!(c,
+        '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !(c.is_control() || turns || is_unseen || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
 /// Without CSI sequences (ECMA-48 §5.4): parameters, then one final byte.
@@ -84,7 +119,10 @@ pub(super) fn json_on_terminal(json: String) -> String {
         if is_harmless(c) {
             out.push(c);
         } else {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            // Beyond the first plane a character takes two escapes.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
         }
     }
     out

@@ -12,9 +12,14 @@ mod text;
 mod words;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
 
 use crate::verdict::{FailOn, Report};
+
+pub(crate) use escape::is_printable;
+pub use escape::{harmless, printable};
 
 /// Whether text carries colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

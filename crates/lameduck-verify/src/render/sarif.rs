@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::escape::printable;
+use super::escape::{json_on_terminal, printable};
 use super::words;
 use crate::catalogue::{self, CheckInfo, Class};
 use crate::verdict::{Finding, Report, Verdict};
@@ -30,7 +30,7 @@ pub(super) fn render(report: &Report) -> String {
             json!({
                 "level": "warning",
                 "associatedRule": { "id": finding.id },
-                "message": { "text": format!("{} is inconclusive: {}", finding.id, printable(&finding.detail)) },
+                "message": message(&format!("{} is inconclusive: {}", finding.id, finding.detail)),
             })
         })
         .collect();
@@ -60,7 +60,13 @@ pub(super) fn render(report: &Report) -> String {
             },
         }],
     });
-    serde_json::to_string_pretty(&sarif).expect("it has only string keys and finite numbers")
+    let json = serde_json::to_string_pretty(&sarif);
+    json_on_terminal(json.expect("it has only string keys and finite numbers"))
+}
+
+/// The text of a message, in which `[words](address)` would be a link (SARIF 2.1.0 §3.11.6).
+fn message(text: &str) -> Value {
+    json!({ "text": printable(text).replace("](", "] (") })
 }
 
 fn rule(entry: &CheckInfo) -> Value {
@@ -96,15 +102,15 @@ fn result(report: &Report, finding: &Finding, rules: &[CheckInfo]) -> Option<Val
         Verdict::Differs => "warning",
         _ => return None,
     };
-    let mut text = format!("{}: {}", finding.owed, printable(&finding.detail));
+    let mut text = format!("{}: {}", finding.owed, finding.detail);
     if let Some(next) = &finding.next {
-        text.push_str(&format!(". Again: {}", printable(next)));
+        text.push_str(&format!(". Again: {next}"));
     }
     let mut result = json!({
         "ruleId": finding.id,
         "level": level,
         "kind": "fail",
-        "message": { "text": text },
+        "message": message(&text),
         "locations": [{
             "physicalLocation": {
                 "artifactLocation": { "uri": PLACE },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Colour, Style};
+use super::{Colour, Style, hostile};
 use crate::catalogue::{Class, entry};
 use crate::front::GraceReport;
 use crate::observe::outcome::{Outcome, Tally};
@@ -405,4 +405,133 @@ fn json_steers_no_terminal_and_means_the_same() {
     );
     let read = Report::from_json(&json).unwrap();
     assert_eq!(read.checks[0].detail, report.checks[0].detail);
+}
+
+/// A report in which every string that can say something says `text`: what the target was named, wrote and answered,
+/// and whatever else a file may hold that only looks like a report.
+fn poisoned(text: &str) -> Report {
+    let mut report = lossy();
+    report.target.output.stdout = "out".to_owned();
+    let mut waived = finding("P3", Verdict::Waived, "seen");
+    waived.waiver = Some("why".to_owned());
+    waived.without_waiver = Some(Verdict::Fail);
+    report.checks.push(waived);
+    for (id, verdict) in [("A5", Verdict::Inconclusive), ("A1", Verdict::Differs)] {
+        report.checks.push(finding(id, verdict, "seen"));
+    }
+    let compared = report.compared_with("a.json", &earlier(), FailOn::Loss);
+    report.compared.push(compared);
+    let json = serde_json::from_str(&report.to_json()).unwrap();
+    let can_be_read = |json: &serde_json::Value| Report::from_json(&json.to_string()).is_ok();
+    let json = hostile::poisoned(&json, text, &can_be_read);
+    assert!(json.to_string().matches("seen").count() == 0, "{json}");
+    Report::from_json(&json.to_string()).unwrap()
+}
+
+/// The tags of markup, in order, without what stands between them or in their attributes.
+fn tags(markup: &str) -> Vec<&str> {
+    let names = markup.split('<').skip(1);
+    names
+        .map(|tag| tag.split([' ', '>', '\n']).next().unwrap_or_default())
+        .collect()
+}
+
+/// The lines of Markdown that are no code, with a line for each block of that.
+fn unfenced(markdown: &str) -> Vec<&str> {
+    let mut fence = 0;
+    let mut lines = Vec::new();
+    for line in markdown.lines() {
+        let ticks = line.len() - line.trim_start_matches('`').len();
+        let (is_open, closes) = (fence > 0, ticks >= fence && line.len() == ticks);
+        match (is_open, closes) {
+            (true, true) => fence = 0,
+            (false, _) if ticks > 2 => fence = ticks,
+            _ => {}
+        }
+        lines.extend((!is_open).then_some(line));
+    }
+    lines
+}
+
+/// What begins a block, and how many borders of cells there are.
+fn blocks<'m>(lines: &[&'m str]) -> Vec<(&'m str, usize)> {
+    let block = |line: &&'m str| {
+        let plain = line.replace("\\\\", "").replace("\\|", "");
+        let sign = line.split(' ').next().unwrap_or_default();
+        let is_block = matches!(sign, "|" | "-" | "#" | "##" | "###") || sign.starts_with("```");
+        is_block.then(|| (sign.trim_matches('`'), plain.matches('|').count()))
+    };
+    lines.iter().filter_map(block).collect()
+}
+
+#[test]
+fn no_format_lets_a_hostile_text_be_more_than_text() {
+    let plain = poisoned("a b");
+    for (name, text) in hostile::HOSTILE {
+        let report = poisoned(text);
+        let steering = |shown: &str| shown.chars().find(|c| hostile::steers(*c));
+        let harmless = |format: &str, shown: &str| {
+            assert_eq!(steering(shown), None, "{name} as {format}: {shown}");
+        };
+        for width in [72, 160] {
+            let style = Style {
+                width,
+                ..Style::plain()
+            };
+            harmless("text", &report.render_text(style));
+        }
+        let coloured = report.render_text(Style {
+            color: Colour::Ansi,
+            ..Style::plain()
+        });
+        for sequence in coloured.split('\u{1b}').skip(1) {
+            let end = sequence.find(|c: char| !matches!(c, '[' | ';' | '0'..='9'));
+            assert_eq!(
+                end.map(|end| &sequence[end..=end]),
+                Some("m"),
+                "{name}: {sequence}"
+            );
+        }
+        let json = report.to_json();
+        harmless("JSON", &json);
+        assert_eq!(Report::from_json(&json).unwrap().to_json(), json, "{name}");
+        let sarif = report.render_sarif();
+        harmless("SARIF", &sarif);
+        let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
+        for result in sarif["runs"][0]["results"].as_array().unwrap() {
+            assert!(
+                !result["message"].to_string().contains("]("),
+                "{name}: {result}"
+            );
+        }
+        let junit = report.render_junit(FailOn::Any);
+        harmless("JUnit XML", &junit);
+        assert!(
+            !junit.contains(['\u{fffe}', '\u{ffff}']) && !junit.contains("]]>"),
+            "{name}"
+        );
+        assert_eq!(
+            tags(&junit),
+            tags(&plain.render_junit(FailOn::Any)),
+            "{name}"
+        );
+        let html = report.render_html();
+        harmless("HTML", &html);
+        assert_eq!(tags(&html), tags(&plain.render_html()), "{name}");
+        let markdown = report.render_markdown();
+        // What we put between is meant to part words for those who look for links.
+        harmless("Markdown", &markdown.replace('\u{200b}', ""));
+        let lines = unfenced(&markdown);
+        let wanted = plain.render_markdown();
+        assert_eq!(
+            blocks(&lines),
+            blocks(&unfenced(&wanted)),
+            "{name}: {markdown}"
+        );
+        let text = lines.join("\n").replace("\\]", "");
+        assert!(
+            !text.contains("](") && !text.contains("@everyone"),
+            "{name}: {text}"
+        );
+    }
 }

@@ -2,12 +2,12 @@
 //! Not: the drawing of lanes (see `lanes`).
 
 use super::compared;
-use super::escape::{printable, printable_lines};
+use super::escape::{harmless, printable_lines};
 use super::lanes;
 use super::words::{self, Losses};
 use super::{Colour, Style};
 use crate::front::FrontView;
-use crate::verdict::{Finding, Report, Verdict};
+use crate::verdict::{Finding, Report, TargetReport, Verdict};
 
 /// Columns of the ids.
 const ID: usize = 7;
@@ -17,6 +17,14 @@ const MAX_LINES: usize = 5;
 const VERDICT: usize = 12;
 
 pub(super) fn render(report: &Report, style: Style) -> String {
+    let report = &Report {
+        // Its lines are told apart when they are shown.
+        target: TargetReport {
+            output: report.target.output.clone(),
+            ..harmless(&report.target)
+        },
+        ..harmless(report)
+    };
     let mut out = Vec::new();
     header(report, style, &mut out);
     out.push(String::new());
@@ -46,7 +54,7 @@ fn header(report: &Report, style: Style, out: &mut Vec<String>) {
         report.version, report.contract, report.seed
     ));
     let target = &report.target;
-    let name = printable(&target.label);
+    let name = target.label.clone();
     hanging(
         "target   ",
         &if target.launches == 0 {
@@ -76,7 +84,7 @@ fn header(report: &Report, style: Style, out: &mut Vec<String>) {
     for (index, fact) in target.facts.iter().enumerate() {
         hanging(
             if index == 0 { "note     " } else { "         " },
-            &printable(fact),
+            fact,
             style.width,
             out,
         );
@@ -162,7 +170,7 @@ fn table(report: &Report, style: Style, out: &mut Vec<String>) {
     for finding in words::by_urgency(report) {
         if !silent(finding.verdict) {
             let short = vec![clipped(words::short(finding), owed.saturating_sub(1))];
-            let seen_lines = folded(&printable(&finding.detail), seen - 1);
+            let seen_lines = folded(&finding.detail, seen - 1);
             row(
                 (&finding.id, finding.verdict),
                 &short,
@@ -177,7 +185,7 @@ fn table(report: &Report, style: Style, out: &mut Vec<String>) {
     let groups = words::untested(report);
     for group in groups.iter().filter(|group| silent(group.verdict)) {
         let (first, others) = group.ids.split_first().expect("a group has an id");
-        let mut reason = printable(&group.reason);
+        let mut reason = group.reason.clone();
         let mut left = vec![clipped(words::short_of(first), owed.saturating_sub(1))];
         if !others.is_empty() {
             let also = format!("and {}", others.join(", "));
@@ -250,7 +258,7 @@ fn next(report: &Report, style: Style, out: &mut Vec<String>) {
         }
         if let Some(command) = &finding.next {
             // Not folded: it is there to be copied.
-            out.push(format!("  next    {}", printable(command)));
+            out.push(format!("  next    {command}"));
         }
     }
 }

@@ -98,7 +98,7 @@ pub(crate) fn run(
         sightings: Sightings::default(),
         ledger,
         lateness: Arc::default(),
-        ward: Ward::None,
+        ward: Ward::Keeps,
     };
     if options.target.pid.is_some() {
         return attached::run(&bench, running, progress);

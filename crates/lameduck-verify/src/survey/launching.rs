@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::write::quoted;
+use super::declared::absolute;
+use super::write::{list, quoted};
 use super::{Entry, Origin, Table, duration, millis};
 use crate::options::{Options, Stop, TargetSpec};
 
@@ -24,11 +25,8 @@ pub(super) fn entries(options: &Options, ready_after: Duration) -> Vec<Entry> {
         .map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)))
         .collect();
     let driven = target.driven.as_ref();
-    let cwd = target.cwd.as_deref().map(|cwd| {
-        // What is relative in a profile is relative to its file; this was relative to us.
-        let cwd = std::path::absolute(cwd).unwrap_or_else(|_| cwd.to_owned());
-        quoted(&cwd.to_string_lossy())
-    });
+    let cwd = target.cwd.as_deref();
+    let cwd = cwd.map(|cwd| quoted(&absolute(cwd)));
     let (stop, stop_url) = stop(&options.stop);
     let text = |text: Option<&String>| text.map(|text| quoted(text));
     let rows = [
@@ -90,7 +88,6 @@ fn stop(stop: &Stop) -> (Option<String>, Option<String>) {
 }
 
 fn command(target: &TargetSpec, ready_after: Duration) -> Entry {
-    let words: Vec<String> = target.argv.iter().map(|word| quoted(word)).collect();
     let ready = millis(ready_after);
     let (key, value, origin, note) = match &target.driven {
         Some(driven) => (
@@ -99,7 +96,7 @@ fn command(target: &TargetSpec, ready_after: Duration) -> Entry {
             Origin::Given,
             format!("ready after {ready}; a shell command, with {{port}} and PORT"),
         ),
-        None if words.is_empty() => (
+        None if target.argv.is_empty() => (
             "command",
             "[\"./server\", \"{port}\"]".to_owned(),
             Origin::Missing,
@@ -108,7 +105,7 @@ fn command(target: &TargetSpec, ready_after: Duration) -> Entry {
         ),
         None => (
             "command",
-            format!("[{}]", words.join(", ")),
+            list(&target.argv),
             Origin::Given,
             format!(
                 "ready after {ready}; {{port}} becomes a free port, which is in the variable PORT too"

@@ -2,6 +2,7 @@
 //! first profile that follows from it.
 //! Not: reading profiles (see `profile`), or judging (see `scenario`).
 
+mod declared;
 mod doors;
 mod launching;
 mod leaving;
@@ -65,20 +66,28 @@ enum Table {
     Urls,
     Paths,
     Grpc,
+    WebSocket,
     DrainSignal,
+    Tls,
     Platform,
     Expect,
+    Reload,
+    Checks,
 }
 
 impl Table {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 11] = [
         Self::Target,
         Self::Urls,
         Self::Paths,
         Self::Grpc,
+        Self::WebSocket,
         Self::DrainSignal,
+        Self::Tls,
         Self::Platform,
         Self::Expect,
+        Self::Reload,
+        Self::Checks,
     ];
 
     fn name(self) -> &'static str {
@@ -87,9 +96,13 @@ impl Table {
             Self::Urls => "urls",
             Self::Paths => "paths",
             Self::Grpc => "grpc",
+            Self::WebSocket => "websocket",
             Self::DrainSignal => "drain_signal",
+            Self::Tls => "tls",
             Self::Platform => "platform",
             Self::Expect => "expect",
+            Self::Reload => "reload",
+            Self::Checks => "checks",
         }
     }
 }
@@ -111,6 +124,7 @@ impl Survey {
         let running = launch(&options.target, &ledger)?;
         let mut probe = Probe::new(options, &running.place);
         let mut entries = launching::entries(options, running.ready_after);
+        entries.extend(declared::entries(options));
         // Paths that were found are part of what is learned next.
         let paths = probe.paths();
         let facts = Facts::learn(&probe.options, &running)?;

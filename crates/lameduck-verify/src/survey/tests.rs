@@ -98,6 +98,53 @@ fn what_was_given_is_written_down_again() {
     assert_eq!((read.pre_stop, read.grace), (given.pre_stop, given.grace));
 }
 
+/// Answers everything, says so, and goes when it is told to.
+const SERVE: &str = "import http.server, sys, signal
+signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
+class H(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+server = http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), H)
+print('listening', flush=True)
+server.serve_forever()
+";
+
+#[test]
+fn a_profile_comes_back_whole_from_a_survey_that_was_made_with_it() {
+    let directory = std::env::temp_dir().join(format!("lameduck-whole-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(directory.join("ca.pem"), certificate.cert.pem()).unwrap();
+    let command = format!("[\"python3\", \"-c\", {}, \"{{port}}\"]", quoted(SERVE));
+    let text = crate::profile::tests::WHOLE
+        .replace("[\"./serve\", \"--port\", \"{port}\"]", &command)
+        .replace(
+            "cwd = \"service\"",
+            &format!("cwd = {}", quoted(&directory.to_string_lossy())),
+        )
+        .replace("[tls]\n", "[tls]\nauthorities = \"ca.pem\"\n")
+        .replace(
+            "[reload]\n",
+            "[reload]\ncommand = [\"true\", \"{pid}\"]\nfile = \"orders.conf\"\n",
+        )
+        .replace(
+            "skip = [\"p9\"]",
+            "skip = [\"p9\"]\nonly = [\"P1\", \"P9\"]",
+        );
+    let path = directory.join("orders.toml");
+    std::fs::write(&path, text).unwrap();
+    let mut given = Profile::read(&path).unwrap().options();
+    let written = Survey::of(&given).unwrap().to_toml();
+    let mut read = Profile::parse(&written)
+        .unwrap_or_else(|error| panic!("{error}: {written}"))
+        .options();
+    std::fs::remove_dir_all(&directory).unwrap();
+    // The files that they were read from are two.
+    (given.profile, read.profile) = (None, None);
+    assert_eq!(format!("{read:#?}"), format!("{given:#?}"), "{written}");
+}
+
 #[test]
 fn what_can_not_be_stopped_or_is_not_ours_is_refused_before_anything_runs() {
     let mark = std::env::temp_dir().join(format!("lameduck-survey-{}", std::process::id()));

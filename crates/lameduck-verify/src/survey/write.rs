@@ -1,6 +1,8 @@
 //! Owns the text of a first profile: tables, keys, and a comment above each line.
 //! Not: what is in it (see `probe`).
 
+use crate::render::{is_printable, printable};
+
 use super::{Entry, Origin, Survey, Table};
 
 /// Columns of a comment.
@@ -19,12 +21,19 @@ pub(super) fn profile(survey: &Survey) -> String {
             .iter()
             .filter(|entry| entry.table == table)
             .collect();
+        if entries.is_empty() {
+            continue;
+        }
         let is_open = entries.iter().all(|entry| entry.origin.is_example());
         let mark = if is_open { "# " } else { "" };
         text.push_str(&format!("\n{mark}[{}]\n", table.name()));
         for entry in entries {
             write_entry(entry, &mut text);
         }
+    }
+    if !survey.options.waivers.is_empty() {
+        waivers(survey, &mut text);
+        return text;
     }
     text.push_str(
         "\n# A check that need not decide: it runs all the same, and every report shows why.\n\
@@ -35,6 +44,14 @@ pub(super) fn profile(survey: &Survey) -> String {
     text
 }
 
+fn waivers(survey: &Survey, text: &mut String) {
+    text.push_str("\n# Given: checks that need not decide: they run all the same, and every report shows why.\n");
+    for waiver in &survey.options.waivers {
+        let (id, reason) = (quoted(&waiver.id), quoted(&waiver.reason));
+        text.push_str(&format!("[[waive]]\nid = {id}\nreason = {reason}\n"));
+    }
+}
+
 fn write_entry(entry: &Entry, text: &mut String) {
     let lead = match entry.origin {
         Origin::Given => "Given",
@@ -42,7 +59,7 @@ fn write_entry(entry: &Entry, text: &mut String) {
         Origin::Missing => "Not found",
         Origin::Open => "If you like",
     };
-    let note: String = entry.note.chars().filter(|c| !c.is_control()).collect();
+    let note: String = printable(&entry.note);
     let mut line = format!("# {lead}:");
     for word in note.split(' ') {
         if line.chars().count() + 1 + word.chars().count() > WIDTH {
@@ -58,6 +75,12 @@ fn write_entry(entry: &Entry, text: &mut String) {
     text.push_str(&format!("\n{mark}{} = {}\n", entry.key, entry.value));
 }
 
+/// As an array of basic strings.
+pub(super) fn list(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    format!("[{}]", words.join(", "))
+}
+
 /// As a basic string of TOML.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
@@ -67,7 +90,7 @@ pub(super) fn quoted(text: &str) -> String {
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if !is_printable(c) => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
             c => quoted.push(c),
         }
     }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::LaunchError;
-use super::kin;
+use super::kin::{self, Kind};
 use super::output::Output;
 use super::place::Place;
-use super::shell;
+use super::shell::{self, await_zombie};
 use crate::options::Driven as Spec;
 
 /// For one question whether it is still there.
@@ -44,7 +44,7 @@ impl Driven {
         bound: Duration,
     ) -> Result<Self, LaunchError> {
         let command = shell::command(&spec.start, place, None);
-        let starter = shell::spawn(command, output)
+        let starter = shell::spawn(command, Kind::Leader, output)
             .map_err(|error| LaunchError::Spawn("sh".to_owned(), error))?;
         let cleanup = spec.cleanup.as_deref().map(|line| place.fill(line));
         let guard = guard(cleanup.as_deref().unwrap_or(":"), starter.id(), place);
@@ -77,7 +77,7 @@ impl Driven {
         if let Some(line) = cleanup.take() {
             shell::succeeds(shell::command(&line, &self.place, None), CLEANUP_BOUND);
         }
-        shell::kill_group(self.starter.id());
+        kin::end(&self.starter);
     }
 }
 
@@ -107,30 +107,6 @@ fn guard(cleanup: &str, group: u32, place: &Place) -> std::io::Result<Child> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-}
-
-/// Waits until a child has ended, and leaves it unreaped. Its exit code, 128 and more for a signal.
-fn await_zombie(id: u32, deadline: Instant) -> Option<i32> {
-    loop {
-        // SAFETY: all-zero is a valid siginfo_t (plain C data).
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
-        // SAFETY: `info` is a live siginfo_t. WNOWAIT leaves the zombie where it is.
-        let done = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, options) };
-        // SAFETY: waitid either left the zeroes (nothing has ended yet) or filled in a SIGCHLD siginfo.
-        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        if done == 0 && pid != 0 {
-            return Some(if info.si_code == libc::CLD_EXITED {
-                status
-            } else {
-                128 + status
-            });
-        }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Owns what can go wrong before there is anything to judge.
 //! Not: findings about a target that runs; those are data.
 
+use crate::render::printable;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -286,8 +287,7 @@ impl std::error::Error for LaunchError {
 
 /// One line, short, without anything that steers a terminal.
 fn plain(text: &str) -> String {
-    let line = text.split(['\n', '\r']).collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(400).collect()
+    printable(text).chars().take(400).collect()
 }
 
 fn quote(output: &str) -> String {
@@ -302,7 +302,7 @@ fn quote(output: &str) -> String {
     let mut text = String::from("; the end of what it wrote:");
     for line in shown {
         text.push_str("\n    ");
-        text.extend(line.chars().filter(|c| !c.is_control()).take(200));
+        text.extend(printable(line).chars().take(200));
     }
     text
 }

@@ -1,30 +1,47 @@
-//! Owns what must not outlive us: the groups of processes that we started, and our directories for temporary files.
-//! Not: ending one launch in the ordinary way (see `running`, `driven`), or what may outlive us to clean up (see
-//! `driven`).
+//! Owns what must not outlive us: the processes that we started, and our directories for temporary files.
+//! Not: when one launch ends (see `running`, `driven`), or what may outlive us to clean up (see `driven`, `keeper`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::keeper::{self, Keeper};
 use super::shell;
+use super::ward;
 
 /// What was killed may still write while it dies: so often a directory is tried, so far apart.
 const REMOVALS: usize = 50;
 const BETWEEN_REMOVALS: Duration = Duration::from_millis(10);
 
+/// For one between us and a target to see everything gone. Longer takes what it may not kill: a program of another
+/// user, or one that the kernel holds.
+const PARTING: Duration = Duration::from_secs(10);
+
+/// Who goes with a child of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Its group.
+    Leader,
+    /// It stands between us and a target, and ends all that the target started, in whichever group.
+    Ward,
+}
+
 #[derive(Debug)]
 struct Kin {
     /// As many as run at once.
-    groups: BTreeSet<u32>,
+    children: BTreeMap<u32, Kind>,
+    /// From the first leader on.
+    keeper: Option<Keeper>,
     directories: BTreeSet<PathBuf>,
     is_over: bool,
 }
 
 static KIN: Mutex<Kin> = Mutex::new(Kin {
-    groups: BTreeSet::new(),
+    children: BTreeMap::new(),
+    keeper: None,
     directories: BTreeSet::new(),
     is_over: false,
 });
@@ -36,31 +53,74 @@ fn kin() -> MutexGuard<'static, Kin> {
     KIN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Kin {
+    fn note(&mut self, id: u32, kind: Kind) {
+        self.children.insert(id, kind);
+        // One that stands between hears of our end by itself.
+        if kind == Kind::Leader {
+            if self.keeper.is_none() {
+                self.keeper = Keeper::start().ok();
+            }
+            self.tell(keeper::Word::Mind, id);
+        }
+    }
+
+    /// To be called before `id` is reaped: afterwards it may be another's, and nobody may kill that.
+    fn forget(&mut self, id: u32) {
+        if self.children.remove(&id) == Some(Kind::Leader) {
+            self.tell(keeper::Word::Forget, id);
+        }
+    }
+
+    fn tell(&mut self, word: keeper::Word, id: u32) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.tell(word, id);
+        }
+    }
+
+    fn end(&self, id: u32) {
+        match self.children.get(&id) {
+            Some(Kind::Leader) => shell::kill_group(id),
+            Some(Kind::Ward) => shell::signal(id, ward::END),
+            None => {}
+        }
+    }
+}
+
 /// Starts the leader of a new group.
-pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
+pub(super) fn spawn(command: &mut Command, kind: Kind) -> io::Result<Child> {
     let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     if kin().is_over {
         return Err(io::Error::other("this run was abandoned"));
     }
     let child = command.spawn()?;
-    kin().groups.insert(child.id());
+    kin().note(child.id(), kind);
     Ok(child)
+}
+
+/// Makes an end of a child that was not reaped yet, and of all that goes with it.
+pub(super) fn end(child: &Child) {
+    kin().end(child.id());
 }
 
 /// Reaps a leader that has ended.
 pub(super) fn try_wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
-    // Held meanwhile: once it is reaped, its id may be another's, and nobody may kill that.
     let mut kin = kin();
-    let ended = child.try_wait()?;
-    if ended.is_some() {
-        kin.groups.remove(&child.id());
+    let is_there = shell::await_zombie(child.id(), Instant::now()).is_none();
+    if is_there {
+        return Ok(None);
     }
-    Ok(ended)
+    kin.forget(child.id());
+    child.try_wait()
 }
 
-/// Waits for a leader whose group was killed.
+/// Waits for a child of which an end was made.
 pub(super) fn reap(child: &mut Child) {
-    kin().groups.remove(&child.id());
+    let is_ward = kin().children.get(&child.id()) == Some(&Kind::Ward);
+    if is_ward && shell::await_zombie(child.id(), Instant::now() + PARTING).is_none() {
+        shell::signal(child.id(), libc::SIGKILL);
+    }
+    kin().forget(child.id());
     let _ = child.wait();
 }
 
@@ -81,8 +141,8 @@ pub fn abandon() {
     let _nothing_starts = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     let mut kin = kin();
     kin.is_over = true;
-    for group in &kin.groups {
-        shell::kill_group(*group);
+    for id in kin.children.keys() {
+        kin.end(*id);
     }
     for directory in &kin.directories {
         for _ in 0..REMOVALS {

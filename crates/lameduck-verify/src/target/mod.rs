@@ -6,6 +6,7 @@ mod attached;
 mod birth;
 mod driven;
 mod error;
+mod keeper;
 pub(crate) mod kin;
 mod output;
 mod place;

@@ -12,7 +12,7 @@ use super::attached::Attached;
 use super::birth;
 use super::driven::{ALIVE_BOUND, Driven};
 use super::error::{LaunchError, VerifyError};
-use super::kin;
+use super::kin::{self, Kind};
 use super::output::{Output, Stream};
 use super::place::Place;
 use super::ready::{self, await_ready};
@@ -99,7 +99,7 @@ impl Watch {
 /// What stands behind the address.
 #[derive(Debug)]
 enum Life {
-    /// Started by us; its whole group goes with it.
+    /// Started by us, or who stands between it and us; all that it started goes with it.
     Child(Child),
     /// Somebody else's.
     Attached(Arc<Attached>),
@@ -130,12 +130,27 @@ impl Ledger {
     }
 }
 
+/// A target that is the child of who stands between.
+#[derive(Debug)]
+struct Warded {
+    id: u32,
+    /// Unless it is gone by now.
+    process: Option<Attached>,
+}
+
+impl Warded {
+    fn new(id: u32) -> Self {
+        let process = Attached::to(id).ok();
+        Self { id, process }
+    }
+}
+
 /// A target that runs; dropping it leaves nothing behind that we started.
 #[derive(Debug)]
 pub(crate) struct Running {
     life: Life,
-    /// The target's own process id, where somebody stands between it and us.
-    warded: Option<u32>,
+    /// The target itself, where somebody stands between it and us.
+    warded: Option<Warded>,
     watch: Arc<Watch>,
     order: Arc<Order>,
     stopping: Mutex<Option<Stopping>>,
@@ -156,7 +171,7 @@ const PORT_TRIES: usize = 4;
 /// # Errors
 /// Says why it never became ready; what was started is gone by then.
 pub(crate) fn launch(spec: &TargetSpec, ledger: &Arc<Ledger>) -> Result<Running, VerifyError> {
-    launch_behind(Ward::None, spec, ledger)
+    launch_behind(Ward::Keeps, spec, ledger)
 }
 
 /// The same with somebody between it and us.
@@ -231,7 +246,7 @@ impl Running {
                     let (child, between) = start(ward, spec, &place, &output)?;
                     let id = child.id();
                     if let Some((pid, between)) = between {
-                        warded = Some(pid);
+                        warded = Some(Warded::new(pid));
                         std::thread::spawn(move || {
                             if let Some(ending) = between.await_end() {
                                 seen.note(ending, Instant::now());
@@ -262,8 +277,7 @@ impl Running {
     /// Its process id, where there is one.
     pub(crate) fn pid(&self) -> Option<u32> {
         match &self.life {
-            Life::Child(_) if self.warded.is_some() => self.warded,
-            Life::Child(child) => Some(child.id()),
+            Life::Child(child) => Some(self.warded.as_ref().map_or(child.id(), |it| it.id)),
             Life::Attached(process) => Some(process.id()),
             Life::Driven(_) => None,
         }
@@ -298,11 +312,15 @@ impl Running {
     pub(crate) fn signal(&self, signal: StopSignal) -> Instant {
         let at = Instant::now();
         match &self.life {
-            Life::Child(child) => match self.warded {
-                None => send_signal(child.id(), signal.number()),
-                // Whoever stands between reaps it, and its id may then be another's.
-                Some(pid) if self.exit().is_none() => send_signal(pid, signal.number()),
-                Some(_) => {}
+            Life::Child(child) => match &self.warded {
+                // The child is not reaped before `drop`: the id is still its own.
+                None => shell::signal(child.id(), signal.number()),
+                // Whoever stands between reaps it, and its number may then be another's.
+                Some(Warded { process, .. }) => {
+                    if let (Some(process), None) = (process, self.exit()) {
+                        process.signal(signal.number());
+                    }
+                }
             },
             Life::Attached(process) => process.signal(signal.number()),
             // Options without a command or call to stop it are refused before anything starts.
@@ -383,7 +401,7 @@ impl Running {
         self.note_untold();
         match &self.life {
             // Not reaped before `drop`, so neither the id nor the group's can belong to somebody else by now.
-            Life::Child(child) => shell::kill_group(child.id()),
+            Life::Child(child) => kin::end(child),
             Life::Attached(_) => {}
             Life::Driven(driven) => driven.kill(),
         }
@@ -462,7 +480,7 @@ impl Drop for Running {
         // Release pairs with the Acquire in `Watch::is_over`.
         self.watch.over.store(true, Ordering::Release);
         if let Life::Child(child) = &mut self.life {
-            shell::kill_group(child.id());
+            kin::end(child);
             // It was killed: this returns as soon as the kernel is done with it.
             kin::reap(child);
         }
@@ -499,9 +517,12 @@ fn start(
         command.current_dir(cwd);
     }
     birth::with_signals_of_its_own(&mut command);
-    die_with_us(&mut command);
     let mut between = Armed::arm(ward, &mut command)?;
-    let spawned = shell::spawn(command, output);
+    let kind = match between {
+        Some(_) => Kind::Ward,
+        None => Kind::Leader,
+    };
+    let spawned = shell::spawn(command, kind, output);
     let pid = between.as_mut().map(Armed::begun).transpose()?.flatten();
     let child = spawned.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => LaunchError::NotFound(program.clone()),
@@ -510,22 +531,6 @@ fn start(
     Ok((child, pid.zip(between)))
 }
 
-/// Where we are killed, nobody can see to it that nothing outlives us (see `kin`): the target at least does not.
-#[cfg(target_os = "linux")]
-fn die_with_us(command: &mut Command) {
-    // SAFETY: prctl(2) is async-signal-safe and the closure touches nothing else. It fires when the thread that
-    // launched the target ends; a `Running` never outlives that thread.
-    unsafe {
-        command.pre_exec(|| {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            Ok(())
-        });
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn die_with_us(_: &mut Command) {}
-
 /// The bytes of a GET for `path` that keeps the connection.
 pub(crate) fn get(place: &Place, path: &str) -> Vec<u8> {
     format!(
@@ -533,13 +538,6 @@ pub(crate) fn get(place: &Place, path: &str) -> Vec<u8> {
         place.url.host
     )
     .into_bytes()
-}
-
-fn send_signal(id: u32, number: i32) {
-    if let Ok(pid) = libc::pid_t::try_from(id) {
-        // SAFETY: kill(2) takes numbers only. The child is not reaped before `drop`: the id is still its own.
-        unsafe { libc::kill(pid, number) };
-    }
 }
 
 fn await_exit(id: u32, watch: &Watch) {

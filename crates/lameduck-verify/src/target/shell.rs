@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::kin;
+use super::kin::{self, Kind};
 use super::output::{Output, Stream};
 use super::place::Place;
 
@@ -54,9 +54,13 @@ pub(crate) fn command(line: &str, place: &Place, pid: Option<u32>) -> Command {
     command
 }
 
-/// Starts it, as the leader of a group; what it writes goes to `output`.
-pub(crate) fn spawn(mut command: Command, output: &Arc<Output>) -> std::io::Result<Child> {
-    let mut child = kin::spawn(&mut command)?;
+/// Starts it; what it writes goes to `output`.
+pub(super) fn spawn(
+    mut command: Command,
+    kind: Kind,
+    output: &Arc<Output>,
+) -> std::io::Result<Child> {
+    let mut child = kin::spawn(&mut command, kind)?;
     if let Some(stdout) = child.stdout.take() {
         output.collect(stdout, Stream::Stdout);
     }
@@ -74,7 +78,7 @@ pub(crate) fn run(
     called: &AtomicBool,
 ) -> Ended {
     let begun = Instant::now();
-    let mut child = match spawn(command, output) {
+    let mut child = match spawn(command, Kind::Leader, output) {
         Ok(child) => child,
         Err(error) => return Ended::Unstarted(format!("could not be started: {error}")),
     };
@@ -88,7 +92,7 @@ pub(crate) fn run(
         // Acquire pairs with the Release of whoever calls it off.
         let called = called.load(Ordering::Acquire);
         if called || begun.elapsed() > bound {
-            kill_group(child.id());
+            kin::end(&child);
             kin::reap(&mut child);
             return if called {
                 Ended::Called
@@ -108,13 +112,43 @@ pub(crate) fn succeeds(mut command: Command, bound: Duration) -> bool {
 }
 
 /// Kills a child that was not reaped yet, and its whole group.
-pub(crate) fn kill_group(id: u32) {
+pub(super) fn kill_group(id: u32) {
     if let Ok(group) = libc::pid_t::try_from(id) {
         // SAFETY: kill(2) takes numbers only. The leader was not reaped: neither its id nor the group's is reused.
-        unsafe {
-            libc::kill(-group, libc::SIGKILL);
-            libc::kill(group, libc::SIGKILL);
+        unsafe { libc::kill(-group, libc::SIGKILL) };
+        signal(id, libc::SIGKILL);
+    }
+}
+
+/// Sends a signal to a child that was not reaped yet.
+pub(super) fn signal(id: u32, number: libc::c_int) {
+    if let Ok(pid) = libc::pid_t::try_from(id) {
+        // SAFETY: kill(2) takes numbers only. It was not reaped: the id is still its own.
+        unsafe { libc::kill(pid, number) };
+    }
+}
+
+/// Waits until a child has ended, and leaves it unreaped. Its exit code, 128 and more for a signal.
+pub(super) fn await_zombie(id: u32, deadline: Instant) -> Option<i32> {
+    loop {
+        // SAFETY: all-zero is a valid siginfo_t (plain C data).
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+        // SAFETY: `info` is a live siginfo_t. WNOWAIT leaves the zombie where it is.
+        let done = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, options) };
+        // SAFETY: waitid either left the zeroes (nothing has ended yet) or filled in a SIGCHLD siginfo.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        if done == 0 && pid != 0 {
+            return Some(if info.si_code == libc::CLD_EXITED {
+                status
+            } else {
+                128 + status
+            });
         }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::park_timeout(STEP);
     }
 }
 

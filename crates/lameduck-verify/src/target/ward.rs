@@ -1,5 +1,6 @@
-//! Owns the process that may stand between us and a target: the one that adopts what the target leaves behind (a child
-//! subreaper), or the one outside of a pid namespace in which the target is PID 1.
+//! Owns the process that stands between us and a target: it adopts what the target leaves behind (a child subreaper), or
+//! is outside of a pid namespace in which the target is PID 1; and it ends all of that when it is told to, or when we are
+//! gone, however we went.
 //! Not: what becomes of the target, which is watched like any other.
 
 #[cfg(target_os = "linux")]
@@ -8,13 +9,16 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::Armed;
 
+/// Tells the process between to make an end of all that it keeps; it comes by itself when we die.
+pub(super) const END: libc::c_int = libc::SIGTERM;
+
 /// Who stands between us and a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Ward {
-    /// Nobody: it is our child.
+    /// A parent that outlives it as long as anything lives that it started; where the system has none, nobody.
     #[default]
-    None,
-    /// A parent that outlives it as long as anything lives that it started.
+    Keeps,
+    /// The same, and without one there is no launch.
     Adopts,
     /// A parent outside of a pid namespace of its own: the target is PID 1.
     FirstProcess,
@@ -36,7 +40,7 @@ mod elsewhere {
 
     impl Armed {
         pub(crate) fn arm(ward: Ward, _: &mut Command) -> Result<Option<Self>, VerifyError> {
-            if ward == Ward::None {
+            if ward == Ward::Keeps {
                 return Ok(None);
             }
             let error = std::io::Error::from(std::io::ErrorKind::Unsupported);

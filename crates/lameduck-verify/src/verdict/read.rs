@@ -1,6 +1,7 @@
 //! Owns reading a report back from its JSON.
 //! Not: reading files (whoever holds the path does), or what became of the numbers since.
 
+use crate::render::printable;
 use std::fmt;
 
 use super::Report;
@@ -61,13 +62,7 @@ impl Report {
         let value: serde_json::Value = serde_json::from_str(text).map_err(ReadError::NotJson)?;
         let schema = value.get("schema").and_then(serde_json::Value::as_str);
         if schema != Some(SCHEMA) {
-            let shown = |schema: &str| {
-                schema
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .take(64)
-                    .collect()
-            };
+            let shown = |schema: &str| printable(schema).chars().take(64).collect();
             return Err(ReadError::Schema(schema.map(shown)));
         }
         serde_json::from_value(value).map_err(ReadError::Shape)

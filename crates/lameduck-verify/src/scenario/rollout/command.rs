@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::render::printable;
 use crate::target::shell::{self, Ended};
 use crate::target::{Output, Place};
 
@@ -68,7 +69,7 @@ impl Job {
         let text = self.output.all();
         let last = text.lines().rev().find(|line| !line.trim().is_empty());
         last.map_or_else(String::new, |line| {
-            let shown: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+            let shown: String = printable(line).chars().take(200).collect();
             format!("; it wrote: {shown}")
         })
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::{NO_NAMESPACE, Ward};
+use super::{END, NO_NAMESPACE, Ward};
 use crate::target::{Ending, VerifyError};
 
 /// What the process between says: a word and a number.
@@ -28,16 +28,15 @@ pub(crate) struct Armed {
 impl Armed {
     /// Lets `command` start with the process between; to be called last, after everything else was set.
     pub(crate) fn arm(ward: Ward, command: &mut Command) -> Result<Option<Self>, VerifyError> {
-        if ward == Ward::None {
-            return Ok(None);
-        }
         let failed = |error| VerifyError::Machine("make a pipe", error);
         let (heard, said) = io::pipe().map_err(failed)?;
         let fd = said.as_raw_fd();
         let maps = Maps::of_this_user();
+        // SAFETY: takes nothing and always succeeds.
+        let us = unsafe { libc::getpid() };
         // SAFETY: between fork and exec, in the one thread there is: `stand_between` makes system calls only, on
         // memory that was allocated before. `said` is open until after the spawn.
-        unsafe { command.pre_exec(move || stand_between(ward, fd, maps.as_ref())) };
+        unsafe { command.pre_exec(move || stand_between(ward, fd, us, maps.as_ref())) };
         Ok(Some(Self {
             heard,
             said: Some(said),
@@ -130,14 +129,39 @@ fn check(result: i32) -> io::Result<i32> {
     }
 }
 
+/// What it waits for: a child that changes, and being told to make an end.
+fn awaited() -> libc::sigset_t {
+    // SAFETY: all-zero is a valid set, which these calls fill.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        libc::sigaddset(&raw mut set, END);
+        set
+    }
+}
+
 /// Runs in the child. Forks: the new process goes on to become the target, this one watches it and never returns.
-fn stand_between(ward: Ward, fd: RawFd, maps: Option<&Maps>) -> io::Result<()> {
+fn stand_between(ward: Ward, fd: RawFd, us: libc::pid_t, maps: Option<&Maps>) -> io::Result<()> {
+    let waited_for = awaited();
+    // SAFETY: numbers, and a live set. The signal comes when the thread that launched the target ends; a `Running`
+    // never outlives that thread.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, END);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const waited_for, std::ptr::null_mut());
+        if libc::getppid() != us {
+            // We were killed before that: nobody would tell it any more.
+            libc::_exit(0);
+        }
+    }
     let prepared = match ward {
         Ward::FirstProcess => make_namespaces(maps),
         // SAFETY: takes numbers only.
         _ => check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) }).map(|_| ()),
     };
-    prepared.inspect_err(|error| say(fd, REFUSED, error.raw_os_error().unwrap_or(0)))?;
+    if ward != Ward::Keeps {
+        prepared.inspect_err(|error| say(fd, REFUSED, error.raw_os_error().unwrap_or(0)))?;
+    }
     // SAFETY: this process has one thread, and the new one makes system calls only until it execs.
     match unsafe { libc::fork() } {
         -1 => {
@@ -146,9 +170,13 @@ fn stand_between(ward: Ward, fd: RawFd, maps: Option<&Maps>) -> io::Result<()> {
             Err(error)
         }
         0 => {
-            // SAFETY: numbers, and literals that end in NUL. With the process between, the target dies too.
+            // SAFETY: numbers, a live set, and literals that end in NUL. With the process between, the target dies too;
+            // and it leads a group of its own, as it would without one.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                let set = &raw const waited_for;
+                libc::sigprocmask(libc::SIG_UNBLOCK, set, std::ptr::null_mut());
+                libc::setpgid(0, 0);
                 if ward == Ward::FirstProcess {
                     // Where it is refused, /proc shows the processes of outside, which few targets mind.
                     let (name, at) = (c"proc".as_ptr(), c"/proc".as_ptr());
@@ -157,7 +185,7 @@ fn stand_between(ward: Ward, fd: RawFd, maps: Option<&Maps>) -> io::Result<()> {
             }
             Ok(())
         }
-        target => watch(target, fd),
+        target => watch(target, fd, &waited_for),
     }
 }
 
@@ -191,11 +219,10 @@ fn say(fd: RawFd, word: i32, number: i32) {
     unsafe { libc::write(fd, record.as_ptr().cast(), RECORD) };
 }
 
-/// Tells how the target ended, and stays as long as anything lives that it started.
-fn watch(target: i32, fd: RawFd) -> ! {
-    // Meant for the target's group, they are not meant for us.
+/// Tells how the target ended, and stays as long as anything lives that it started, which it ends when it is told to.
+fn watch(target: libc::pid_t, fd: RawFd, waited_for: &libc::sigset_t) -> ! {
+    // None of them is meant for us; and once nobody listens, there is nobody to tell.
     for signal in [
-        libc::SIGTERM,
         libc::SIGINT,
         libc::SIGHUP,
         libc::SIGQUIT,
@@ -208,19 +235,78 @@ fn watch(target: i32, fd: RawFd) -> ! {
     }
     say(fd, BEGUN, target);
     close_all_but(fd);
+    let (mut is_over, mut has_target) = (false, true);
     loop {
-        let mut status = 0;
-        // SAFETY: `status` is live.
-        let gone = unsafe { libc::waitpid(-1, &raw mut status, 0) };
-        if gone == target {
-            say(fd, ENDED, status);
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` is live.
+            let gone = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+            if gone == target {
+                say(fd, ENDED, status);
+                has_target = false;
+            } else if gone < 0 {
+                // ECHILD: nothing lives any more.
+                exit();
+            } else if gone == 0 {
+                break;
+            }
         }
-        if gone < 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            // ECHILD: nothing lives any more.
-            // SAFETY: ends this process at once, without what a program does at its end.
-            unsafe { libc::_exit(0) };
+        // A child that dies leaves its own children to us before we hear of its end: all of them have their turn.
+        if is_over && !kill_children() {
+            if has_target {
+                let mut status = 0;
+                // SAFETY: numbers of a child that was not reaped, and `status` is live. A first process takes its
+                // namespace along.
+                unsafe {
+                    libc::kill(-target, libc::SIGKILL);
+                    libc::kill(target, libc::SIGKILL);
+                    libc::waitpid(target, &raw mut status, 0);
+                }
+                say(fd, ENDED, status);
+            }
+            exit();
+        }
+        // SAFETY: the set is live; who sent it does not matter.
+        is_over |= unsafe { libc::sigwaitinfo(waited_for, std::ptr::null_mut()) } == END;
+    }
+}
+
+fn exit() -> ! {
+    // SAFETY: ends this process at once, without what a program does at its end.
+    unsafe { libc::_exit(0) }
+}
+
+/// Kills the children of this process, or the first thousand of them; false where nobody says which they are.
+fn kill_children() -> bool {
+    let mut buffer = [0_u8; 8192];
+    // SAFETY: a literal that ends in NUL, and a live buffer of that size.
+    let count = unsafe {
+        let fd = libc::open(
+            c"/proc/thread-self/children".as_ptr(),
+            libc::O_RDONLY | libc::O_CLOEXEC,
+        );
+        let count = libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len());
+        libc::close(fd);
+        count
+    };
+    let Ok(count) = usize::try_from(count) else {
+        return false;
+    };
+    let mut pid: libc::pid_t = 0;
+    for byte in &buffer[..count] {
+        match byte {
+            b'0'..=b'9' => pid = pid * 10 + libc::pid_t::from(byte - b'0'),
+            _ => {
+                if pid > 1 {
+                    // SAFETY: numbers only, of a child that was not reaped.
+                    unsafe { libc::kill(pid, libc::SIGKILL) };
+                }
+                // A number without a space behind it is cut: its turn comes.
+                pid = 0;
+            }
         }
     }
+    true
 }
 
 /// Lets go of the target's output, of the pipe on which a failed exec is told, and of whatever else was open.
