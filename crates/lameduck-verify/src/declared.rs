@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::observe::outcome::Outcome;
 use crate::options::{Options, StopSignal, TargetSpec};
 use crate::verdict::{Finding, Verdict};
 
@@ -19,8 +20,22 @@ pub enum LatePolicy {
     /// Serves them; what the contract asks for.
     #[default]
     Serve,
-    /// Refuses them with 503, `Retry-After` and `Connection: close`; that is then no failure of H1-02, H1-04, H1-06.
+    /// Refuses them, so that a client may send them again elsewhere: over HTTP/1.1 and TLS with 503, `Retry-After` and
+    /// `Connection: close`, over HTTP/2 with REFUSED_STREAM, or with 503 and `Retry-After` behind a GOAWAY. That is then no
+    /// failure of H1-01 (heads completed late), H1-02, H1-04, H1-06, H2-03, H2-10 and TLS-1.
     Refuse,
+}
+
+impl LatePolicy {
+    /// A request sent after the signal got what a target of this policy owes it.
+    pub(crate) fn is_kept_by(self, outcome: Outcome) -> bool {
+        outcome.is_served() || self.is_refusal(outcome)
+    }
+
+    /// It was refused as declared: on an open connection, and safe to send again elsewhere.
+    pub(crate) fn is_refusal(self, outcome: Outcome) -> bool {
+        self == Self::Refuse && matches!(outcome, Outcome::Refused503 | Outcome::RefusedH2)
+    }
 }
 
 /// What a first SIGINT does to a target.

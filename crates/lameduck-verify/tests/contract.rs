@@ -6,7 +6,7 @@
 mod duck;
 
 use duck::{alone, breaks, only, run};
-use lameduck_verify::{FailOn, Outcome, Verdict};
+use lameduck_verify::{FailOn, Figure, Outcome, Verdict};
 
 #[test]
 fn a_server_that_keeps_its_promises_passes_every_id() {
@@ -230,6 +230,22 @@ fn l_ws_fails_when_messages_meet_a_bare_end() {
 fn l_mix_fails_when_the_honest_lose_among_the_hostile() {
     let report = breaks("L-MIX", "L-MIX", Verdict::Fail);
     assert!(report.lost > 0 && report.requests.lost == report.lost);
+}
+
+/// Its event streams are cut inside an event, which is a matter of H1-14: no request under test is lost by it.
+#[test]
+fn l_mix_leaves_cut_event_streams_to_h1_14() {
+    let _alone = alone();
+    let report = run("H1-14", &["L-MIX"]);
+    let finding = only(&report);
+    assert_eq!(finding.verdict, Verdict::Pass, "{}", report.to_json());
+    let cut = finding.figures.get("event_streams_cut");
+    assert!(
+        matches!(cut, Some(Figure::Count(1..))) && finding.detail.contains("were cut: H1-14"),
+        "{}",
+        report.to_json()
+    );
+    assert_eq!(report.lost, 0);
 }
 
 /// Where no network namespace can be made (no privilege), there is nothing to see; the reason says so.

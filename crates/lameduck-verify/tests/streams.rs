@@ -6,7 +6,39 @@
 mod duck;
 
 use duck::{alone, breaks, only, options, run};
-use lameduck_verify::{Outcome, Verdict, Verification};
+use lameduck_verify::{LatePolicy, Outcome, Verdict, Verification};
+
+/// A target that refuses late requests in a way that is safe to try again is held to what it declares, over every
+/// protocol: with the declaration it passes, without it each of these checks fails.
+#[test]
+fn late_requests_may_be_refused_where_that_is_declared() {
+    let _alone = alone();
+    let ids = ["H1-02", "H1-04", "H1-06", "H2-03", "H2-10", "TLS-1"];
+    let run = |late, verdict| {
+        let mut options = options("", &ids);
+        options
+            .target
+            .argv
+            .extend(["--late", "refuse"].map(str::to_owned));
+        options.target.late = late;
+        let report = Verification::from(options).run().unwrap();
+        assert_eq!(report.checks.len(), ids.len());
+        for finding in &report.checks {
+            let refused = finding.requests.count(Outcome::Refused503)
+                + finding.requests.count(Outcome::RefusedH2);
+            assert_eq!(
+                (finding.verdict, refused > 0, finding.requests.lost),
+                (verdict, true, 0),
+                "{}: {}\n{}",
+                finding.id,
+                finding.detail,
+                report.to_json()
+            );
+        }
+    };
+    run(LatePolicy::Refuse, Verdict::Pass);
+    run(LatePolicy::Serve, Verdict::Fail);
+}
 
 #[test]
 fn h2_01_differs_when_connections_are_closed_unannounced() {

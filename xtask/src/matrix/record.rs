@@ -158,7 +158,8 @@ impl Record {
             .count()
     }
 
-    /// Lost POSTs of all loads, where the requests under test are POSTs: what was lost besides are event streams.
+    /// Lost POSTs of all loads, where the requests under test are POSTs: what was lost besides are
+    /// handshakes of WebSockets and, in records of earlier versions, event streams.
     pub(super) fn lost_posts(&self) -> Option<u64> {
         let posts = self
             .facts

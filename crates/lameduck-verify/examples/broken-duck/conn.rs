@@ -20,6 +20,9 @@ const BLIND: Duration = Duration::from_millis(30);
 /// Nobody serves this, and whoever asks for it is told so before the body is read.
 const UNSERVED: &str = " /lameduck-verify/";
 
+/// What a late request meets, where such are refused.
+pub(crate) const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// Why a connection is closed.
 enum Close {
     InOrder,
@@ -182,6 +185,10 @@ impl Conn {
     }
 
     fn answer(&mut self, head: &str) -> Option<Close> {
+        if self.duck.refuses_now() {
+            let _ = self.stream.write_all(REFUSAL);
+            return Some(Close::InOrder);
+        }
         let target = head.split(' ').nth(1).unwrap_or("/").to_owned();
         if let Some(answer) = ws::accept(head) {
             return Some(self.upgrade(&answer, &target));

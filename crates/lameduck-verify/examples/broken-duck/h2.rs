@@ -133,6 +133,10 @@ impl Leaver<'_> {
             respond.send_reset(Reason::INTERNAL_ERROR);
             return;
         }
+        if self.duck.refuses_now() {
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return;
+        }
         let (duck, active) = (Arc::clone(self.duck), Arc::clone(&self.active));
         let number = self.accepted;
         active.fetch_add(1, Ordering::SeqCst);

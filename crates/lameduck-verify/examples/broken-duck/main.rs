@@ -46,6 +46,8 @@ pub(crate) struct Duck {
     pub(crate) begun: Instant,
     /// The window is at least so long: the propagation time of the front that it is meant for.
     pub(crate) floor: Duration,
+    /// Requests that come after the signal are refused, safe to send again elsewhere.
+    refuses_late: bool,
     /// Milliseconds since `begun` of the last request.
     pub(crate) last_request: AtomicU64,
     /// The request lines of what is being answered.
@@ -63,6 +65,10 @@ impl Duck {
 
     pub(crate) fn phase(&self) -> u8 {
         self.phase.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn refuses_now(&self) -> bool {
+        self.refuses_late && self.phase() >= WINDOW
     }
 
     pub(crate) fn note_request(&self) {
@@ -125,7 +131,7 @@ fn main() -> ExitCode {
     let port = |name| value(name).and_then(|text| text.parse::<u16>().ok());
     let Some(main_port) = port("--port") else {
         eprintln!(
-            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--config FILE] [--break NAME] | --list-breaks"
+            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--late refuse] [--config FILE] [--break NAME] | --list-breaks"
         );
         return ExitCode::from(2);
     };
@@ -148,6 +154,7 @@ fn main() -> ExitCode {
         connections: AtomicU64::new(0),
         begun: Instant::now(),
         floor: Duration::from_millis(floor.unwrap_or(0)),
+        refuses_late: value("--late").is_some_and(|late| late == "refuse"),
         last_request: AtomicU64::new(0),
         begun_requests: Mutex::new(BTreeMap::new()),
         window_bell: bell::Bell::new(),

@@ -15,6 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
+use crate::conn::REFUSAL;
 use crate::{DRAINING, Duck, WINDOW, h2};
 
 /// A handshake takes so long at most.
@@ -147,6 +148,11 @@ async fn answer<T>(duck: &Duck, io: &mut T, head: &str) -> std::io::Result<bool>
 where
     T: AsyncWrite + Unpin,
 {
+    if duck.refuses_now() {
+        io.write_all(REFUSAL).await?;
+        io.flush().await?;
+        return Ok(true);
+    }
     let ms = head
         .split(' ')
         .nth(1)

@@ -10,7 +10,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         class: Class::Loss,
         owed: "handshakes under way at the signal, which go on 0.5 to 100 ms after it, complete, and their first request is served",
         short: "handshake under way: completed and served",
-        measured: "32 handshakes: 16 have sent half a ClientHello before the signal, 16 all of it. They go on 0.5 to 100 ms after the signal, 2 of each kind for each offset, and must become whole and have their first request served. When fewer than 6 offsets were met in time the drain is made again, up to three in all, and then the answer is inconclusive.",
+        measured: "32 handshakes: 16 have sent half a ClientHello before the signal, 16 all of it. They go on 0.5 to 100 ms after the signal, 2 of each kind for each offset, and must become whole and have their first request served. When fewer than 6 offsets were met in time the drain is made again, up to three in all, and then the answer is inconclusive. Where the profile says late = \"refuse\", a refusal that is safe to try again counts as well.",
         source: "a handshake takes one or two round trips, and clients have connected already",
         consequence: "clients that had just connected meet a failed handshake, which many report as an attack",
         remedy: "count a connection from its accept, not from the end of its handshake",

@@ -117,9 +117,8 @@ impl Sweep {
         let Some(outcome) = exchange.outcome else {
             return;
         };
-        let as_declared = outcome == Outcome::Refused503 && self.late_policy == LatePolicy::Refuse;
-        self.refused += u64::from(as_declared);
-        if outcome.is_served() || as_declared || exchange.is_discarded() {
+        self.refused += u64::from(self.late_policy.is_refusal(outcome));
+        if self.late_policy.is_kept_by(outcome) || exchange.is_discarded() {
             return;
         }
         let written_at = exchange.written_at.unwrap_or(exchange.begun_at);
@@ -286,11 +285,11 @@ fn uncovered(sweep: &Sweep) -> String {
     )
 }
 
-fn refused_note(refused: u64) -> String {
+pub(crate) fn refused_note(refused: u64) -> String {
     if refused == 0 {
         String::new()
     } else {
-        format!(", {refused} refused with 503 and Retry-After, as declared")
+        format!(", {refused} refused as declared, safe to send again")
     }
 }
 
@@ -353,7 +352,7 @@ struct InFlight {
 }
 
 impl InFlight {
-    fn take(&mut self, flow: &Flow, departure: &Departure, means: &Means) {
+    fn take(&mut self, flow: &Flow, departure: &Departure, means: &Means, late: LatePolicy) {
         let t = departure.t;
         let first = flow.exchanges.first();
         let Some(first) = first.filter(|first| departure.concerns(first)) else {
@@ -367,7 +366,12 @@ impl InFlight {
         self.at_signal += 1;
         // An upload that the target ended is not lost by the letter, but it was in flight and was not answered.
         let outcome = first.outcome.unwrap_or(Outcome::Eof);
-        if !outcome.is_served() {
+        // Only a request whose head is completed late is one that a target may refuse as late.
+        let policy = match means {
+            Means::HalfHead => late,
+            _ => LatePolicy::Serve,
+        };
+        if !policy.is_kept_by(outcome) {
             let after = first
                 .ended_at
                 .map_or(Duration::ZERO, |at| at.saturating_duration_since(t));
@@ -398,7 +402,8 @@ fn in_flight(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
     let mut seen = InFlight::default();
     for pass in passes {
         for flow in pass.engine.group("in-flight") {
-            seen.take(flow, &pass.departure, &bench.facts.means);
+            let late = bench.options.target.late;
+            seen.take(flow, &pass.departure, &bench.facts.means, late);
         }
     }
     let means = match &bench.facts.means {

@@ -72,8 +72,33 @@ pub(crate) struct Load {
     /// Connected, then reset or closed before the request could be written.
     pub(crate) dropped_connects: u64,
     pub(crate) tool_trouble: u64,
+    pub(crate) streams: EventStreams,
     /// The requests around T, for people to look at.
     pub(crate) series: Series,
+}
+
+/// Event streams that were open at the signal: a figure beside the requests, since H1-14 judges how they end.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct EventStreams {
+    open: u64,
+    cut: u64,
+}
+
+impl EventStreams {
+    pub(crate) fn add(&mut self, exchange: &Exchange) {
+        self.open += 1;
+        self.cut += u64::from(exchange.outcome.is_some_and(Outcome::is_unanswered));
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            Self { open: 0, .. } => String::new(),
+            Self { open, cut: 0 } => format!("; {open} event streams beside them ended in order"),
+            Self { open, cut } => {
+                format!("; {cut} of {open} event streams beside them were cut: H1-14")
+            }
+        }
+    }
 }
 
 /// One round of `L-H1`.
@@ -287,6 +312,8 @@ impl Load {
         self.lost_on_fresh += other.lost_on_fresh;
         self.dropped_connects += other.dropped_connects;
         self.tool_trouble += other.tool_trouble;
+        self.streams.open += other.streams.open;
+        self.streams.cut += other.streams.cut;
         self.series.merge(&other.series);
     }
 }
@@ -335,6 +362,7 @@ pub(crate) fn judge(bench: &Bench<'_>, id: &'static str, load: &Load) -> Finding
             ),
         )
     };
+    let detail = detail + &load.streams.in_words();
     let mut finding = bench
         .finding(id, verdict, detail)
         .with_requests(tally.clone())
@@ -345,6 +373,11 @@ pub(crate) fn judge(bench: &Bench<'_>, id: &'static str, load: &Load) -> Finding
         .with_figure("lost_on_fresh_connections", load.lost_on_fresh)
         .with_figure("dropped_connects", load.dropped_connects);
     finding.series = Some(load.series.clone());
+    if load.streams.open > 0 {
+        finding = finding
+            .with_figure("event_streams", load.streams.open)
+            .with_figure("event_streams_cut", load.streams.cut);
+    }
     if let Some(bound) = upper_bound_95(tally.lost, sent) {
         finding = finding.with_figure("upper_bound_95_one_in", one_in(bound));
     }

@@ -140,7 +140,13 @@ fn count_lasting(bench: &Bench<'_>, engine: &Engine, t: Instant, load: &mut Load
             let exchange = client.exchange(0, is_post, bench.facts.usual);
             let is_answered_early =
                 client.is_answered_early() || exchange.ended_at.is_some_and(|ended| ended < t);
-            if !is_answered_early {
+            if is_answered_early {
+                continue;
+            }
+            // An event stream that began was answered: how it ends is for H1-14 to judge, and its client comes back.
+            if !is_post && exchange.first_byte_at.is_some() {
+                load.streams.add(&exchange);
+            } else {
                 load.add(&exchange, t);
             }
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::clients::HUNDRED;
+use crate::declared::LatePolicy;
 use crate::observe::h2::call::{Call, ConnLog};
 use crate::observe::h2::flow::Flow;
 use crate::observe::outcome::{End, Outcome, Tally};
@@ -56,9 +57,19 @@ struct Streams {
     refused: u64,
     unserved: u64,
     worst: Option<String>,
+    /// What is owed to them: to those that were opened before the signal, an answer.
+    late_policy: LatePolicy,
 }
 
 impl Streams {
+    /// For streams that are opened after the signal.
+    fn late(bench: &Bench<'_>) -> Self {
+        Self {
+            late_policy: bench.options.target.late,
+            ..Self::default()
+        }
+    }
+
     fn take(&mut self, call: &Call, departure: &Departure) {
         let t = departure.t;
         let exchange = &call.exchange;
@@ -70,8 +81,8 @@ impl Streams {
             return;
         };
         self.count += 1;
-        self.refused += u64::from(outcome == Outcome::RefusedH2);
-        if !outcome.is_served() && !exchange.is_discarded() {
+        self.refused += u64::from(matches!(outcome, Outcome::RefusedH2 | Outcome::Refused503));
+        if !self.late_policy.is_kept_by(outcome) && !exchange.is_discarded() {
             self.unserved += 1;
             let after = exchange
                 .ended_at
@@ -88,7 +99,8 @@ impl Streams {
 
     /// A refusal that is safe to try again is good enough.
     fn take_or_refused(&mut self, call: &Call, departure: &Departure) {
-        if call.exchange.outcome == Some(Outcome::RefusedH2)
+        let outcome = call.exchange.outcome;
+        if outcome.is_some_and(|outcome| LatePolicy::Refuse.is_refusal(outcome))
             && call.exchange.is_at_stake(departure.t)
         {
             self.tally.add(&call.exchange);
@@ -248,7 +260,7 @@ fn in_flight(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
 }
 
 fn between(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
-    let mut streams = Streams::default();
+    let mut streams = Streams::late(bench);
     for (pass, flow) in poised(passes, "h2-between") {
         let Some(log) = flow.conns.last() else {
             continue;
@@ -371,7 +383,7 @@ fn hundred(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
 }
 
 fn newcomers(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
-    let (mut streams, mut refused) = (Streams::default(), 0_usize);
+    let (mut streams, mut refused) = (Streams::late(bench), 0_usize);
     for pass in passes {
         for flow in pass.h2("h2-newcomers") {
             refused += flow.refused_connects.len();

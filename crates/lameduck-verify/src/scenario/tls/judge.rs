@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::declared::LatePolicy;
 use crate::observe::flow::Flow;
 use crate::observe::outcome::{End, Outcome, Tally};
 use crate::scenario::bench::Bench;
 use crate::scenario::drain::SWEEP;
-use crate::scenario::judge::{in_words, lateness_bound, offset_in_words};
+use crate::scenario::judge::{in_words, lateness_bound, offset_in_words, refused_note};
 use crate::scenario::second::{Held, Seconded};
 use crate::verdict::{Finding, Verdict};
 
@@ -28,7 +29,7 @@ pub(crate) fn judge(bench: &Bench<'_>, passes: &[Seconded]) -> Vec<Finding> {
             .into();
     }
     vec![
-        Shaking::of(passes).judge(bench),
+        Shaking::of(passes, bench.options.target.late).judge(bench),
         stalled(bench, passes),
         farewells(bench, passes),
         undelayed(bench, passes),
@@ -40,7 +41,7 @@ pub(crate) fn is_covered(bench: &Bench<'_>, passes: &[Seconded]) -> bool {
     if !bench.facts.speech.tls || !bench.wants("TLS-1") {
         return true;
     }
-    let shaking = Shaking::of(passes);
+    let shaking = Shaking::of(passes, bench.options.target.late);
     shaking.poised == 0 || shaking.worst.is_some() || shaking.is_covered()
 }
 
@@ -60,14 +61,20 @@ struct Shaking {
     tally: Tally,
     poised: u64,
     unserved: u64,
+    /// Refused in the way that the target declares for late requests.
+    refused: u64,
+    late_policy: LatePolicy,
     late: u64,
     covered: [bool; SWEEP.len()],
     worst: Option<(Duration, Outcome)>,
 }
 
 impl Shaking {
-    fn of(passes: &[Seconded]) -> Self {
-        let mut shaking = Self::default();
+    fn of(passes: &[Seconded], late_policy: LatePolicy) -> Self {
+        let mut shaking = Self {
+            late_policy,
+            ..Self::default()
+        };
         for (pass, flow) in of_group(passes, "tls-shaking") {
             if flow.was_poised {
                 shaking.take(flow, pass.t());
@@ -90,7 +97,8 @@ impl Shaking {
                 Outcome::HandshakeFailed
             }
         };
-        if !outcome.is_served() {
+        self.refused += u64::from(self.late_policy.is_refusal(outcome));
+        if !self.late_policy.is_kept_by(outcome) {
             self.unserved += 1;
             self.worst.get_or_insert((offset, outcome));
         }
@@ -133,7 +141,11 @@ impl Shaking {
             );
             (Verdict::Inconclusive, detail)
         } else {
-            let detail = format!("{poised} of {poised} became whole and were served");
+            let detail = format!(
+                "{poised} of {poised} became whole, {} were served{}",
+                poised - self.refused,
+                refused_note(self.refused)
+            );
             (Verdict::Pass, detail)
         };
         bench
