@@ -1,4 +1,4 @@
-// A small application on Go's net/http, standard library only. It is a server of the matrix itself, and stands behind
+// A small application on Go's net/http; its WebSocket is that of gorilla/websocket (`echo.go`). It is a server of the matrix itself, and stands behind
 // the proxies of it (which are what is judged then: this one stays up).
 package main
 
@@ -116,6 +116,8 @@ func main() {
 	mux.HandleFunc("/stream", stream)
 	mux.HandleFunc("/sse", events)
 	mux.HandleFunc("/upload", upload)
+	var sockets Sockets
+	mux.HandleFunc("/ws", sockets.Serve)
 
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -147,13 +149,16 @@ func main() {
 	case <-told.Done():
 	}
 
+	// Shutdown knows nothing of connections that were upgraded: its documentation has their owner tell them, and wait.
+	plain.RegisterOnShutdown(sockets.Leave)
 	limit, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	go func() { ended <- plain.Shutdown(limit) }()
 	go func() { ended <- secure.Shutdown(limit) }()
+	go func() { ended <- sockets.Wait(limit) }()
 	code := 0
-	for range 2 {
+	for range 3 {
 		if err := <-ended; err != nil {
 			code = 1
 		}

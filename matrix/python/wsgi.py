@@ -1,5 +1,6 @@
 """The application of gunicorn's workers."""
 
+import os
 import time
 from urllib.parse import parse_qs
 
@@ -35,6 +36,8 @@ def app(environ, start_response):
         case "/sse":
             start_response("200 OK", [("Content-Type", "text/event-stream")])
             return events(number("ms", 100) / 1000)
+        case "/configured":
+            return answer([os.environ.get("CONFIGURED", "").encode()])
         case _:
             return answer([b"ok\n"], ("Content-Length", "3"))
 

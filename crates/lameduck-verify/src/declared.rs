@@ -65,7 +65,7 @@ pub struct Reload {
     pub path: String,
     /// The signal that asks for it.
     pub signal: StopSignal,
-    /// A command that asks for it, instead of the signal; `{config}` and `{pid}` are filled in.
+    /// A command that asks for it, instead of the signal; `{config}`, `{pid}` and the ports are filled in.
     pub command: Option<Vec<String>>,
 }
 

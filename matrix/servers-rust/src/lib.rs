@@ -1,10 +1,15 @@
 //! What the four servers share: where they listen, when they are told to stop, and bodies that take their time.
 
 use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// From the stop signal to giving up, where a server leaves that to its program. The matrix kills after 6 s.
@@ -12,8 +17,27 @@ pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The address to listen on; the port is that of the variable `PORT`.
 pub fn address() -> (&'static str, u16) {
-    let port = std::env::var("PORT").expect("PORT says where to listen");
-    ("127.0.0.1", port.parse().expect("PORT is a number"))
+    ("127.0.0.1", variable("PORT").parse().expect("PORT is a number"))
+}
+
+/// The address for TLS and how it is spoken there: the variables `TLS_PORT`, `TLS_CERT` and `TLS_KEY`.
+pub fn tls() -> ((&'static str, u16), ServerConfig) {
+    let port = variable("TLS_PORT").parse().expect("TLS_PORT is a number");
+    let chain = CertificateDer::pem_file_iter(Path::new(&variable("TLS_CERT")))
+        .and_then(Iterator::collect)
+        .expect("TLS_CERT names certificates");
+    let key = PrivateKeyDer::from_pem_file(Path::new(&variable("TLS_KEY"))).expect("TLS_KEY names a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .expect("key and certificate belong together");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (("127.0.0.1", port), config)
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set"))
 }
 
 /// Ends at SIGTERM or SIGINT.

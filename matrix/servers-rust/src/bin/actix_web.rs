@@ -5,10 +5,11 @@ use std::time::Duration;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use actix_ws::AggregatedMessage;
 use futures_util::StreamExt;
-use matrix_servers::{PATIENCE, address, chunks, events, large, number};
+use matrix_servers::{PATIENCE, address, chunks, events, large, number, tls};
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
+    let (tls_address, tls_config) = tls();
     HttpServer::new(|| {
         App::new()
             .route("/", web::to(|| async { "ok\n" }))
@@ -33,6 +34,7 @@ async fn main() -> std::io::Result<()> {
     .workers(2)
     .shutdown_timeout(PATIENCE.as_secs())
     .bind_auto_h2c(address())?
+    .bind_rustls_0_23(tls_address, tls_config)?
     .run()
     .await
 }

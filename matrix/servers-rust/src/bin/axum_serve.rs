@@ -1,7 +1,10 @@
 //! axum's own server, stopped as its graceful-shutdown example does: `with_graceful_shutdown` and a `TimeoutLayer`;
 //! and given up after a while, because the example's time limit does not cover bodies and WebSockets.
+//! TLS is a second `serve` before `tls-listener`, as the example of that has it: it shakes hands with many at once.
 
+use std::future::IntoFuture;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,8 +14,13 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use matrix_servers::{PATIENCE, address, chunks, events, large, number, told_to_stop};
+use matrix_servers::{PATIENCE, address, chunks, events, large, number, tls, told_to_stop};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tower_http::timeout::TimeoutLayer;
+
+/// A handshake that takes longer is given up.
+const HANDSHAKE: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -31,14 +39,22 @@ async fn main() -> ExitCode {
         .route("/sse", get(sse))
         .route("/ws", get(|upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(echo) }))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE));
-    let listener = tokio::net::TcpListener::bind(address()).await.expect("the port is free");
-    let server = axum::serve(listener, app).with_graceful_shutdown(told_to_stop());
+    let (tls_address, tls_config) = tls();
+    let listener = TcpListener::bind(address()).await.expect("the port is free");
+    let behind = TcpListener::bind(tls_address).await.expect("the port for TLS is free");
+    let secure = tls_listener::builder(TlsAcceptor::from(Arc::new(tls_config)))
+        .handshake_timeout(HANDSHAKE)
+        .listen(behind);
+    let plain = axum::serve(listener, app.clone()).with_graceful_shutdown(told_to_stop());
+    let secure = axum::serve(secure, app).with_graceful_shutdown(told_to_stop());
     let given_up = async {
         told_to_stop().await;
         tokio::time::sleep(PATIENCE).await;
     };
     tokio::select! {
-        done = async { server.await } => done.expect("it serves"),
+        done = async { tokio::try_join!(plain.into_future(), secure.into_future()) } => {
+            done.expect("it serves");
+        }
         () = given_up => {
             eprintln!("gave up on what was left");
             return ExitCode::FAILURE;

@@ -36,6 +36,8 @@ pub(crate) struct ConnLog {
     pub(crate) pings: Vec<Instant>,
     /// Its SETTINGS came.
     pub(crate) greeted: bool,
+    /// And they offer extended CONNECT (RFC 8441).
+    pub(crate) offers_connect: bool,
     /// Streams that the server allows at once.
     pub(crate) max_streams: u32,
     /// How it ended, unless we ended it.
@@ -53,6 +55,7 @@ impl ConnLog {
             goaways: Vec::new(),
             pings: Vec::new(),
             greeted: false,
+            offers_connect: false,
             max_streams: u32::MAX,
             end: None,
             notified: false,

@@ -19,6 +19,7 @@ pub(crate) const HEADER_TABLE_SIZE: u16 = 1;
 pub(crate) const ENABLE_PUSH: u16 = 2;
 pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 3;
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
+pub(crate) const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

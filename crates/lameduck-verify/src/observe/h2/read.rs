@@ -131,6 +131,11 @@ impl Flow {
                         log.max_streams = *value;
                     }
                 }
+                frame::ENABLE_CONNECT_PROTOCOL => {
+                    if let Some(log) = self.conns.last_mut() {
+                        log.offers_connect = *value == 1;
+                    }
+                }
                 frame::INITIAL_WINDOW_SIZE => {
                     let Some(conn) = &mut self.conn else { return };
                     let change = i64::from(*value) - conn.first_window;

@@ -87,7 +87,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             is_done.store(true, Ordering::Release);
             operated
         });
-        let bound = Instant::now() + IN_FORCE_BOUND * 4 + STEADY_LOOK;
+        let bound = Instant::now() + IN_FORCE_BOUND * 5 + STEADY_LOOK * 2;
         engine.run(bound, |_| is_done.load(Ordering::Acquire));
         thread
             .join()
@@ -174,7 +174,7 @@ impl Operator<'_> {
                 IN_FORCE_BOUND.as_secs()
             )));
         };
-        let took = asked_at.elapsed();
+        let took = self.last_seen(&second).saturating_duration_since(asked_at);
         self.ask_for(&self.reload.broken)?;
         let is_other = |answer: &[u8]| answer != second;
         if self.await_answer(REFUSAL_LOOK, is_other).is_some() {
@@ -213,10 +213,15 @@ impl Operator<'_> {
         };
         let path = self.file.path().to_string_lossy();
         let pid = self.running.pid().unwrap_or_default().to_string();
-        let fill = |text: &String| text.replace("{config}", &path).replace("{pid}", &pid);
+        let place = &self.running.place;
+        let fill = |text: &String| {
+            let text = place.fill(text);
+            text.replace("{config}", &path).replace("{pid}", &pid)
+        };
         let mut command = Command::new(fill(program));
         command
             .args(arguments.iter().map(fill))
+            .envs(place.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -248,6 +253,23 @@ impl Operator<'_> {
             }
             std::thread::park_timeout(STEP);
         }
+    }
+
+    /// When something else than `new` was answered last: who hands over from one process to the next may answer with both
+    /// for a while, and what comes of a broken configuration can be told only when that is over.
+    fn last_seen(&self, new: &[u8]) -> Instant {
+        let until = Instant::now() + IN_FORCE_BOUND;
+        let mut last = Instant::now();
+        while last + STEADY_LOOK > Instant::now() && Instant::now() < until {
+            if self.running.exit().is_some() {
+                break;
+            }
+            if self.in_force().is_some_and(|answer| answer != new) {
+                last = Instant::now();
+            }
+            std::thread::park_timeout(STEP);
+        }
+        last
     }
 
     /// The body of the declared path, if it is answered whole.

@@ -25,6 +25,8 @@ const ECHO_FRAME: u64 = ECHO as u64 + 2;
 const WITH_CLOSE: u64 = ECHO_FRAME + 4;
 /// Far more than both.
 const KEEP: usize = 4 * 1024;
+/// The status that opens a tunnel.
+const ACCEPTED: u16 = 200;
 /// Extended CONNECT may be used once the server's SETTINGS came; they are waited for in steps.
 const SETTINGS_STEP: Duration = Duration::from_millis(5);
 const SETTINGS_STEPS: u32 = 100;
@@ -88,11 +90,13 @@ impl Script for Tunnel {
             self.waited += 1;
             return Some(Step::Pause(When::For(SETTINGS_STEP)));
         }
+        // RFC 8441, 3: a client does not ask where it is not offered. Some servers that do not know it would answer.
+        let offered = seen.conn.is_some_and(|conn| conn.offers_connect);
         let refused = seen
             .calls
             .last()
-            .is_some_and(|call| call.exchange.status.is_some_and(|status| status != 200));
-        if refused {
+            .is_some_and(|call| call.exchange.status.is_some_and(|status| status != ACCEPTED));
+        if !offered || refused {
             return None;
         }
         self.plan.next().or_else(|| {
@@ -105,8 +109,9 @@ impl Script for Tunnel {
     }
 }
 
+/// A page that says no has a body too.
 fn has_echo(call: &Call) -> bool {
-    call.exchange.body_bytes >= ECHO_FRAME
+    call.exchange.status == Some(ACCEPTED) && call.exchange.body_bytes >= ECHO_FRAME
 }
 
 pub(super) fn are_ready(engine: &Engine) -> bool {
@@ -166,10 +171,14 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         worst.get_or_insert(trouble);
     }
     let (verdict, detail) = if tunnels == 0 {
-        let status = instead.map_or_else(
-            || "is not answered".to_owned(),
-            |status| format!("is answered with {status}"),
-        );
+        let offered = seen.engine.h2.iter().any(|flow| {
+            flow.group == GROUP && flow.conns.last().is_some_and(|conn| conn.offers_connect)
+        });
+        let status = match instead {
+            Some(status) => format!("is answered with {status}"),
+            None if offered => "is not answered".to_owned(),
+            None => "is not offered".to_owned(),
+        };
         let detail = format!("the target has no WebSocket over HTTP/2: extended CONNECT {status}");
         (Verdict::NotApplicable, detail)
     } else if let Some(trouble) = worst {
@@ -191,4 +200,35 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         .with_figure("websockets", tunnels)
         .with_figure("held", held)
         .with_figure("last_close_ms", last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::h2::call::ConnLog;
+
+    fn next_of(offers_connect: bool) -> Option<Step> {
+        let mut tunnel = Tunnel {
+            begun: 2,
+            waited: 0,
+            plan: vec![Step::AwaitAnswers].into_iter(),
+            close: None,
+        };
+        let mut conn = ConnLog::new(std::time::Instant::now());
+        conn.greeted = true;
+        conn.offers_connect = offers_connect;
+        tunnel.next(&H2Seen {
+            stopped: false,
+            connected: true,
+            refused: false,
+            conn: Some(&conn),
+            calls: &[],
+        })
+    }
+
+    #[test]
+    fn a_server_that_does_not_offer_tunnels_is_not_asked_for_one() {
+        assert!(next_of(true).is_some());
+        assert!(next_of(false).is_none());
+    }
 }
