@@ -172,6 +172,7 @@ fn a_hostile_target_stays_text_in_every_format() {
     if has_chromium() {
         page_in_chromium(&folder);
         page_on_a_phone(&folder);
+        page_by_keyboard_and_on_paper(&folder);
     }
     trap.set_nonblocking(true).expect("it can be");
     assert!(trap.accept().is_err(), "something asked for an image");
@@ -291,6 +292,44 @@ fn page_on_a_phone(folder: &Folder) {
         "{}",
         title.split('<').next().unwrap_or_default()
     );
+}
+
+/// Everything is reached in order, seen where it is, and named; paper has all of it and no controls, and no more than
+/// the page has to say.
+fn page_by_keyboard_and_on_paper(folder: &Folder) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/keys.py");
+    let mut command = Command::new("python3");
+    command
+        .args([script, &folder.file("page.html"), &folder.file("keys")])
+        .stdout(Stdio::piped());
+    let ended = Service::launch(&mut command).end();
+    if ended.stderr.contains("No module named 'websockets'") {
+        eprintln!("skipped: python3 websockets does not run here");
+        return;
+    }
+    let seen: Value = serde_json::from_str(&ended.stdout).expect(&ended.stderr);
+    let stops = seen["stops"].as_array().expect("a list");
+    assert_eq!(stops[0]["name"], "Skip to the report");
+    for stop in stops {
+        assert_eq!(stop["seen"], true, "{stop}");
+        assert_ne!(stop["name"], "", "{stop}");
+    }
+    let of = |tag: &str| stops.iter().filter(|stop| stop["tag"] == tag).count();
+    let page = folder.read("page.html");
+    // Those of folded parts can not be reached, and need not.
+    assert!(of("summary") >= 8 && of("summary") <= count(&page, "<summary"));
+    assert_eq!(of("a"), SECTIONS.len() + 1);
+    assert_eq!(of("button"), 1);
+    assert_eq!(seen["unfolds"], serde_json::json!([false, true]));
+    assert_eq!(seen["nameless"], serde_json::json!([]));
+    let paper = &seen["paper"];
+    assert_eq!(
+        (&paper["cut"], &paper["controls"]),
+        (&serde_json::json!([]), &0.into())
+    );
+    assert_eq!(paper, &seen["in_the_dark"]);
+    let pages = seen["pages"].as_u64().expect("a number");
+    assert!((2..=16).contains(&pages), "{pages} pages");
 }
 
 #[test]

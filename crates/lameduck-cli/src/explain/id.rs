@@ -5,7 +5,10 @@ use std::io::{self, IsTerminal as _};
 use lameduck_verify::{CheckInfo, Class, Fix, contract_page, fix, fixes, list as checks};
 use serde_json::{Value, json};
 
-use crate::args::{ExplainArguments, ExplainFormat};
+use crate::{
+    args::{ExplainArguments, ExplainFormat},
+    lines::folded,
+};
 
 /// Where the text of a part begins.
 const INDENT: usize = 13;
@@ -168,24 +171,6 @@ impl Page {
             out.push_str(&format!("  {lead:<pad$}{line}\n"));
         }
     }
-}
-
-/// Words in lines of so many columns.
-fn folded(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().expect("there is always a line");
-        let columns = line.chars().count();
-        if columns > 0 && columns + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else {
-            if columns > 0 {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -7,9 +7,13 @@ use std::{
     process::ExitCode,
 };
 
+use console::Term;
 use lameduck_verify::{Options, Survey};
 
-use crate::exit::Failure;
+use crate::{
+    exit::Failure,
+    lines::{columns, hanging},
+};
 
 /// What happens to a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +40,12 @@ pub(super) fn init(
     eprintln!("verify: trying out {}", options.target.label);
     let survey = Survey::of(options).map_err(|error| Failure::of(&error))?;
     write(&survey.to_toml(), output, existing)?;
+    let width = columns(&Term::stderr()).unwrap_or(usize::MAX);
     for line in survey.findings() {
-        eprintln!("found      {line}");
+        eprint!("{}", hanging("found      ", &line, width));
     }
     for line in survey.gaps() {
-        eprintln!("not found  {line}");
+        eprint!("{}", hanging("not found  ", &line, width));
     }
     let path = output.map_or_else(|| "FILE".to_owned(), |path| path.display().to_string());
     eprintln!("next       lameduck verify --profile {path}");

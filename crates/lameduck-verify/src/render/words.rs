@@ -237,7 +237,7 @@ pub(super) fn exit(report: &Report) -> String {
     };
     exit.after_ms.map_or_else(
         || how.clone(),
-        |ms| format!("{how} {} after the signal", time(ms)),
+        |ms| format!("{how}, {} after the signal", time(ms)),
     )
 }
 

@@ -246,7 +246,11 @@ impl fmt::Display for LaunchError {
                  hint: stop it, or let the target listen on {{port}}"
             ),
             Self::ExitedEarly { how, output } => {
-                write!(f, "the target {how} before it was ready{}", quote(output))
+                write!(f, "the target {how} before it was ready{}", quote(output))?;
+                if self.is_about_the_port() {
+                    f.write_str("\nhint: something else has a port that it wants: stop that, or let the target listen on {port}, which is free")?;
+                }
+                Ok(())
             }
             Self::PortNeverOpened {
                 addr,
