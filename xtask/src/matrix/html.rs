@@ -15,7 +15,7 @@ pub(super) fn page(records: &[Record]) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n\
          <title>Conformance: what servers do when they are told to stop</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>What servers do when they are told to stop</h1>\n\
+         <a class=\"skip\" href=\"#method\">Skip the matrix</a>\n<header><h1>What servers do when they are told to stop</h1>\n\
          <p>Each cell is the answer of <code>lameduck verify</code> to one promise of the shutdown contract. \
          Choose a cell to see what was seen.</p>\n\
          <p class=\"key\"><span class=\"pass\">✓ pass</span> <span class=\"fail\">✗ fail</span> \
@@ -29,7 +29,7 @@ pub(super) fn page(records: &[Record]) -> String {
     );
     let mut popovers = String::new();
     grid(&mut page, &mut popovers, records);
-    page.push_str("<h2>Method</h2>\n<ul>\n");
+    page.push_str("<h2 id=\"method\">Method</h2>\n<ul>\n");
     for sentence in table::method(records) {
         let _ = writeln!(page, "<li>{}</li>", code(&sentence));
     }
@@ -90,7 +90,7 @@ fn grid(page: &mut String, popovers: &mut String, records: &[Record]) {
 
 fn cell(page: &mut String, popovers: &mut String, record: &Record, id: &str) {
     let Some(check) = record.check(id) else {
-        page.push_str("<td class=\"na\">– not run</td>");
+        page.push_str("<td class=\"na\">–<span class=\"word\"> not run</span></td>");
         return;
     };
     let (symbol, word) = table::answer(&check.verdict);
@@ -102,7 +102,7 @@ fn cell(page: &mut String, popovers: &mut String, record: &Record, id: &str) {
     };
     let _ = write!(
         page,
-        "<td class=\"{}\"><button popovertarget=\"{name}\" aria-label=\"{} {}: {word}\">{symbol} {word}{old}</button></td>",
+        "<td class=\"{}\"><button popovertarget=\"{name}\" aria-label=\"{} {}: {word}\">{symbol}<span class=\"word\"> {word}</span>{old}</button></td>",
         class(&check.verdict),
         escape(&record.about.name),
         escape(id),
