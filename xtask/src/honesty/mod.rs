@@ -23,6 +23,8 @@ struct Arguments {
     /// Where the table goes: Markdown, or JSON where the name ends so.
     output: Option<PathBuf>,
     lameduck: Option<PathBuf>,
+    /// The tester is stopped for so many milliseconds at each signal.
+    starve: Option<u32>,
 }
 
 impl Arguments {
@@ -43,6 +45,12 @@ impl Arguments {
                         Some(rounds.ok_or(format!("{text} is no number of rounds"))?);
                 }
                 "--output" => arguments.output = Some(value()?.into()),
+                "--starve" => {
+                    let text = value()?;
+                    let millis = text.parse().ok().filter(|millis| *millis > 0);
+                    arguments.starve =
+                        Some(millis.ok_or(format!("{text} is no number of milliseconds"))?);
+                }
                 "--lameduck" => arguments.lameduck = Some(value()?.into()),
                 _ => return Err(format!("there is no {word} here")),
             }

@@ -21,6 +21,18 @@ struct Break {
     what: String,
 }
 
+impl Break {
+    /// Of the whole duck, asked by `id`.
+    fn none(id: &str) -> Self {
+        Self {
+            name: String::new(),
+            id: id.to_owned(),
+            says: "pass".to_owned(),
+            what: "keeps its promises".to_owned(),
+        }
+    }
+}
+
 /// The duck's own list: there is no other.
 fn breaks(duck: &str) -> Result<Vec<Break>, String> {
     let output = Command::new(duck).arg("--list-breaks").output();
@@ -55,7 +67,7 @@ fn options(duck: &str, broken: &str, id: &str) -> Options {
     options
 }
 
-fn ask(options: &Options) -> Result<Finding, String> {
+fn ask(options: &Options, most: u32) -> Result<Finding, String> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -64,32 +76,45 @@ fn ask(options: &Options) -> Result<Finding, String> {
             .map_err(|error| error.to_string())?;
         let finding = report.checks.into_iter().next();
         let finding = finding.ok_or_else(|| "nothing was judged".to_owned())?;
-        if finding.verdict != Verdict::Inconclusive || tries == TRIES {
+        if finding.verdict != Verdict::Inconclusive || tries == most {
             return Ok(finding);
         }
     }
 }
 
-/// Asks one id of one duck; `expected` is a verdict's word.
-fn row(duck: &str, broken: &str, id: &str, expected: &str, what: &str) -> Row {
+/// Asks one id of one duck; A tester that is starved may leave it open.
+fn row(duck: &str, entry: &Break, starve: Option<u32>) -> Row {
+    let Break {
+        name: broken,
+        id,
+        what,
+        says: expected,
+    } = entry;
     let begun = Instant::now();
-    let (seen, as_expected, detail) = match ask(&options(duck, broken, id)) {
+    let mut options = options(duck, broken, id);
+    if let Some(millis) = starve {
+        let starving = ["--starve".to_owned(), millis.to_string()];
+        options.target.argv.extend(starving);
+    }
+    let tries = if starve.is_some() { 1 } else { TRIES };
+    let (seen, as_expected, detail) = match ask(&options, tries) {
         Ok(finding) => {
             let seen = finding.verdict.word();
-            let excused = finding.verdict == Verdict::NotApplicable && lacks_namespace(&finding);
+            let excused = finding.verdict == Verdict::NotApplicable && lacks_namespace(&finding)
+                || finding.verdict == Verdict::Inconclusive && starve.is_some();
             (seen, seen == expected || excused, finding.detail)
         }
         Err(error) => ("error", false, error),
     };
     Row {
-        id: id.to_owned(),
+        id: id.clone(),
         target: if broken.is_empty() {
             "whole".to_owned()
         } else {
-            broken.to_owned()
+            broken.clone()
         },
-        what: what.to_owned(),
-        expected: expected.to_owned(),
+        what: what.clone(),
+        expected: expected.clone(),
         seen: seen.to_owned(),
         as_expected,
         detail,
@@ -112,11 +137,12 @@ fn run(root: &Path, arguments: &Arguments) -> Result<Vec<Row>, String> {
                 entry.id
             ));
         }
-        let whole = row(&duck, "", entry.id, "pass", "keeps its promises");
+        let whole = Break::none(entry.id);
+        let whole = row(&duck, &whole, arguments.starve);
         eprintln!("{}", whole.line());
         rows.push(whole);
         for line in of_this {
-            let broken = row(&duck, &line.name, &line.id, &line.says, &line.what);
+            let broken = row(&duck, line, arguments.starve);
             eprintln!("{}", broken.line());
             rows.push(broken);
         }

@@ -13,6 +13,7 @@ mod h2;
 mod keep;
 mod request;
 mod signals;
+mod starve;
 mod streams;
 mod tls;
 mod ws;
@@ -128,10 +129,17 @@ fn main() -> ExitCode {
         print!("{}", breaks::list());
         return ExitCode::SUCCESS;
     }
+    if let [_, starve::STARVER, rest @ ..] = words(&arguments).as_slice() {
+        return starve::run(rest);
+    }
+    if let Err(error) = value("--starve").map_or(Ok(()), |millis| starve::at_signal(&millis)) {
+        eprintln!("nobody can be starved: {error}");
+        return ExitCode::from(2);
+    }
     let port = |name| value(name).and_then(|text| text.parse::<u16>().ok());
     let Some(main_port) = port("--port") else {
         eprintln!(
-            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--late refuse] [--config FILE] [--break NAME] | --list-breaks"
+            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--late refuse] [--starve MS] [--config FILE] [--break NAME] | --list-breaks"
         );
         return ExitCode::from(2);
     };
@@ -180,6 +188,10 @@ fn main() -> ExitCode {
     println!("broken-duck is listening on {main_port}");
     while !signals::wait(Duration::from_secs(3600)) {}
     leave(&duck, doors)
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
 }
 
 /// What the stop signals do, once it has started.

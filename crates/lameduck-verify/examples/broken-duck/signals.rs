@@ -9,8 +9,34 @@ static READ_END: AtomicI32 = AtomicI32::new(-1);
 static CHORES_WRITE: AtomicI32 = AtomicI32::new(-1);
 static CHORES_READ: AtomicI32 = AtomicI32::new(-1);
 
+/// Where somebody waits to hear of the first signal that stops; else negative.
+static STARVER: AtomicI32 = AtomicI32::new(-1);
+
+/// Tells `fd` of the first signal that stops, whatever becomes of it.
+pub(crate) fn tell(fd: libc::c_int) {
+    STARVER.store(fd, Ordering::SeqCst);
+}
+
+fn tell_starver() {
+    let end = STARVER.swap(-1, Ordering::SeqCst);
+    if end >= 0 {
+        // SAFETY: write(2) is async-signal-safe; the byte outlives the call.
+        unsafe { libc::write(end, (&raw const STARVE_BYTE).cast(), 1) };
+    }
+}
+
+static STARVE_BYTE: u8 = 1;
+
+/// In the place of ignoring: nothing is done, but who waits to hear of it does.
+extern "C" fn on_ignored(_: libc::c_int) {
+    tell_starver();
+}
+
 extern "C" fn on_signal(signal: libc::c_int) {
     let stops = matches!(signal, libc::SIGTERM | libc::SIGINT);
+    if stops {
+        tell_starver();
+    }
     let end = if stops { &WRITE_END } else { &CHORES_WRITE };
     let byte = signal as u8;
     // SAFETY: write(2) is async-signal-safe; the byte outlives the call. The pipes do not block.
@@ -45,8 +71,10 @@ pub(crate) fn install(stops: Stops) {
         WRITE_END.store(ends[1], Ordering::SeqCst);
     }
     let caught = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    let ignored = on_ignored as extern "C" fn(libc::c_int) as libc::sighandler_t;
     let (term, int) = match stops {
         Stops::Caught => (caught, caught),
+        Stops::Ignored if STARVER.load(Ordering::SeqCst) >= 0 => (ignored, ignored),
         Stops::Ignored => (libc::SIG_IGN, libc::SIG_IGN),
         Stops::CaughtButInterrupt => (caught, libc::SIG_DFL),
         Stops::Default => (libc::SIG_DFL, libc::SIG_DFL),

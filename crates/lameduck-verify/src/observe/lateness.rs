@@ -1,9 +1,11 @@
-//! Owns how late our own clients were: counts of delays by size, in fixed space, shared between threads.
+//! Owns how late our own clients were: counts of delays by size, in bounded space, shared between threads; and when.
 //! Not: what follows from it (see `scenario`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::holdups::{HeldUp, HoldUps};
 use crate::verdict::Spread;
 
 /// Buckets for each doubling of a delay.
@@ -16,6 +18,9 @@ const BUCKETS: usize = 24 * STEPS as usize;
 pub(crate) struct Lateness {
     buckets: [AtomicU64; BUCKETS],
     max_micros: AtomicU64,
+    pub(crate) hold_ups: HoldUps,
+    /// When the pulse is to beat next.
+    beat_due: Mutex<Option<Instant>>,
 }
 
 impl Default for Lateness {
@@ -23,6 +28,8 @@ impl Default for Lateness {
         Self {
             buckets: std::array::from_fn(|_| AtomicU64::new(0)),
             max_micros: AtomicU64::new(0),
+            hold_ups: HoldUps::default(),
+            beat_due: Mutex::new(None),
         }
     }
 }
@@ -43,6 +50,22 @@ impl Lateness {
         // Relaxed: counters that are read when everybody is done.
         self.buckets[bucket(micros)].fetch_add(1, Ordering::Relaxed);
         self.max_micros.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn expect_beat(&self, due: Option<Instant>) {
+        *self.beat_due.lock().unwrap_or_else(PoisonError::into_inner) = due;
+    }
+
+    pub(super) fn next_beat(&self) -> Option<Instant> {
+        *self.beat_due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much this machine held us up between the two; a beat that is due and has not come counts already.
+    pub(crate) fn held_up(&self, from: Instant, to: Instant) -> HeldUp {
+        if let Some(due) = self.next_beat() {
+            self.hold_ups.note(due, Instant::now());
+        }
+        self.hold_ups.between(from, to)
     }
 
     /// The median and the slowest hundredth, rounded up by a fifth at most; and the longest.

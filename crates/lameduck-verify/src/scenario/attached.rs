@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::attention::Watch;
 use super::bench::Bench;
 use super::drain::{Drained, drain_it};
 use super::idle::IdleExit;
@@ -36,10 +37,11 @@ pub(super) fn run(
     let idle = IdleExit {
         exit: pass.departure.exit,
         took: pass.departure.took(),
+        watch: Watch::from(&pass.departure),
     };
     let mut findings = Vec::new();
     if bench.wants("P1") {
-        findings.push(leaving(bench, &pass));
+        findings.push(bench.weigh(leaving(bench, &pass), &[idle.watch]));
     }
     let passes = [pass];
     findings.extend(judge::judge(bench, &passes));

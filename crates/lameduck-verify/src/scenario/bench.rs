@@ -165,6 +165,9 @@ pub(crate) struct Departure {
     first_effect: Option<Instant>,
     /// A command or a call told it: T is an interval.
     pub(crate) is_vague: bool,
+    /// From then on nobody looked any more.
+    pub(crate) over_at: Instant,
+    /// Seen within the grace period.
     pub(crate) exit: Option<Exit>,
     /// Requests were still in flight when the grace period was over.
     pub(crate) was_busy: bool,
@@ -179,6 +182,7 @@ impl Departure {
             told_at: t,
             first_effect: None,
             is_vague: false,
+            over_at: t,
             exit,
             was_busy: false,
         }
@@ -243,6 +247,7 @@ pub(crate) fn await_departure(
         is_gone(running, engine) || running.is_untold()
     });
     let exit = running.exit().filter(|_| is_gone(running, engine));
+    let exit = exit.filter(|exit| exit.is_by(t + grace));
     let was_busy = exit.is_none() && engine.flows.iter().any(Flow::is_in_flight);
     if exit.is_none() {
         engine.give_up_on_those_since(Instant::now() - PATIENCE.min(grace / 2));
@@ -257,6 +262,7 @@ pub(crate) fn await_departure(
         told_at: t,
         first_effect: None,
         is_vague: running.is_told_vaguely(),
+        over_at: Instant::now(),
         exit,
         was_busy,
     };
@@ -296,6 +302,7 @@ mod tests {
             told_at: at(1),
             first_effect: None,
             is_vague: true,
+            over_at: t,
             exit: None,
             was_busy: false,
         };

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::attention::Watch;
 use super::bench::Bench;
 use crate::options::StopSignal;
 use crate::target::{Exit, Running};
@@ -12,15 +13,20 @@ use crate::verdict::{Finding, Verdict};
 pub(crate) struct IdleExit {
     pub(crate) exit: Option<Exit>,
     pub(crate) took: Option<Duration>,
+    /// While it was waited for.
+    pub(crate) watch: Watch,
 }
 
 /// Sends the signal to an idle target and waits for its exit.
 pub(crate) fn stop_idle(bench: &Bench<'_>, running: &Running) -> IdleExit {
     let t = running.stop(&bench.options.stop);
-    let exit = running.await_exit_until(t + bench.options.patience());
+    let deadline = t + bench.options.patience();
+    let exit = running.await_exit_until(deadline);
+    let exit = exit.filter(|exit| exit.is_by(deadline));
     IdleExit {
         exit,
         took: exit.map(|exit| exit.at.saturating_duration_since(t)),
+        watch: Watch::since(t),
     }
 }
 
@@ -57,7 +63,8 @@ pub(crate) fn judge(bench: &Bench<'_>, idle: IdleExit) -> Finding {
             "told by {signal}, the idle process still ran {} s later and had to be killed",
             bench.options.patience().as_secs_f64()
         );
-        return bench.finding("P1", Verdict::Fail, detail);
+        let finding = bench.finding("P1", Verdict::Fail, detail);
+        return bench.weigh(finding, &[idle.watch]);
     };
     let how = exit.in_words();
     let unseen = if exit.is_seen() {
@@ -84,5 +91,5 @@ pub(crate) fn judge(bench: &Bench<'_>, idle: IdleExit) -> Finding {
         finding.remedy = Some("exit with 0 after a planned stop".into());
         finding
     };
-    finding.with_figure("exit_after_ms", took)
+    bench.weigh(finding.with_figure("exit_after_ms", took), &[idle.watch])
 }

@@ -1,17 +1,15 @@
-//! Owns the account of our own error, and what it does to verdicts that depend on time.
-//! Not: noting delays (see `observe::lateness`).
+//! Owns the account of our own error.
+//! Not: noting delays (see `observe::lateness`), or what they do to verdicts (see `attention`).
 
 use std::time::{Duration, Instant};
 
 use super::bench::Bench;
 use super::drain::{Drained, SWEEP};
 use super::judge::lateness_bound;
-use crate::verdict::{Finding, Instrument, Verdict, WriteLateness};
+use crate::verdict::{Instrument, WriteLateness};
 
 /// Looks at the clock, to see what one takes.
 const LOOKS: u32 = 2_000;
-/// Held up for so long, our clients can not hold a target to a bound of half a second.
-pub(super) const STALL: Duration = Duration::from_millis(200);
 
 /// What this run's instruments were like.
 pub(super) fn account(bench: &Bench<'_>, passes: &[Drained]) -> Instrument {
@@ -61,45 +59,9 @@ fn writes(passes: &[Drained], offset: Duration) -> WriteLateness {
     seen
 }
 
-impl Finding {
-    /// Leaves open what was judged by time while this machine held our clients up for `stall` at its worst: the
-    /// target was most likely held up too.
-    pub(super) fn unless_stalled(mut self, stall: Duration) -> Self {
-        if stall > STALL && matches!(self.verdict, Verdict::Fail | Verdict::Differs) {
-            self.verdict = Verdict::Inconclusive;
-            self.detail = format!(
-                "this machine held our own clients up for {} ms, so this can not be told: {}",
-                stall.as_millis(),
-                self.detail
-            );
-            (self.consequence, self.remedy) = (None, None);
-        }
-        self.with_figure("held_up_ms", stall)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{Options, TargetSpec};
-    use crate::scenario::finding;
-
-    fn found(verdict: Verdict, stall: Duration) -> Finding {
-        let options = Options::new(TargetSpec::command(["x"]));
-        finding(&options, 7, "P3", verdict, "seen".to_owned()).unless_stalled(stall)
-    }
-
-    #[test]
-    fn a_slow_machine_accuses_nobody() {
-        for verdict in [Verdict::Fail, Verdict::Differs] {
-            let left_open = found(verdict, STALL * 2);
-            assert_eq!(left_open.verdict, Verdict::Inconclusive);
-            assert!(left_open.detail.contains("400 ms") && left_open.detail.ends_with("seen"));
-            assert!(left_open.remedy.is_none() && left_open.next.is_some());
-            assert_eq!(found(verdict, STALL).verdict, verdict);
-        }
-        assert_eq!(found(Verdict::Pass, STALL * 2).verdict, Verdict::Pass);
-    }
 
     #[test]
     fn the_clock_is_looked_at_as_it_is() {

@@ -1,11 +1,13 @@
-//! Owns the verdicts of the drain scenario: what its clients saw, held against H1-01 to H1-06 and A1.
-//! Not: making the drain (see `drain`).
+//! Owns the verdicts of the drain scenario: what its clients saw, held against H1-01 to H1-06.
+//! Not: making the drain (see `drain`), or the page for balancers (see `told`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::attention::Watch;
 use super::bench::{Bench, Departure};
 use super::drain::{Drained, IN_FLIGHT, SWEEP};
 use super::facts::Means;
+use super::told;
 use crate::declared::LatePolicy;
 use crate::observe::flow::Flow;
 use crate::observe::outcome::{End, Exchange, Outcome, Tally};
@@ -20,6 +22,9 @@ pub(crate) fn lateness_bound(offset: Duration) -> Duration {
 const OFFSETS_NEEDED: usize = 6;
 /// After a command or a call the shortest ones can not be told apart.
 const OFFSETS_NEEDED_WHEN_VAGUE: usize = 4;
+
+/// So many requests of H1-05 have to be in the socket's buffer, or on their way there, when the signal comes.
+const BUFFERED_NEEDED: u64 = 4;
 
 /// What a sweep came to.
 #[derive(Debug, Default)]
@@ -38,6 +43,8 @@ pub(crate) struct Sweep {
     refused: u64,
     late_policy: LatePolicy,
     covered: [bool; SWEEP.len()],
+    /// Written in time, and under way at the signal or later.
+    sent_in_time: u64,
     pub(crate) slowest: Duration,
     /// A command or a call told the target, so that T is an interval, so long at most.
     is_vague: bool,
@@ -100,6 +107,7 @@ impl Sweep {
         } else {
             self.late += 1;
         }
+        self.sent_in_time += u64::from(in_time && sent.is_some());
         match sent {
             Some(exchange) => self.take_sent(exchange, offset, departure),
             None => {
@@ -144,6 +152,14 @@ impl Sweep {
             OFFSETS_NEEDED
         };
         self.covered.iter().filter(|covered| **covered).count() >= needed
+    }
+
+    /// The same for a check that has one instant only, that of the signal.
+    fn is_tested(&self, id: &str) -> bool {
+        match id {
+            "H1-05" => self.sent_in_time >= BUFFERED_NEEDED,
+            _ => self.is_covered(),
+        }
     }
 
     /// Why a stop that is no signal lets nothing be said, if so.
@@ -241,7 +257,7 @@ fn judge_sweep(bench: &Bench<'_>, id: &'static str, sweep: &Sweep, passes: &[Dra
             _ => verdict,
         };
         (verdict, detail)
-    } else if !sweep.is_covered() && id != "H1-05" {
+    } else if !sweep.is_tested(id) {
         (Verdict::Inconclusive, uncovered(sweep))
     } else if sent == 0 {
         (
@@ -332,10 +348,14 @@ pub(crate) fn judge(bench: &Bench<'_>, passes: &[Drained]) -> Vec<Finding> {
         sweep(bench, "H1-04", passes, &["silent"]),
         sweep(bench, "H1-05", passes, &["buffered"]),
         sweep(bench, "H1-06", passes, &["half-fresh", "half-reused"]),
-        drain_signal(bench, passes),
+        told::judge(bench, passes),
     ];
     findings.retain(|finding| bench.wants(&finding.id));
-    findings
+    let watches: Vec<Watch> = passes
+        .iter()
+        .map(|pass| Watch::from(&pass.departure))
+        .collect();
+    bench.weigh_all(findings, &watches)
 }
 
 /// What became of the requests in flight at T, and of those that followed them on the same connections.
@@ -498,88 +518,6 @@ fn left_alone(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
         .with_figure("fin", fin)
         .with_figure("reset", reset)
         .with_figure("last_fin_ms", last)
-}
-
-/// The first refused connect of a pass.
-pub(crate) fn first_refusal(pass: &Drained) -> Option<Instant> {
-    let refusals = pass
-        .engine
-        .flows
-        .iter()
-        .flat_map(|flow| &flow.refused_connects);
-    refusals
-        .map(|(_, at)| *at)
-        .filter(|at| *at >= pass.departure.t)
-        .min()
-}
-
-fn drain_signal(bench: &Bench<'_>, passes: &[Drained]) -> Finding {
-    let Some((pass, log)) = passes
-        .iter()
-        .find_map(|pass| pass.probes.as_ref().map(|log| (pass, log)))
-    else {
-        return bench.lacking(
-            "A1",
-            "the target declares no page that tells balancers it is leaving",
-        );
-    };
-    let t = pass.departure.t;
-    let since = |at: Instant| at.saturating_duration_since(t);
-    let refused = first_refusal(pass);
-    let told = log.drain.first_false.map(|(at, _)| at);
-    let dead_early = |at: Instant| {
-        pass.departure
-            .exit
-            .is_none_or(|exit| at + Duration::from_millis(250) < exit.at)
-    };
-    let lives = log.liveness.as_ref().is_none_or(|page| {
-        page.first_false.is_none() && !page.first_silent.is_some_and(dead_early)
-    });
-    let late =
-        matches!((log.drain.last_true, refused), (Some(still), Some(refused)) if still > refused);
-    let (verdict, detail) = if log.drain.last_true.is_none() {
-        (
-            Verdict::Differs,
-            "the declared page never answered 2xx, not even before the signal".to_owned(),
-        )
-    } else if late {
-        (
-            Verdict::Differs,
-            "the page still said yes when connects were refused already".to_owned(),
-        )
-    } else if told.is_none() {
-        (
-            Verdict::Differs,
-            "the page never said no; it only vanished with the process".to_owned(),
-        )
-    } else if !lives {
-        (
-            Verdict::Differs,
-            "the liveness page failed during the drain: an orchestrator would restart the process"
-                .to_owned(),
-        )
-    } else {
-        let told = told.map_or(Duration::ZERO, since);
-        let door = refused.map_or_else(
-            || "until the exit".to_owned(),
-            |at| format!("for {:.0} ms", since(at).as_secs_f64() * 1e3),
-        );
-        (
-            Verdict::Pass,
-            format!(
-                "said no {:.0} ms after the signal; the door stayed open {door}",
-                told.as_secs_f64() * 1e3
-            ),
-        )
-    };
-    let mut finding = bench.finding("A1", verdict, detail);
-    if let Some(told) = told {
-        finding = finding.with_figure("false_after_ms", since(told));
-    }
-    if let Some(refused) = refused {
-        finding = finding.with_figure("first_refused_after_ms", since(refused));
-    }
-    finding
 }
 
 /// Every sweep that was asked for has enough samples in time, or has failed already.

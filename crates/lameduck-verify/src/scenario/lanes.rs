@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::drain::Drained;
-use super::judge::first_refusal;
+use super::told::first_refusal;
 use crate::observe::flow::{Flow, Mark, Part};
 use crate::observe::outcome::Outcome;
 use crate::verdict::{LaneEvent, PhaseSpan, Phases, millis, relative_ms};

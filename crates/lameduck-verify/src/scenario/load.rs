@@ -1,8 +1,9 @@
 //! L-H1: closed-loop clients across a signal at a random instant, in fresh processes, round after round.
-//! Not: sweeps at chosen instants (see `drain`).
+//! Not: sweeps at chosen instants (see `drain`), or the verdict of loads (see `lost`).
 
 use std::time::{Duration, Instant};
 
+use super::attention::Watch;
 use super::bench::{Bench, await_departure};
 use super::requests;
 use crate::observe::engine::Engine;
@@ -11,7 +12,7 @@ use crate::observe::link::Door;
 use crate::observe::outcome::{Exchange, Outcome, Tally};
 use crate::observe::rng::Rng;
 use crate::target::{Running, VerifyError};
-use crate::verdict::{Finding, Series, StopLoss, Verdict, one_in, upper_bound_95};
+use crate::verdict::{Series, StopLoss};
 
 /// Clients that keep their connection.
 pub(crate) const KEEPING: usize = 64;
@@ -73,6 +74,8 @@ pub(crate) struct Load {
     pub(crate) dropped_connects: u64,
     pub(crate) tool_trouble: u64,
     pub(crate) streams: EventStreams,
+    /// The stop of each round.
+    pub(super) watches: Vec<Watch>,
     /// The requests around T, for people to look at.
     pub(crate) series: Series,
 }
@@ -80,24 +83,14 @@ pub(crate) struct Load {
 /// Event streams that were open at the signal: a figure beside the requests, since H1-14 judges how they end.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct EventStreams {
-    open: u64,
-    cut: u64,
+    pub(super) open: u64,
+    pub(super) cut: u64,
 }
 
 impl EventStreams {
     pub(crate) fn add(&mut self, exchange: &Exchange) {
         self.open += 1;
         self.cut += u64::from(exchange.outcome.is_some_and(Outcome::is_unanswered));
-    }
-
-    fn in_words(self) -> String {
-        match self {
-            Self { open: 0, .. } => String::new(),
-            Self { open, cut: 0 } => format!("; {open} event streams beside them ended in order"),
-            Self { open, cut } => {
-                format!("; {cut} of {open} event streams beside them were cut: H1-14")
-            }
-        }
     }
 }
 
@@ -229,10 +222,7 @@ fn await_effect(running: &Running, engine: &mut Engine, deadline: Instant) -> In
 }
 
 pub(crate) fn count(engine: &Engine, t: Instant) -> Load {
-    let mut load = Load {
-        rounds: 1,
-        ..Load::default()
-    };
+    let mut load = Load::stopped_at(t);
     for flow in &engine.flows {
         for exchange in &flow.exchanges {
             load.add(exchange, t);
@@ -260,6 +250,15 @@ pub(crate) fn is_our_own(errno: i32) -> bool {
 }
 
 impl Load {
+    /// One round, which is over.
+    pub(crate) fn stopped_at(t: Instant) -> Self {
+        Self {
+            rounds: 1,
+            watches: vec![Watch::since(t)],
+            ..Self::default()
+        }
+    }
+
     /// Says of one round whether it lost something, and whether it had answers before the signal.
     pub(crate) fn settle(&mut self) {
         self.rounds_with_loss = u32::from(self.at_stake.lost > 0);
@@ -314,74 +313,9 @@ impl Load {
         self.tool_trouble += other.tool_trouble;
         self.streams.open += other.streams.open;
         self.streams.cut += other.streams.cut;
+        self.watches.extend(&other.watches);
         self.series.merge(&other.series);
     }
-}
-
-pub(crate) fn judge(bench: &Bench<'_>, id: &'static str, load: &Load) -> Finding {
-    let think = Think::for_quiet(bench.options.target.quiet);
-    let tally = &load.at_stake;
-    let failing = if think.is_within(bench.options.target.quiet) {
-        tally.lost
-    } else {
-        tally.lost - tally.crossed
-    };
-    let sent = tally.sent();
-    let crossed = match tally.crossed {
-        0 => String::new(),
-        crossed => format!("; {crossed} of them crossed with the server's close on the wire"),
-    };
-    let (verdict, detail) = if load.rounds == 0 {
-        (
-            Verdict::NotApplicable,
-            "no rounds were asked for".to_owned(),
-        )
-    } else if failing > 0 {
-        let rounds = format!("in {} of {} rounds", load.rounds_with_loss, load.rounds);
-        (
-            Verdict::Fail,
-            format!("{} of {sent} requests lost, {rounds}{crossed}", tally.lost),
-        )
-    } else if load.tool_trouble > 0 || load.rounds_unsettled > 0 || tally.discarded * 10 > sent {
-        let detail = format!(
-            "this machine could not keep up: {} connects failed here, {} rounds had no answer before the signal, {} requests were written late",
-            load.tool_trouble, load.rounds_unsettled, tally.discarded
-        );
-        (Verdict::Inconclusive, detail)
-    } else if sent == 0 {
-        (
-            Verdict::Inconclusive,
-            "no request was under way at any signal".to_owned(),
-        )
-    } else {
-        (
-            Verdict::Pass,
-            format!(
-                "{} of {sent} requests lost in {} rounds{crossed}",
-                tally.lost, load.rounds
-            ),
-        )
-    };
-    let detail = detail + &load.streams.in_words();
-    let mut finding = bench
-        .finding(id, verdict, detail)
-        .with_requests(tally.clone())
-        .with_figure("rounds", u64::from(load.rounds))
-        .with_figure("rounds_with_loss", u64::from(load.rounds_with_loss))
-        .with_figure("answered_before_signal", load.before.served())
-        .with_figure("lost_before_signal", load.before.lost)
-        .with_figure("lost_on_fresh_connections", load.lost_on_fresh)
-        .with_figure("dropped_connects", load.dropped_connects);
-    finding.series = Some(load.series.clone());
-    if load.streams.open > 0 {
-        finding = finding
-            .with_figure("event_streams", load.streams.open)
-            .with_figure("event_streams_cut", load.streams.cut);
-    }
-    if let Some(bound) = upper_bound_95(tally.lost, sent) {
-        finding = finding.with_figure("upper_bound_95_one_in", one_in(bound));
-    }
-    finding
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

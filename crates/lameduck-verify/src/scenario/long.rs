@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::attention::Watch;
 use super::bench::{Bench, Departure, await_departure};
 use super::drain::in_flight_time;
 use super::vague::unplaced;
@@ -132,5 +133,6 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     let mut findings = h1::judge(&seen);
     findings.extend(ws::judge(&seen));
     findings.retain(|finding| bench.wants(&finding.id));
+    let findings = bench.weigh_all(findings, &[Watch::from(&departure)]);
     Ok(unplaced(bench, findings, &[departure]))
 }

@@ -4,6 +4,7 @@
 mod again;
 mod album;
 mod attached;
+mod attention;
 mod bench;
 mod deaf;
 mod drain;
@@ -18,6 +19,7 @@ mod lanes;
 mod late_ack;
 mod load;
 mod long;
+mod lost;
 mod mix;
 mod newcomers;
 mod probes;
@@ -33,6 +35,7 @@ mod second;
 mod speech;
 mod stop;
 mod tls;
+mod told;
 mod vague;
 pub(crate) mod ws;
 
@@ -44,11 +47,12 @@ use crate::catalogue::{self, ServerKind};
 use crate::declared;
 use crate::front::Sightings;
 use crate::observe::outcome::Tally;
+use crate::observe::pulse::Pulse;
 use crate::options::{Options, Progress, TargetSpec};
 use crate::target::{Ledger, VerifyError, Ward, launch};
 use crate::verdict::{
     ExitReport, Finding, LaneEvent, Output, Phases, Rate, Report, SCHEMA, SignalReport,
-    TargetReport, millis, overall,
+    TargetReport, Verdict, millis, overall,
 };
 
 use album::Album;
@@ -100,6 +104,8 @@ pub(crate) fn run(
         lateness: Arc::default(),
         ward: Ward::Keeps,
     };
+    // Until the run is over.
+    let _pulse = Pulse::start(&bench.lateness);
     if options.target.pid.is_some() {
         return attached::run(&bench, running, progress);
     }
@@ -406,7 +412,7 @@ fn run_load(
         work.join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
-    Ok(load::judge(bench, check.id, &load))
+    Ok(lost::judge(bench, check.id, &load))
 }
 
 fn check_ids(options: &Options) -> Result<(), VerifyError> {
@@ -492,6 +498,15 @@ fn report(
 ) -> Report {
     let order = catalogue::list();
     checks.sort_by_key(|finding| order.iter().position(|entry| entry.id == finding.id));
+    // Those that were left open afterwards have no command to ask them again yet.
+    for finding in &mut checks {
+        let entry =
+            catalogue::entry(&finding.id).filter(|_| finding.verdict == Verdict::Inconclusive);
+        if let Some(entry) = entry {
+            let again = || again::reproduction(bench.options, bench.seed, entry.id);
+            finding.next.get_or_insert_with(again);
+        }
+    }
     declared::waive(&bench.options.waivers, &mut checks);
     let mut requests = Tally::default();
     checks

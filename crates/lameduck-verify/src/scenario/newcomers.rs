@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::attention::Watch;
 use super::bench::{Bench, await_departure};
 use super::judge::in_words;
 use super::load::is_our_own;
@@ -81,7 +82,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         running.exit().is_some_and(|exit| exit.at.elapsed() > GONE)
     });
     engine.note_closing_time();
-    let _ = await_departure(&mut engine, &running, t, bench.options.patience());
+    let departure = await_departure(&mut engine, &running, t, bench.options.patience());
     bench.sightings.take(&engine, t);
     let watched = Watched {
         front,
@@ -89,7 +90,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         exposed: front.propagation().saturating_sub(pre_stop),
         met: Met::of(&engine, front, &bursts),
     };
-    Ok(watched.judge(bench))
+    Ok(bench.weigh(watched.judge(bench), &[Watch::from(&departure)]))
 }
 
 /// When bursts begin: at random, with silences of all lengths, and once more right before the end.

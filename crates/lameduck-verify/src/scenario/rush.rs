@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::attention::Watch;
 use super::bench::{Bench, await_departure};
 use super::judge::in_words;
 use super::load::is_our_own;
@@ -51,8 +52,9 @@ pub(crate) struct Rush {
     /// From the signal to the first refusal, or `None` where the process was gone first or never refused.
     door_open: Vec<Duration>,
     launches: u64,
-    /// For how long this machine held our clients up at its worst.
-    stall: Duration,
+    /// Of these: nobody of us was there when the door shut.
+    unseen: u64,
+    watches: Vec<Watch>,
 }
 
 pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
@@ -97,9 +99,13 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
             // The door is still open: what is under way is let go, not judged as hung.
             engine.note_closing_time();
         }
-        let _ = await_departure(&mut engine, &running, t, bench.options.patience());
+        let departure = await_departure(&mut engine, &running, t, bench.options.patience());
         bench.sightings.take(&engine, t);
-        rush.take(&engine, t);
+        rush.watches.push(Watch::from(&departure));
+        let shut_at = rush.take(&engine, t);
+        // A door that shuts loses those who wait behind it, if we were there to wait.
+        let until = shut_at.unwrap_or(departure.over_at);
+        rush.unseen += u64::from(bench.held_up(&[Watch { t, until }]).blurs());
     }
     let mut findings = vec![rush.judge_queue(bench), rush.judge_after(bench)];
     findings.retain(|finding| bench.wants(&finding.id));
@@ -107,9 +113,9 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
 }
 
 impl Rush {
-    fn take(&mut self, engine: &Engine, t: Instant) {
+    /// Returns when the first client met a door that was shut.
+    fn take(&mut self, engine: &Engine, t: Instant) -> Option<Instant> {
         self.launches += 1;
-        self.stall = self.stall.max(engine.stall());
         let refusals = || {
             engine
                 .flows
@@ -161,6 +167,7 @@ impl Rush {
                 }
             }
         }
+        first
     }
 
     fn judge_queue(&self, bench: &Bench<'_>) -> Finding {
@@ -186,6 +193,9 @@ impl Rush {
                 Verdict::Inconclusive,
                 "no client had connected when the door shut".to_owned(),
             )
+        } else if self.unseen == self.launches {
+            let detail = "this machine held our clients up while the door shut: none of them can have waited behind it";
+            (Verdict::Inconclusive, detail.to_owned())
         } else {
             (
                 Verdict::Pass,
@@ -194,11 +204,12 @@ impl Rush {
                 ),
             )
         };
-        bench
+        let finding = bench
             .finding("A3", verdict, detail)
             .with_requests(self.before.clone())
             .with_figure("dropped_before_write", self.dropped_unwritten)
-            .with_figure("launches", self.launches)
+            .with_figure("launches", self.launches);
+        bench.weigh(finding, &self.watches)
     }
 
     fn judge_after(&self, bench: &Bench<'_>) -> Finding {
@@ -255,7 +266,7 @@ impl Rush {
             );
         // Dropped is dropped; late may be our own lateness.
         if self.dropped_after == 0 {
-            finding = finding.unless_stalled(self.stall);
+            finding = bench.weigh(finding, &self.watches);
         }
         if let Some(open) = self.door_open.iter().max() {
             finding = finding.with_figure("door_open_ms", *open);

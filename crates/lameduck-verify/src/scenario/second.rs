@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::attention::Watch;
 use super::bench::{Bench, Departure, await_departure};
 use super::vague::unplaced;
 use super::{h2, tls};
@@ -54,7 +55,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     let mut passes = Vec::new();
     while (speech.speaks_h2() || speech.tls) && passes.len() < MAX_PASSES {
         passes.push(drain(bench)?);
-        if tls::judge::is_covered(bench, &passes) {
+        if tls::judge::is_covered(bench, &passes) && h2::judge::is_covered(bench, &passes) {
             break;
         }
     }
@@ -62,6 +63,8 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Vec<Finding>, VerifyError> {
     findings.extend(tls::judge::judge(bench, &passes));
     findings.retain(|finding| bench.wants(&finding.id));
     let departures: Vec<Departure> = passes.iter().map(|pass| pass.departure).collect();
+    let watches: Vec<Watch> = departures.iter().map(Watch::from).collect();
+    let findings = bench.weigh_all(findings, &watches);
     Ok(unplaced(bench, findings, &departures))
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::attention::Watch;
 use super::bench::{Bench, Departure, await_departure};
 use super::deaf;
 use super::drain::in_flight_time;
@@ -34,6 +35,8 @@ const STILL: Duration = Duration::from_millis(1_500);
 const BUSY_BOUND: Duration = Duration::from_secs(20);
 /// The parts of a start at which P4 stops it.
 const EARLY_STOPS: u32 = 4;
+/// So many of them have to come before it is ready.
+const EARLY_ENOUGH: u32 = EARLY_STOPS / 2;
 
 fn millis(time: Duration) -> String {
     format!("{:.0} ms", time.as_secs_f64() * 1e3)
@@ -121,7 +124,7 @@ pub(crate) fn stuck(bench: &Bench<'_>, idle: IdleExit) -> Result<Finding, Verify
     let finding = judge_stuck(bench, idle, departure);
     // Only a process that was not gone in time may have been held up.
     Ok(match departure.exit {
-        None => finding.unless_stalled(engine.stall()),
+        None => bench.weigh(finding, &[Watch::from(&departure)]),
         Some(_) => finding,
     })
 }
@@ -165,7 +168,8 @@ fn stopped_up(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         let detail = format!(
             "with one client that reads nothing, the process still ran {grace} s after the signal and had to be killed"
         );
-        return Ok(bench.finding("P2", Verdict::Fail, detail));
+        let finding = bench.finding("P2", Verdict::Fail, detail);
+        return Ok(bench.weigh(finding, &[Watch::from(&departure)]));
     };
     let detail = format!(
         "with one client that reads nothing, it {} {} after the signal (no request of it can be kept from ending)",
@@ -293,7 +297,8 @@ pub(crate) fn repeat_late(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     let mut last = running.signal(signal);
     if policy == RepeatPolicy::Record {
         let departure = await_departure(&mut engine, &running, t, bench.options.patience());
-        return Ok(judge_record(bench, &engine, departure));
+        let finding = judge_record(bench, &engine, departure);
+        return Ok(bench.weigh(finding, &[Watch::from(&departure)]));
     }
     engine.run(t + APART * 2, |_| running.exit().is_some());
     let before_third = before_second.or_else(|| running.exit());
@@ -330,9 +335,8 @@ pub(crate) fn repeat_late(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             }
         }
     };
-    Ok(bench
-        .finding("P3", verdict, detail)
-        .unless_stalled(engine.stall()))
+    let finding = bench.finding("P3", verdict, detail);
+    Ok(bench.weigh(finding, &[Watch::since(t)]))
 }
 
 fn judge_record(bench: &Bench<'_>, engine: &Engine, departure: Departure) -> Finding {
@@ -357,7 +361,8 @@ fn judge_record(bench: &Bench<'_>, engine: &Engine, departure: Departure) -> Fin
 }
 
 pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding, VerifyError> {
-    let (mut longest, mut half_ready) = (Duration::ZERO, None);
+    let (mut longest, mut half_ready, mut early) = (Duration::ZERO, None, 0);
+    let mut watches = Vec::new();
     for step in 0..EARLY_STOPS {
         let running = bench.spawn_unready()?;
         let stop_at = running.spawned_at + ready_after * step / EARLY_STOPS;
@@ -365,6 +370,9 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
         await_handler(bench, &running);
         let after = stop_at.saturating_duration_since(running.spawned_at);
         let t = running.stop(&bench.options.stop);
+        // Who can be told only once it has a handler is told as early as can be.
+        let is_early = t.saturating_duration_since(running.spawned_at) < ready_after;
+        early += u32::from(is_early || bench.ward == Ward::FirstProcess);
         let deadline = t + bench.options.patience();
         let request = requests::get(&running.place, &running.place.url.path);
         while running.exit().is_none() && Instant::now() < deadline {
@@ -378,7 +386,8 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
             }
             let _ = running.await_exit_until(Instant::now() + Duration::from_millis(5));
         }
-        match running.exit() {
+        watches.push(Watch::since(t));
+        match running.exit().filter(|exit| exit.is_by(deadline)) {
             Some(exit) => longest = longest.max(exit.at.saturating_duration_since(t)),
             None => {
                 let detail = format!(
@@ -386,9 +395,10 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
                     millis(after),
                     bench.options.patience().as_secs_f64()
                 );
-                return Ok(bench
+                let finding = bench
                     .finding("P4", Verdict::Fail, detail)
-                    .with_figure("stopped_at_ms", after));
+                    .with_figure("stopped_at_ms", after);
+                return Ok(bench.weigh(finding, &watches));
             }
         }
     }
@@ -401,6 +411,11 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
                 millis(after)
             ),
         ),
+        None if early < EARLY_ENOUGH => bench.finding(
+            "P4",
+            Verdict::Inconclusive,
+            format!("this machine was too busy: only {early} of {EARLY_STOPS} stops came before it was ready"),
+        ),
         None => bench.finding(
             "P4",
             Verdict::Pass,
@@ -410,9 +425,11 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
             ),
         ),
     };
-    Ok(finding
+    let finding = finding
         .with_figure("exit_after_ms", longest)
-        .with_figure("start_ms", ready_after))
+        .with_figure("start_ms", ready_after)
+        .with_figure("stopped_early", u64::from(early));
+    Ok(bench.weigh(finding, &watches))
 }
 
 /// PID 1 gets no signal that it has no handler for, whoever wrote it: it is told to stop as soon as it has one.
@@ -480,7 +497,8 @@ pub(crate) fn repeats(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
             .map(|repeat| repeated(bench, repeat))
             .collect::<Result<_, _>>()?
     };
-    Ok(judge_repeats(bench, &runs))
+    let watches: Vec<Watch> = runs.iter().map(|run| Watch::from(&run.departure)).collect();
+    Ok(bench.weigh(judge_repeats(bench, &runs), &watches))
 }
 
 fn repeated(bench: &Bench<'_>, repeat: Repeat) -> Result<Repeated, VerifyError> {

@@ -9,7 +9,7 @@ use super::drain::in_flight_time;
 use crate::verdict::{Finding, Verdict};
 
 /// When the last write of a check is due, after T.
-fn span(id: &str, grace: Duration) -> Duration {
+pub(super) fn span(id: &str, grace: Duration) -> Duration {
     match id {
         "TLS-1" | "H2-03" => Duration::from_millis(100),
         "H1-12" => Duration::from_millis(80),

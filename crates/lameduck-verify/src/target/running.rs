@@ -62,6 +62,11 @@ impl Exit {
         }
     }
 
+    /// It was seen by then. One that was seen later may have come in time, if we were held up: nobody knows.
+    pub(crate) fn is_by(&self, deadline: Instant) -> bool {
+        self.at <= deadline
+    }
+
     /// Its code or signal is known.
     pub(crate) fn is_seen(&self) -> bool {
         self.ending != Ending::Unseen

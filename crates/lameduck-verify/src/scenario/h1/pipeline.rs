@@ -54,6 +54,7 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         return seen.lacking("H1-08", reason);
     }
     let (mut tally, mut worst, mut pipelines) = (Tally::default(), None, 0_u64);
+    let (t, mut crossing) = (seen.departure.t, 0_u64);
     for (_, client) in seen
         .talkers::<Client>(GROUP)
         .filter(|(was_poised, client)| *was_poised && client.wrote_at.is_some())
@@ -62,6 +63,7 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         for index in 0..DEPTH {
             let exchange = client.exchange(index, seen.bench.posts(), seen.bench.facts.usual);
             tally.add(&exchange);
+            crossing += u64::from(exchange.ended_at.is_none_or(|ended| ended >= t));
             let outcome = exchange.outcome.unwrap_or(Outcome::Hung);
             let safe = matches!(outcome, Outcome::UnprocessedSafe | Outcome::Refused503);
             if !outcome.is_served() && !safe {
@@ -81,6 +83,10 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
                 index + 1,
                 in_words(outcome)
             ),
+        ),
+        None if crossing == 0 => (
+            Verdict::Inconclusive,
+            "every pipelined request was answered before the signal came".to_owned(),
         ),
         None => (
             Verdict::Pass,

@@ -11,6 +11,7 @@ use crate::observe::h2::script::{Request, Script, Seen, Step, Steps};
 use crate::observe::link::Door;
 use crate::observe::outcome::{Outcome, Tally};
 use crate::options::Options;
+use crate::scenario::attention::Watch;
 use crate::scenario::bench::{Bench, await_departure};
 use crate::target::{Place, Running, VerifyError};
 use crate::verdict::{Finding, Verdict};
@@ -61,8 +62,9 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     engine.run(over, |_| leaving.exit().is_some());
     engine.run((Instant::now() + AFTERMATH).min(over), |_| false);
     engine.note_closing_time();
-    let _ = await_departure(&mut engine, &leaving, t, bench.options.patience());
-    Ok(judge(bench, &engine, t, staying.is_some()))
+    let departure = await_departure(&mut engine, &leaving, t, bench.options.patience());
+    let finding = judge(bench, &engine, t, staying.is_some());
+    Ok(bench.weigh(finding, &[Watch::from(&departure)]))
 }
 
 fn open(bench: &Bench<'_>, leaving: &Running, staying: Option<&Running>, engine: &mut Engine) {

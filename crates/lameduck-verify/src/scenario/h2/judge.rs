@@ -7,11 +7,17 @@ use super::clients::HUNDRED;
 use crate::declared::LatePolicy;
 use crate::observe::h2::call::{Call, ConnLog};
 use crate::observe::h2::flow::Flow;
+use crate::observe::holdups::HeldUp;
 use crate::observe::outcome::{End, Outcome, Tally};
+use crate::scenario::attention::Watch;
 use crate::scenario::bench::{Bench, Departure};
-use crate::scenario::judge::{in_words, offset_in_words};
+use crate::scenario::drain::SWEEP;
+use crate::scenario::judge::{in_words, lateness_bound, offset_in_words};
 use crate::scenario::second::{Held, Seconded};
 use crate::verdict::{Finding, Verdict};
+
+/// At least so many of the eight offsets need a stream that was opened in time.
+const OFFSETS_NEEDED: usize = 6;
 
 pub(super) const LACKING: &str =
     "the target speaks no HTTP/2, neither by prior knowledge nor by ALPN";
@@ -259,6 +265,33 @@ fn in_flight(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
     finding.with_figure("with_trailers", trailers)
 }
 
+/// Streams were opened soon enough after the signal, between the two GOAWAYs or at most offsets of the sweep; or it was
+/// not for us to open them.
+pub(crate) fn is_covered(bench: &Bench<'_>, passes: &[Seconded]) -> bool {
+    if !bench.wants("H2-03") || !bench.facts.speech.speaks_h2() {
+        return true;
+    }
+    let is_behind_the_notice = |log: &ConnLog, call: &Call| {
+        let named = log.final_goaway().map(|goaway| goaway.at);
+        !log.goaways.is_empty() && named.is_none_or(|at| call.exchange.begun_at < at)
+    };
+    let between = poised(passes, "h2-between").any(|(_, flow)| {
+        let mut late = flow.calls.iter().skip(1);
+        flow.conns
+            .last()
+            .is_some_and(|log| late.any(|call| is_behind_the_notice(log, call)))
+    });
+    let in_time = |offset: Duration| {
+        poised(passes, "h2-sweep").any(|(_, flow)| {
+            let mut late = flow.calls.iter().skip(1);
+            let is_in_time = |call: &Call| call.exchange.lateness() <= lateness_bound(offset);
+            flow.offset == Some(offset) && late.any(is_in_time)
+        })
+    };
+    let offsets = SWEEP.iter().filter(|offset| in_time(**offset)).count();
+    between || offsets >= OFFSETS_NEEDED
+}
+
 fn between(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
     let mut streams = Streams::late(bench);
     for (pass, flow) in poised(passes, "h2-between") {
@@ -279,12 +312,20 @@ fn between(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
             streams.take_or_refused(call, &pass.departure);
         }
     }
-    let finding = streams.finding(bench, "H2-03", "streams opened after the signal");
+    let mut finding = streams.finding(bench, "H2-03", "streams opened after the signal");
+    let held_up = held_up(bench, passes);
+    if matches!(finding.verdict, Verdict::Pass | Verdict::NotApplicable)
+        && !is_covered(bench, passes)
+        && held_up.blurs()
+    {
+        finding = finding.left_open(held_up);
+    }
     finding.with_figure("behind_the_notice", told)
 }
 
 fn above(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
-    let (mut streams, mut reset, mut connections) = (Streams::default(), 0_u64, 0_u64);
+    let (mut streams, mut behind) = (Streams::default(), 0_u64);
+    let (mut reset, mut connections) = (0_u64, 0_u64);
     for (pass, flow) in poised(passes, "h2-above") {
         let Some(log) = flow.conns.last() else {
             continue;
@@ -296,6 +337,7 @@ fn above(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
         reset += u64::from(matches!(log.end, Some((_, End::Reset))));
         for call in &flow.calls {
             if call.exchange.begun_at > named.at {
+                behind += 1;
                 streams.take_or_refused(call, &pass.departure);
             } else {
                 streams.take(call, &pass.departure);
@@ -322,9 +364,27 @@ fn above(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
             .finding("H2-04", Verdict::Fail, detail)
             .with_requests(tally);
     }
+    // Where the connection ends right behind its last stream, nothing can be opened there, and nothing is owed.
+    let held_up = held_up(bench, passes);
+    if matches!(finding.verdict, Verdict::Pass | Verdict::NotApplicable)
+        && behind == 0
+        && held_up.blurs()
+    {
+        finding = finding.left_open(held_up);
+    }
     finding
         .with_figure("connections", connections)
+        .with_figure("opened_behind", behind)
         .with_figure("refused", refused)
+}
+
+/// How much we were held up while they left.
+fn held_up(bench: &Bench<'_>, passes: &[Seconded]) -> HeldUp {
+    let watches: Vec<Watch> = passes
+        .iter()
+        .map(|pass| Watch::from(&pass.departure))
+        .collect();
+    bench.held_up(&watches)
 }
 
 fn held(

@@ -8,6 +8,7 @@ use super::client::{Client, UNDER_WAY};
 use super::device::{Device, NoNetwork};
 use super::segment::Segment;
 use crate::observe::outcome::{Outcome, Tally};
+use crate::scenario::attention::Watch;
 use crate::scenario::bench::Bench;
 use crate::scenario::judge::in_words;
 use crate::scenario::requests;
@@ -87,7 +88,7 @@ fn in_own_network(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     crowd.work(t + bench.options.grace, |crowd| {
         crowd.clients.iter().all(Client::is_over)
     });
-    Ok(crowd.judge(t))
+    Ok(bench.weigh(crowd.judge(t), &[Watch::since(t)]))
 }
 
 /// All clients, and the network between them and the target.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::proc;
 use crate::options::StopSignal;
+use crate::scenario::attention::Watch;
 use crate::scenario::bench::Bench;
 use crate::scenario::stop::{ending, settle_in};
 use crate::target::VerifyError;
@@ -54,6 +55,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     let deadline = t + BOUND.min(bench.options.patience());
     engine.run(deadline, |_| running.exit().is_some());
     let exit = running.exit();
+    let watch = Watch::since(t);
     running.kill();
     let _ = running.await_exit_until(Instant::now() + Duration::from_secs(5));
     engine.give_up();
@@ -74,10 +76,11 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     } else {
         Verdict::Differs
     };
-    Ok(bench
+    let finding = bench
         .finding("P6", verdict, format!("it {how}; {stacks}"))
         .with_figure("threads", threads)
-        .with_figure("stacks", dump.stacks))
+        .with_figure("stacks", dump.stacks);
+    Ok(bench.weigh(finding, &[watch]))
 }
 
 impl Dump {

@@ -8,6 +8,7 @@ use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Step, Steps, When};
 use crate::observe::outcome::{End, Outcome, Tally};
 use crate::options::StopSignal;
+use crate::scenario::attention::Watch;
 use crate::scenario::bench::{Bench, Departure, await_departure};
 use crate::scenario::requests;
 use crate::scenario::stop::{ending, settle_in};
@@ -61,7 +62,8 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         let reason = "SIGTERM does not end it within the grace period (see P1): there is nothing to hold SIGINT against";
         return Ok(bench.lacking("P5", reason));
     }
-    Ok(judge(bench, &by_term, &by_int))
+    let watches = [&by_term, &by_int].map(|stopped| Watch::from(&stopped.departure));
+    Ok(bench.weigh(judge(bench, &by_term, &by_int), &watches))
 }
 
 fn stop_by(bench: &Bench<'_>, signal: StopSignal) -> Result<Stopped, VerifyError> {

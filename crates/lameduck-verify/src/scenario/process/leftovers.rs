@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::proc::{self, Process};
 use super::scratch::Scratch;
 use crate::observe::flow::{Flow, Part, Step, Steps};
+use crate::scenario::attention::Watch;
 use crate::scenario::bench::{Bench, await_departure};
 use crate::scenario::requests;
 use crate::scenario::stop::{ending, settle_in};
@@ -63,7 +64,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     }
     let left = Left::look(&running, &seen, scratch.path());
     left.children.iter().for_each(Process::kill);
-    Ok(left.judge(bench, &seen))
+    Ok(bench.weigh(left.judge(bench, &seen), &[Watch::since(t)]))
 }
 
 /// The target and all that it started, also what has no parent any more.

@@ -20,6 +20,7 @@ use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Mark, Part, Step, Steps, When};
 use crate::observe::outcome::Tally;
 use crate::options::TargetSpec;
+use crate::scenario::attention::Watch;
 use crate::scenario::bench::Bench;
 use crate::scenario::facts::Means;
 use crate::scenario::load::{Crowd, Habit, add_clients};
@@ -80,6 +81,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
         running: &running,
     };
     let is_done = AtomicBool::new(false);
+    let begun = Instant::now();
     let operated = std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let operated = operator.work();
@@ -104,7 +106,12 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Finding, VerifyError> {
     drop(running);
     file.put_back()
         .map_err(|error| VerifyError::Machine("put the target's configuration back", error))?;
-    Ok(Reloaded::of(&engine, over, died).judge(bench, &operated))
+    let finding = Reloaded::of(&engine, over, died).judge(bench, &operated);
+    let watch = Watch {
+        t: begun,
+        until: over,
+    };
+    Ok(bench.weigh(finding, &[watch]))
 }
 
 fn with_config(target: &TargetSpec, reload: &Reload, path: &Path) -> TargetSpec {

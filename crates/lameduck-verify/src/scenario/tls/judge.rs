@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::declared::LatePolicy;
 use crate::observe::flow::Flow;
 use crate::observe::outcome::{End, Outcome, Tally};
+use crate::scenario::attention::Watch;
 use crate::scenario::bench::Bench;
 use crate::scenario::drain::SWEEP;
 use crate::scenario::judge::{in_words, lateness_bound, offset_in_words, refused_note};
@@ -97,16 +98,17 @@ impl Shaking {
                 Outcome::HandshakeFailed
             }
         };
-        self.refused += u64::from(self.late_policy.is_refusal(outcome));
-        if !self.late_policy.is_kept_by(outcome) {
-            self.unserved += 1;
-            self.worst.get_or_insert((offset, outcome));
-        }
         // Only its going on is ours; how long the rest takes is the target's affair. One that was ended before is in
         // time too.
         let in_time = flow
             .resumed_at
             .is_none_or(|at| at <= t + offset + lateness_bound(offset));
+        self.refused += u64::from(self.late_policy.is_refusal(outcome));
+        // Who went on too late may have met the end of a patience that is no fault.
+        if in_time && !self.late_policy.is_kept_by(outcome) {
+            self.unserved += 1;
+            self.worst.get_or_insert((offset, outcome));
+        }
         match SWEEP.iter().position(|known| *known == offset) {
             Some(index) if in_time => self.covered[index] = true,
             _ => self.late += 1,
@@ -277,8 +279,11 @@ fn undelayed(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
     let bad = of_group(passes, "tls-stalled").chain(of_group(passes, "tls-hostile"));
     let bad = bad.filter(|(_, flow)| !flow.marks.is_empty()).count();
     let millis = slowest.as_secs_f64() * 1e3;
-    let late = passes.iter().map(|pass| pass.engine.stall()).max();
-    let late = late.unwrap_or_default();
+    let watches: Vec<Watch> = passes
+        .iter()
+        .map(|pass| Watch::from(&pass.departure))
+        .collect();
+    let late = bench.held_up(&watches).longest;
     let (verdict, detail) = if delayed > 0 && late * TURNS > bound {
         let detail = format!(
             "this machine was too busy: {delayed} honest clients waited for more than {} ms, but our own side was late by up to {} ms",

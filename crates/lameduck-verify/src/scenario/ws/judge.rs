@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::client::WsClient;
 use super::{BUSY, FAREWELL, IDLE, LARGE, SILENT};
 use crate::observe::outcome::End;
+use crate::scenario::attention::Watch;
 use crate::scenario::long::{Seen, millis};
 use crate::verdict::{Finding, Verdict};
 
@@ -282,10 +283,24 @@ fn judge_spread(seen: &Seen<'_>) -> Finding {
     } else {
         (Verdict::Differs, seen_words)
     };
-    seen.finding(id, verdict, detail)
+    let finding = seen.finding(id, verdict, detail);
+    unless_blurred(seen, finding, times.last().copied())
         .with_figure("closes", times.len())
         .with_figure("largest_share_in_100_ms_percent", percent)
         .with_figure("span_ms", span)
+}
+
+/// Who is held up while the closes come sees them all at once, or one burst in two halves.
+fn unless_blurred(seen: &Seen<'_>, finding: Finding, last: Option<Instant>) -> Finding {
+    let t = seen.departure.t;
+    let until = last.unwrap_or(seen.departure.over_at);
+    let held_up = seen.bench.held_up(&[Watch { t, until }]);
+    let speaks = matches!(finding.verdict, Verdict::Pass | Verdict::Differs);
+    if speaks && held_up.blurs() {
+        finding.left_open(held_up)
+    } else {
+        finding
+    }
 }
 
 #[cfg(test)]

@@ -41,10 +41,7 @@ pub(crate) fn round(bench: &Bench<'_>, index: u64) -> Result<Load, VerifyError> 
         Habit::of(index),
     );
     let t = stop_under_load(bench, &running, &mut engine, &mut rng, index);
-    let mut load = Load {
-        rounds: 1,
-        ..Load::default()
-    };
+    let mut load = Load::stopped_at(t);
     count(&engine, t, &mut load);
     load.settle();
     // Handshakes alone say nothing about messages.
