@@ -23,7 +23,7 @@ use crate::finding::Severity;
 use crate::tree::Tree;
 
 const USAGE: &str = "usage: cargo xtask tidy | contract-pages | matrix [--only NAME,...] [--rounds N] [--seed SEED] [--out DIR] [--lameduck PATH] [--pages-only]
-       cargo xtask mutants-verify [--only ID,...] [--output FILE] | soak-verify [--rounds N] [--only ID,...] [--lameduck PATH]
+       cargo xtask mutants-verify [--only ID,...] [--output FILE] | soak-verify [--from N] [--rounds N] [--only ID,...] [--lameduck PATH]
 
   tidy             check what the compiler does not: imports, headers, code map, invariants, README, pages
   contract-pages   write the pages of the contract, one for each id, from the catalogue of lameduck-verify

@@ -20,6 +20,8 @@ pub(crate) use soak::soak;
 struct Arguments {
     only: Vec<String>,
     rounds: Option<u32>,
+    /// The number of the first round: parts of one soak can be had apart, or side by side.
+    from: u32,
     /// Where the table goes: Markdown, or JSON where the name ends so.
     output: Option<PathBuf>,
     lameduck: Option<PathBuf>,
@@ -38,19 +40,10 @@ impl Arguments {
                     let ids = ids.split(',').map(str::to_ascii_uppercase);
                     arguments.only.extend(ids);
                 }
-                "--rounds" => {
-                    let text = value()?;
-                    let rounds = text.parse().ok().filter(|rounds| *rounds > 0);
-                    arguments.rounds =
-                        Some(rounds.ok_or(format!("{text} is no number of rounds"))?);
-                }
+                "--rounds" => arguments.rounds = Some(number(&value()?, "rounds")?),
+                "--from" => arguments.from = number(&value()?, "rounds")?,
                 "--output" => arguments.output = Some(value()?.into()),
-                "--starve" => {
-                    let text = value()?;
-                    let millis = text.parse().ok().filter(|millis| *millis > 0);
-                    arguments.starve =
-                        Some(millis.ok_or(format!("{text} is no number of milliseconds"))?);
-                }
+                "--starve" => arguments.starve = Some(number(&value()?, "milliseconds")?),
                 "--lameduck" => arguments.lameduck = Some(value()?.into()),
                 _ => return Err(format!("there is no {word} here")),
             }
@@ -61,6 +54,11 @@ impl Arguments {
     fn wants(&self, id: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == id)
     }
+}
+
+fn number(text: &str, of: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{text} is no number of {of}"))
 }
 
 /// Builds the broken duck, and says where it is.

@@ -93,7 +93,7 @@ fn run(root: &Path, arguments: &Arguments) -> Result<Soaked, String> {
     let only: Vec<&str> = arguments.only.iter().map(String::as_str).collect();
     let mut soaked = Soaked::default();
     for round in 0..arguments.rounds.unwrap_or(ROUNDS) {
-        let seed = Some(FIRST_SEED + u64::from(round));
+        let seed = Some(FIRST_SEED + u64::from(arguments.from) + u64::from(round));
         let mut options = spec::options(spec::spec(duck.clone(), ""), &only);
         options.seed = seed;
         soaked.add("duck", options, true)?;
