@@ -220,7 +220,7 @@ fn kind(group: &'static str) -> std::borrow::Cow<'static, str> {
         "half-reused" => "half a head, reused connection",
         "buffered" => "in the socket buffer at T",
         "left-alone" => "idle, left alone",
-        "newcomers" => "new connections",
+        "newcomers" | "plain-newcomers" => "new connections",
         "half-heads" => "half a head, never completed",
         "tls-stalled" => "TLS: handshake stalled",
         "tls-hostile" => "TLS: hostile handshake",

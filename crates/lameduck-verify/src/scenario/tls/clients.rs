@@ -81,18 +81,26 @@ pub(crate) fn open(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
     }
 }
 
-/// Opens those who connect anew for each request, where the target speaks TLS.
+/// Opens those who connect anew for each request, where the target speaks TLS; and beside them, where it answers in plain text
+/// too, some who shake no hands: what they have to wait for is no handshake of others.
 pub(crate) fn open_newcomers(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
     if !bench.facts.speech.tls {
         return;
     }
     let place = &running.place;
     let door = tls_door(place, Alpn::Http1);
-    for index in 0..4_u32 {
+    let flow = |group, index| {
         let request = requests::usual(&bench.facts, place);
         let newcomer = Newcomer::new(request, Duration::from_millis(5) * index);
-        let flow = Flow::new("tls-newcomers", newcomer).posting(bench.posts());
-        let flow = flow.with_usual(bench.facts.usual);
-        engine.add(flow.through(door.clone()));
+        let flow = Flow::new(group, newcomer).posting(bench.posts());
+        flow.with_usual(bench.facts.usual)
+    };
+    for index in 0..4 {
+        engine.add(flow("tls-newcomers", index).through(door.clone()));
+    }
+    if bench.facts.speaks_h1 {
+        for index in 0..2 {
+            engine.add(flow("plain-newcomers", index));
+        }
     }
 }

@@ -19,6 +19,11 @@ pub(super) const LACKING: &str =
 const OFFSETS_NEEDED: usize = 6;
 /// An honest client is delayed when its handshake and first answer take so much longer than usual.
 const DELAYED: Duration = Duration::from_millis(700);
+/// Clients without TLS wait for no handshake: when they waited for this part of the bound, the machine or the target was slow
+/// for all.
+const SLOW_FOR_ALL: u32 = 4;
+/// But who waited for so many times as long as they waited for something else besides.
+const APART: u32 = 8;
 /// A handshake and a request take so many turns of our own loop, each of which may come late.
 const TURNS: u32 = 6;
 
@@ -252,30 +257,54 @@ fn cut_by_exit(bench: &Bench<'_>, pass: &Seconded, end: Option<Instant>) -> bool
     held.held > 0
 }
 
-fn undelayed(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
-    let bound = DELAYED + bench.facts.speech.tls_took * 4;
-    let (mut served, mut delayed, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
-    for (pass, flow) in of_group(passes, "tls-newcomers") {
-        // Whoever was never served, and had not waited for long when the signal came, was not delayed but dropped: that is
-        // for TLS-1, A3 and A5.
-        let unserved_counts = |opened: Instant| opened + bound < pass.t();
-        for exchange in &flow.exchanges {
-            let Some(ended) = exchange.ended_at else {
-                continue;
-            };
-            let is_served = exchange.outcome.is_some_and(Outcome::is_served);
-            if is_served || unserved_counts(exchange.opened_at) {
-                let took = ended.saturating_duration_since(exchange.opened_at);
-                slowest = slowest.max(took);
-                served += u64::from(is_served);
-                delayed += u64::from(took > bound);
+/// How long honest newcomers waited beside bad ones.
+#[derive(Debug, Default)]
+struct Waits {
+    served: u64,
+    delayed: u64,
+    slowest: Duration,
+}
+
+impl Waits {
+    fn of(passes: &[Seconded], bound: Duration) -> Self {
+        let mut waits = Self::default();
+        for (pass, flow) in of_group(passes, "tls-newcomers") {
+            // Whoever was never served, and had not waited for long when the signal came, was not delayed but dropped: that
+            // is for TLS-1, A3 and A5.
+            let unserved_counts = |opened: Instant| opened + bound < pass.t();
+            for exchange in &flow.exchanges {
+                let Some(ended) = exchange.ended_at else {
+                    continue;
+                };
+                let is_served = exchange.outcome.is_some_and(Outcome::is_served);
+                waits.served += u64::from(is_served);
+                if is_served || unserved_counts(exchange.opened_at) {
+                    waits.add(exchange.opened_at, ended, bound);
+                }
+            }
+            for (dialled, ended) in &flow.failed_handshakes {
+                if unserved_counts(*dialled) {
+                    waits.add(*dialled, *ended, bound);
+                }
             }
         }
-        for (dialled, ended) in &flow.failed_handshakes {
-            let took = ended.saturating_duration_since(*dialled);
-            delayed += u64::from(took > bound && unserved_counts(*dialled));
-        }
+        waits
     }
+
+    fn add(&mut self, from: Instant, to: Instant, bound: Duration) {
+        let took = to.saturating_duration_since(from);
+        self.slowest = self.slowest.max(took);
+        self.delayed += u64::from(took > bound);
+    }
+}
+
+fn undelayed(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
+    let bound = DELAYED + bench.facts.speech.tls_took * 4;
+    let Waits {
+        served,
+        delayed,
+        slowest,
+    } = Waits::of(passes, bound);
     let bad = of_group(passes, "tls-stalled").chain(of_group(passes, "tls-hostile"));
     let bad = bad.filter(|(_, flow)| !flow.marks.is_empty()).count();
     let millis = slowest.as_secs_f64() * 1e3;
@@ -284,11 +313,19 @@ fn undelayed(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
         .map(|pass| Watch::from(&pass.departure))
         .collect();
     let late = bench.held_up(&watches).longest;
+    let plain = longest_wait(passes, "plain-newcomers");
     let (verdict, detail) = if delayed > 0 && late * TURNS > bound {
         let detail = format!(
             "this machine was too busy: {delayed} honest clients waited for more than {} ms, but our own side was late by up to {} ms",
             bound.as_millis(),
             late.as_millis()
+        );
+        (Verdict::Inconclusive, detail)
+    } else if delayed > 0 && plain * SLOW_FOR_ALL > bound && slowest < plain * APART {
+        let detail = format!(
+            "this machine or the target was too busy: {delayed} honest clients waited for more than {} ms, but those without TLS for up to {} ms",
+            bound.as_millis(),
+            plain.as_millis()
         );
         (Verdict::Inconclusive, detail)
     } else if delayed > 0 {
@@ -313,5 +350,17 @@ fn undelayed(bench: &Bench<'_>, passes: &[Seconded]) -> Finding {
         .with_figure("bad_clients", bad)
         .with_figure("served", served)
         .with_figure("slowest_ms", slowest)
+        .with_figure("slowest_without_tls_ms", plain)
         .with_figure("own_lateness_ms", late)
+}
+
+/// From the connect to the answer, of those who were answered.
+fn longest_wait(passes: &[Seconded], group: &'static str) -> Duration {
+    let exchanges = of_group(passes, group).flat_map(|(_, flow)| &flow.exchanges);
+    let waits = exchanges.filter_map(|exchange| {
+        let is_served = exchange.outcome.is_some_and(Outcome::is_served);
+        let ended = exchange.ended_at.filter(|_| is_served)?;
+        Some(ended.saturating_duration_since(exchange.opened_at))
+    });
+    waits.max().unwrap_or_default()
 }
