@@ -24,9 +24,33 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
+/// Bytes after which the pattern begins anew.
+const PERIOD: usize = 23;
+/// The pattern, for as long as any read is that begins anywhere in a period.
+static PATTERN: [u8; PERIOD + 64 * 1024] = {
+    let mut bytes = [0; PERIOD + 64 * 1024];
+    let mut place = 0;
+    while place < bytes.len() {
+        bytes[place] = b'a' + (place % PERIOD) as u8;
+        place += 1;
+    }
+    bytes
+};
+
 /// The byte at that place of a large message; any other byte there is not the message's.
 pub(crate) fn pattern(place: u64) -> u8 {
-    b'a' + (place % 23) as u8
+    PATTERN[(place % PERIOD as u64) as usize]
+}
+
+/// The same for all of `bytes`, the first of which stands at `place`. At once, not one by one: a tester that is busy
+/// with that reads too slowly.
+fn is_pattern(place: u64, bytes: &[u8]) -> bool {
+    let mut from = (place % PERIOD as u64) as usize;
+    bytes.chunks(PATTERN.len() - PERIOD).all(|part| {
+        let is_same = *part == PATTERN[from..from + part.len()];
+        from = (from + part.len()) % PERIOD;
+        is_same
+    })
 }
 
 /// One frame from a client, masked as the RFC demands.
@@ -268,9 +292,7 @@ impl FrameReader {
         } else if let Some(message) = &mut self.message {
             let room = KEPT.saturating_sub(message.head.len()).min(taken);
             message.head.extend_from_slice(&payload[..room]);
-            message.is_pattern &= (message.len..)
-                .zip(payload)
-                .all(|(place, byte)| *byte == pattern(place));
+            message.is_pattern &= is_pattern(message.len, payload);
             message.len += taken as u64;
         }
         head.left -= taken as u64;
@@ -373,6 +395,20 @@ mod tests {
             );
             assert!(!reader.is_inside_frame() && !reader.is_inside_message());
         }
+    }
+
+    #[test]
+    fn the_pattern_is_told_from_anything_else_wherever_it_is_cut() {
+        let all: Vec<u8> = (0..200_000).map(pattern).collect();
+        for (from, to) in [(0, 200_000), (1, 70_000), (22, 23), (40, 130_000), (7, 7)] {
+            assert!(is_pattern(from as u64, &all[from..to]), "{from}..{to}");
+        }
+        for wrong in [0, 65_535, 65_536, 199_999] {
+            let mut bytes = all.clone();
+            bytes[wrong] ^= 1;
+            assert!(!is_pattern(0, &bytes), "{wrong}");
+        }
+        assert!(!is_pattern(1, &all));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::client::WsClient;
 use super::{BUSY, FAREWELL, IDLE, LARGE, SILENT};
+use crate::observe::holdups::HeldUp;
 use crate::observe::outcome::End;
 use crate::scenario::attention::Watch;
 use crate::scenario::long::{Seen, millis};
@@ -235,14 +236,13 @@ fn judge_farewell(seen: &Seen<'_>) -> Finding {
     seen.finding(id, verdict, detail)
 }
 
-/// The largest number of instants within one `BURST`.
-fn largest_burst(times: &mut [Instant]) -> usize {
-    times.sort_unstable();
+/// The largest number of sorted instants within one span of that length.
+fn largest_burst(times: &[Instant], within: Duration) -> usize {
     (0..times.len())
         .map(|from| {
             times[from..]
                 .iter()
-                .take_while(|at| **at - times[from] < BURST)
+                .take_while(|at| **at - times[from] < within)
                 .count()
         })
         .max()
@@ -256,7 +256,8 @@ fn judge_spread(seen: &Seen<'_>) -> Finding {
         .filter_map(|client| Some(client.frames.farewell.as_ref()?.at))
         .collect();
     let sockets = poised(seen, IDLE).count();
-    let largest = largest_burst(&mut times);
+    times.sort_unstable();
+    let largest = largest_burst(&times, BURST);
     let span = match (times.first(), times.last()) {
         (Some(first), Some(last)) => *last - *first,
         _ => Duration::ZERO,
@@ -264,6 +265,12 @@ fn judge_spread(seen: &Seen<'_>) -> Finding {
     let percent = largest * 100 / times.len().max(1);
     let short = declared.filter(|spread| *spread < BURST * 3);
     let is_spread = short.map_or(percent <= 50, |spread| span >= spread / 2);
+    // Who was held up may have seen closes so much closer together than they were.
+    let held_up = held_up(seen, times.last().copied());
+    let surely = largest_burst(&times, BURST.saturating_sub(held_up.longest));
+    let is_burst = short.map_or(surely * 2 > times.len(), |spread| {
+        span + held_up.longest < spread / 2
+    });
     let seen_words = format!(
         "{percent} % of {} closes within {}, all within {}",
         times.len(),
@@ -283,24 +290,27 @@ fn judge_spread(seen: &Seen<'_>) -> Finding {
     } else {
         (Verdict::Differs, seen_words)
     };
-    let finding = seen.finding(id, verdict, detail);
-    unless_blurred(seen, finding, times.last().copied())
+    let mut finding = seen.finding(id, verdict, detail);
+    let is_unsure = match verdict {
+        // A burst that falls into two halves looks spread.
+        Verdict::Pass => held_up.blurs(),
+        Verdict::Differs => !is_burst,
+        _ => false,
+    };
+    if is_unsure {
+        finding = finding.left_open(held_up);
+    }
+    finding
         .with_figure("closes", times.len())
         .with_figure("largest_share_in_100_ms_percent", percent)
         .with_figure("span_ms", span)
 }
 
-/// Who is held up while the closes come sees them all at once, or one burst in two halves.
-fn unless_blurred(seen: &Seen<'_>, finding: Finding, last: Option<Instant>) -> Finding {
+/// How much we were held up while the closes came.
+fn held_up(seen: &Seen<'_>, last: Option<Instant>) -> HeldUp {
     let t = seen.departure.t;
     let until = last.unwrap_or(seen.departure.over_at);
-    let held_up = seen.bench.held_up(&[Watch { t, until }]);
-    let speaks = matches!(finding.verdict, Verdict::Pass | Verdict::Differs);
-    if speaks && held_up.blurs() {
-        finding.left_open(held_up)
-    } else {
-        finding
-    }
+    seen.bench.held_up(&[Watch { t, until }])
 }
 
 #[cfg(test)]
@@ -311,9 +321,10 @@ mod tests {
     fn the_largest_burst_is_found_wherever_it_is() {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
-        assert_eq!(largest_burst(&mut []), 0);
-        let mut times = [at(500), at(0), at(90), at(185), at(186), at(300)];
-        assert_eq!(largest_burst(&mut times), 3);
-        assert_eq!(largest_burst(&mut [at(0), at(100), at(200)]), 1);
+        assert_eq!(largest_burst(&[], BURST), 0);
+        let times = [at(0), at(90), at(185), at(186), at(300), at(500)];
+        assert_eq!(largest_burst(&times, BURST), 3);
+        assert_eq!(largest_burst(&times, BURST / 2), 2);
+        assert_eq!(largest_burst(&[at(0), at(100), at(200)], BURST), 1);
     }
 }
