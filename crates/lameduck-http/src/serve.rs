@@ -19,6 +19,7 @@ use crate::server::accept::{Acceptor, Ownership};
 use crate::server::course::Wishes;
 use crate::server::ending::Ending;
 use crate::server::exchange::App;
+use crate::server::host::Host;
 use crate::server::limits::Limits;
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
 use crate::server::secure::{Secure, TlsObjection};
@@ -247,10 +248,11 @@ impl<'a, A: App> Serve<'a, A> {
             introduction,
             ..Shared::new(self.life, self.limits, self.protocols, self.wishes)
         };
+        let shared = Arc::new(shared);
+        let host = Host::new(shared.clone(), self.app, self.secure);
         let acceptor = Acceptor {
-            shared: Arc::new(shared),
-            app: self.app,
-            secure: self.secure,
+            shared,
+            host: Arc::new(host),
             participant,
             local: local.clone(),
             file,

@@ -20,7 +20,7 @@ use lameduck::{Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Start}
 
 use self::config::Config;
 use crate::{
-    args::{DemoArguments, LateArgument, RepeatArgument},
+    args::{DemoArguments, LateArgument, ParkArgument, RepeatArgument},
     exit::Failure,
 };
 
@@ -120,6 +120,11 @@ async fn serve(
     let mut limits = lameduck_http::Limits::default();
     if let Some(most) = arguments.max_connections {
         limits.connections = most;
+    }
+    match arguments.park_after {
+        Some(ParkArgument::Never) => limits.park_after = None,
+        Some(ParkArgument::After(idle)) => limits.park_after = Some(idle),
+        None => {}
     }
     let app = routes::router(Arc::clone(&config)).merge(grpc::router(&life, config));
     let mut listening = String::new();

@@ -1,0 +1,263 @@
+//! Who serves the connections of one listener: a task for each that says something, a place in the lot for each that does not.
+//!
+//! Owns what passes between the two, and what a connection counts for from its accept to its end. What happens on a connection is
+//! [`super::conn`]'s business, where parked ones lie [`super::park`]'s.
+
+use std::fmt;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lameduck::Count;
+use lameduck::inflight::Pass;
+use tokio::runtime::Handle;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::sleep;
+
+use super::Shared;
+use super::conn::{self, Rested};
+use super::exchange::App;
+use super::park::{Aside, Bell, Parked, heap};
+use super::secure::{Begun, Plain, Secure};
+use super::sock::{self, Pending};
+use super::watch::Watch;
+
+/// Connections that one task closes between two turns of the others: about a tenth of a millisecond of the kernel's time.
+const AT_ONE_GO: usize = 16;
+
+/// Where a listener's connections live.
+pub(crate) struct Host<A> {
+    shared: Arc<Shared>,
+    /// Cloned for each connection; the lock is for applications that are not `Sync`.
+    app: Mutex<A>,
+    /// What its connections are served through, if they are.
+    secure: Option<Secure<A>>,
+}
+
+/// What a connection counts for, given back also when its task panics.
+pub(crate) struct Stay {
+    /// Whose crowd it is one of.
+    shared: Arc<Shared>,
+    /// None on an inner listener, whose participant stands for it.
+    _pass: Option<Pass>,
+}
+
+impl Stay {
+    pub(crate) fn new(shared: &Arc<Shared>, pass: Option<Pass>) -> Self {
+        shared.crowd.enter();
+        Self {
+            shared: shared.clone(),
+            _pass: pass,
+        }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.shared.crowd.leave();
+    }
+}
+
+impl fmt::Debug for Stay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stay").finish_non_exhaustive()
+    }
+}
+
+impl<A: App> Host<A> {
+    pub(crate) const fn new(shared: Arc<Shared>, app: A, secure: Option<Secure<A>>) -> Self {
+        Self {
+            shared,
+            app: Mutex::new(app),
+            secure,
+        }
+    }
+
+    fn app(&self) -> A {
+        // A panic in the application's `clone` leaves what was to be cloned.
+        let app = self.app.lock().unwrap_or_else(PoisonError::into_inner);
+        app.clone()
+    }
+
+    /// Serves a new connection in a task of its own.
+    pub(crate) fn serve<S: Aside + Into<Plain>>(
+        self: &Arc<Self>,
+        stream: S,
+        watch: Watch,
+        stay: Stay,
+    ) {
+        if let Some(secure) = &self.secure {
+            return self.secured(secure, Begun::Now(stream.into()), watch, stay);
+        }
+        let (host, app, watch) = (self.clone(), self.app(), Arc::new(watch));
+        tokio::spawn(async move {
+            let rested = conn::drive(stream, app, watch).await;
+            host.keep(rested, stay);
+        });
+    }
+
+    fn secured(self: &Arc<Self>, secure: &Secure<A>, begun: Begun, watch: Watch, stay: Stay) {
+        let host = self.clone();
+        let driven = (secure.drive)(begun, self.app(), Arc::new(watch));
+        tokio::spawn(async move {
+            let rested = driven.await;
+            host.keep(rested, stay);
+        });
+    }
+
+    /// Takes up a parked connection, in a task of its own.
+    fn take_up(self: &Arc<Self>, parked: Parked) {
+        let Parked {
+            socket,
+            held,
+            facts,
+            stay,
+        } = parked;
+        self.shared.lot.dismiss(&socket);
+        let watch = Watch::again(self.shared.clone(), facts);
+        match (socket.into_plain(), held, &self.secure) {
+            (Ok(plain), Some(held), Some(secure)) => {
+                self.secured(secure, Begun::Before(plain, held), watch, stay);
+            }
+            (Ok(Plain::Tcp(stream)), ..) => self.serve(stream, watch, stay),
+            (Ok(Plain::Unix(stream)), ..) => self.serve(stream, watch, stay),
+            // The kernel has no room for it.
+            (Err(_), ..) => self.shared.tally(Count::Ended),
+        }
+    }
+
+    /// What becomes of a connection whose task is over.
+    fn keep(self: &Arc<Self>, rested: Option<Rested>, stay: Stay) {
+        let Some(rested) = rested else {
+            return;
+        };
+        let parked = Parked {
+            socket: rested.socket,
+            held: rested.held,
+            facts: rested.facts,
+            stay,
+        };
+        match self.shared.lot.park(parked) {
+            Ok(bell) => {
+                if let Some(bell) = bell {
+                    tokio::spawn(self.clone().hear(bell));
+                }
+                if self.shared.lot.is_worth_tidying() {
+                    tokio::spawn(tidy(self.shared.clone()));
+                }
+            }
+            // Too late, or no room: it waits in a task.
+            Err(parked) => self.take_up(*parked),
+        }
+    }
+
+    /// Answers the bell until the lot is over: takes up whoever says something, and ends whoever was idle for too long.
+    async fn hear(self: Arc<Self>, mut bell: Bell) {
+        let lot = &self.shared.lot;
+        while !lot.is_over() {
+            let due = lot.oldest_since().map(|since| {
+                let due = since.saturating_add(self.shared.limits.idle);
+                due.saturating_sub(self.shared.life.elapsed())
+            });
+            tokio::select! {
+                rang = bell.rings(lot, |parked| self.answer(parked)) => {
+                    if rang.is_err() {
+                        break;
+                    }
+                    // Between two rings others have their turn.
+                    yield_now().await;
+                }
+                () = sleep(due.unwrap_or_default()), if due.is_some() => self.expire().await,
+                () = lot.changed() => {}
+            }
+        }
+        // Only when the bell failed is anybody here: who waits for it would wait for ever.
+        lot.close();
+        while let Some(parked) = lot.take_oldest(Duration::MAX) {
+            self.take_up(parked);
+        }
+    }
+
+    /// A client of the lot has said something, or has gone.
+    fn answer(self: &Arc<Self>, parked: Parked) {
+        let is_gone = || sock::look(parked.socket.as_fd()) == Pending::Ended;
+        if parked.held.is_none() && has_everything(&parked) && is_gone() {
+            return;
+        }
+        self.take_up(parked);
+    }
+
+    /// Ends those whose limit has passed.
+    async fn expire(self: &Arc<Self>) {
+        let limit = self.shared.limits.idle;
+        while let Some(before) = self.shared.life.elapsed().checked_sub(limit)
+            && self.end_some(before)
+        {
+            yield_now().await;
+        }
+    }
+
+    /// The listener is closed: ends whoever waits in the lot, on every worker of the runtime. Who has said something by then is served.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves those in the lot that it has not come to.
+    pub(crate) async fn clear(self: &Arc<Self>) {
+        self.shared.lot.close();
+        let mut others = JoinSet::new();
+        for _ in 1..Handle::current().metrics().num_workers() {
+            others.spawn(self.clone().end_all());
+        }
+        self.clone().end_all().await;
+        others.join_all().await;
+    }
+
+    async fn end_all(self: Arc<Self>) {
+        while self.end_some(Duration::MAX) {
+            yield_now().await;
+        }
+    }
+
+    /// Ends some of those that have been idle since `before`; false if there are no more.
+    fn end_some(self: &Arc<Self>, before: Duration) -> bool {
+        for _ in 0..AT_ONE_GO {
+            match self.shared.lot.take_oldest(before) {
+                Some(parked) => self.end(parked),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Ends a connection that was idle for long enough, unless its client has said something since.
+    fn end(self: &Arc<Self>, parked: Parked) {
+        let shared = &self.shared;
+        let since = parked.since();
+        let is_closing = shared.drain.is_closing();
+        let is_quiet = !is_closing
+            || shared.life.elapsed() >= since + shared.before_deadline(shared.limits.settle, since);
+        // What says goodbye, or waits for its client, does so in a task. The last look comes last.
+        if is_quiet
+            && parked.held.is_none()
+            && has_everything(&parked)
+            && sock::look(parked.socket.as_fd()) != Pending::Data
+        {
+            let situation = parked.facts.situation();
+            shared.tally(conn::quiet_count(situation, is_closing));
+            return;
+        }
+        self.take_up(parked);
+    }
+}
+
+/// Gives back to the system, off the workers, what many parked connections have left.
+async fn tidy(shared: Arc<Shared>) {
+    sleep(heap::PAUSE).await;
+    shared.lot.note_tidied();
+    // Nobody waits for it; a runtime that is shut down has no use for it.
+    drop(tokio::task::spawn_blocking(heap::give_back));
+}
+
+/// Whether its client has acknowledged every byte: then closing the socket sends FIN and loses nothing.
+fn has_everything(parked: &Parked) -> bool {
+    sock::unacknowledged(parked.socket.as_fd()) == Some(0)
+}
