@@ -4,6 +4,7 @@ mod admission;
 mod frames;
 mod h1;
 mod h2;
+mod handlers;
 mod limits;
 mod load;
 mod order;
