@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,19 @@ impl fmt::Debug for Stay {
     }
 }
 
+/// Lets nobody stay in the lot when nobody hears the bell any more: the lot is part of what its connections hold, so without this a
+/// runtime that goes away would leave them open, with no one to answer and no one to close them.
+struct Warden(Arc<Shared>);
+
+impl Drop for Warden {
+    fn drop(&mut self) {
+        self.0.lot.close();
+        while let Some(parked) = self.0.lot.take_oldest(Duration::MAX) {
+            drop(parked);
+        }
+    }
+}
+
 impl<A: App> Host<A> {
     pub(crate) const fn new(shared: Arc<Shared>, app: A, secure: Option<Secure<A>>) -> Self {
         Self {
@@ -73,6 +87,7 @@ impl<A: App> Host<A> {
         }
     }
 
+    /// For a connection's own task: if the application's `clone` panics, that costs this connection, not the one who accepts or who hears the bell.
     fn app(&self) -> A {
         // A panic in the application's `clone` leaves what was to be cloned.
         let app = self.app.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,21 +101,23 @@ impl<A: App> Host<A> {
         watch: Watch,
         stay: Stay,
     ) {
-        if let Some(secure) = &self.secure {
-            return self.secured(secure, Begun::Now(stream.into()), watch, stay);
+        if self.secure.is_some() {
+            return self.secured(Begun::Now(stream.into()), watch, stay);
         }
-        let (host, app, watch) = (self.clone(), self.app(), Arc::new(watch));
+        let (host, watch) = (self.clone(), Arc::new(watch));
         tokio::spawn(async move {
-            let rested = conn::drive(stream, app, watch).await;
+            let rested = conn::drive(stream, host.app(), watch).await;
             host.keep(rested, stay);
         });
     }
 
-    fn secured(self: &Arc<Self>, secure: &Secure<A>, begun: Begun, watch: Watch, stay: Stay) {
-        let host = self.clone();
-        let driven = (secure.drive)(begun, self.app(), Arc::new(watch));
+    fn secured(self: &Arc<Self>, begun: Begun, watch: Watch, stay: Stay) {
+        let (host, watch) = (self.clone(), Arc::new(watch));
         tokio::spawn(async move {
-            let rested = driven.await;
+            let Some(secure) = &host.secure else {
+                return;
+            };
+            let rested = (secure.drive)(begun, host.app(), watch).await;
             host.keep(rested, stay);
         });
     }
@@ -115,14 +132,12 @@ impl<A: App> Host<A> {
         } = parked;
         self.shared.lot.dismiss(&socket);
         let watch = Watch::again(self.shared.clone(), facts);
-        match (socket.into_plain(), held, &self.secure) {
-            (Ok(plain), Some(held), Some(secure)) => {
-                self.secured(secure, Begun::Before(plain, held), watch, stay);
-            }
-            (Ok(Plain::Tcp(stream)), ..) => self.serve(stream, watch, stay),
-            (Ok(Plain::Unix(stream)), ..) => self.serve(stream, watch, stay),
+        match (socket.into_plain(), held) {
+            (Ok(plain), Some(held)) => self.secured(Begun::Before(plain, held), watch, stay),
+            (Ok(Plain::Tcp(stream)), None) => self.serve(stream, watch, stay),
+            (Ok(Plain::Unix(stream)), None) => self.serve(stream, watch, stay),
             // The kernel has no room for it.
-            (Err(_), ..) => self.shared.tally(Count::Ended),
+            (Err(_), _) => self.shared.tally(Count::Ended),
         }
     }
 
@@ -140,7 +155,8 @@ impl<A: App> Host<A> {
         match self.shared.lot.park(parked) {
             Ok(bell) => {
                 if let Some(bell) = bell {
-                    tokio::spawn(self.clone().hear(bell));
+                    let warden = Warden(self.shared.clone());
+                    tokio::spawn(self.clone().hear(bell, warden));
                 }
                 if self.shared.lot.is_worth_tidying() {
                     tokio::spawn(tidy(self.shared.clone()));
@@ -151,18 +167,23 @@ impl<A: App> Host<A> {
         }
     }
 
-    /// Answers the bell until the lot is over: takes up whoever says something, and ends whoever was idle for too long.
-    async fn hear(self: Arc<Self>, mut bell: Bell) {
+    /// Answers the bell until the listener leaves: takes up whoever says something, ends whoever was idle for too long, and at last ends them all.
+    ///
+    /// It hears of the window's end itself, as the task of a connection does: what becomes of the listener meanwhile changes nothing here.
+    /// The warden comes from outside, so that it is there even if this is never polled.
+    async fn hear(self: Arc<Self>, mut bell: Bell, _warden: Warden) {
         let lot = &self.shared.lot;
-        while !lot.is_over() {
+        let mut closing = pin!(self.shared.drain.closing());
+        while !self.shared.drain.is_closing() {
             let due = lot.oldest_since().map(|since| {
                 let due = since.saturating_add(self.shared.limits.idle);
                 due.saturating_sub(self.shared.life.elapsed())
             });
             tokio::select! {
+                () = closing.as_mut() => break,
                 rang = bell.rings(lot, |parked| self.answer(parked)) => {
                     if rang.is_err() {
-                        break;
+                        return self.give_up();
                     }
                     // Between two rings others have their turn.
                     yield_now().await;
@@ -171,9 +192,13 @@ impl<A: App> Host<A> {
                 () = lot.changed() => {}
             }
         }
-        // Only when the bell failed is anybody here: who waits for it would wait for ever.
-        lot.close();
-        while let Some(parked) = lot.take_oldest(Duration::MAX) {
+        self.clear().await;
+    }
+
+    /// The bell has failed: who waits for it would wait for ever.
+    fn give_up(self: &Arc<Self>) {
+        self.shared.lot.close();
+        while let Some(parked) = self.shared.lot.take_oldest(Duration::MAX) {
             self.take_up(parked);
         }
     }
@@ -197,11 +222,8 @@ impl<A: App> Host<A> {
         }
     }
 
-    /// The listener is closed: ends whoever waits in the lot, on every worker of the runtime. Who has said something by then is served.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves those in the lot that it has not come to.
-    pub(crate) async fn clear(self: &Arc<Self>) {
+    /// The window is over: ends whoever waits in the lot, on every worker of the runtime. Who has said something by then is served.
+    async fn clear(self: &Arc<Self>) {
         self.shared.lot.close();
         let mut others = JoinSet::new();
         for _ in 1..Handle::current().metrics().num_workers() {
@@ -261,3 +283,6 @@ async fn tidy(shared: Arc<Shared>) {
 fn has_everything(parked: &Parked) -> bool {
     sock::unacknowledged(parked.socket.as_fd()) == Some(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,6 +197,57 @@ async fn h1_03_parked_connections_end_by_fin_and_are_counted() {
     assert_eq!(lot.rig.count(Count::Ended), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_drain_nobody_has_the_application_any_more() {
+    let lot = Lot::start(plan(Window::NONE), soon_parked()).await;
+    let mut clients = Vec::new();
+    // More than are closed at one go.
+    for _ in 0..50 {
+        clients.push(Client::reused(lot.rig.addr).await);
+    }
+    lot.parked().await;
+    lot.rig.terminate().await;
+    assert_eq!(lot.rig.outcome().await, Outcome::Drained);
+    let let_go = async {
+        while Arc::strong_count(&lot.mark) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the application's end", let_go).await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_goes_away_closes_what_is_parked() {
+    let (control, other) = (
+        Control::new(),
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime"),
+    );
+    let (app, mark) = marked(&control);
+    let life = Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+    let server = {
+        let _inside = other.enter();
+        serve(&life, "127.0.0.1:0", app)
+            .limits(soon_parked())
+            .into_future()
+    };
+    let addr = server.await.expect("a server").local_addr().tcp();
+    let rig = Rig::running(life, addr.expect("tcp"), control).await;
+    let mut client = Client::reused(rig.addr).await;
+    all_parked(&mark).await;
+    other.shutdown_background();
+    assert_eq!(client.end().await, &Ended::Fin);
+    let given_back = async {
+        while rig.life.inflight().connections.count() > 0 || Arc::strong_count(&mark) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the counts", given_back).await;
+}
+
 #[tokio::test]
 async fn h1_05_a_request_in_the_socket_of_a_parked_connection_is_served() {
     let lot = Lot::start(plan(Window::NONE), soon_parked()).await;
@@ -233,9 +284,8 @@ async fn who_was_parked_and_is_late_is_refused() {
     let mut client = lot.client().await;
     lot.rig.terminate().await;
     // It has not been quiet for long enough: it gets a task again, in which it is late.
+    // The turn in which its task clones the application is the one in which it hears of the window's end.
     all_but(1, &lot.mark).await;
-    // The second turn of that task: the first has seen the window's end.
-    tokio::task::yield_now().await;
     client.send(GET).await;
     let answer = client.answer().await.expect("a refusal");
     assert_eq!(answer.status, 503);

@@ -25,7 +25,7 @@ const AT_ONE_GO: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Lot {
     inner: Mutex<Inner>,
-    /// The first has come after a time without any, or nobody may come any more.
+    /// The first has come after a time without any.
     changed: Notify,
     /// How many have come since memory was last given back to the system.
     came: AtomicUsize,
@@ -147,19 +147,11 @@ impl Lot {
 
     /// From now on nobody may come.
     pub(crate) fn close(&self) {
-        let inner = self.lock();
+        let _inner = self.lock();
         self.closed.store(true, Ordering::Relaxed);
-        drop(inner);
-        self.changed.notify_one();
     }
 
-    /// Whether nobody is here and nobody will come.
-    pub(crate) fn is_over(&self) -> bool {
-        // Closed first: nobody comes after that.
-        !self.is_open() && self.lock().table.oldest().is_none()
-    }
-
-    /// Waits until the lot is not empty any more, or closed. For the one who hears the bell.
+    /// Waits until the lot is not empty any more. For the one who hears the bell.
     ///
     /// # Cancel safety
     /// Cancel safe: what was not heard is heard next time.
