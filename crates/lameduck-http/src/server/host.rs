@@ -13,12 +13,12 @@ use lameduck::Count;
 use lameduck::inflight::Pass;
 use tokio::runtime::Handle;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::Shared;
 use super::conn::{self, Rested};
 use super::exchange::App;
-use super::park::{Aside, Bell, Parked, heap};
+use super::park::{Aside, Bell, Leaving, Parked, heap};
 use super::secure::{Begun, Plain, Secure};
 use super::sock::{self, Pending};
 use super::watch::Watch;
@@ -136,8 +136,8 @@ impl<A: App> Host<A> {
             (Ok(plain), Some(held)) => self.secured(Begun::Before(plain, held), watch, stay),
             (Ok(Plain::Tcp(stream)), None) => self.serve(stream, watch, stay),
             (Ok(Plain::Unix(stream)), None) => self.serve(stream, watch, stay),
-            // The kernel has no room for it.
-            (Err(_), _) => self.shared.tally(Count::Ended),
+            // The kernel has no room for it, though what the lot's watch took of that was given back just now.
+            (Err(_), _) => self.shared.tally(Count::AcceptError),
         }
     }
 
@@ -152,17 +152,17 @@ impl<A: App> Host<A> {
             facts: rested.facts,
             stay,
         };
-        match self.shared.lot.park(parked) {
+        match self.shared.lot.park(parked, self.shared.limits.idle) {
             Ok(bell) => {
                 if let Some(bell) = bell {
                     let warden = Warden(self.shared.clone());
                     tokio::spawn(self.clone().hear(bell, warden));
                 }
-                if self.shared.lot.is_worth_tidying() {
+                if self.shared.trims_heap && self.shared.lot.wants_tidying() {
                     tokio::spawn(tidy(self.shared.clone()));
                 }
             }
-            // Too late, or no room: it waits in a task.
+            // Too late, no room, or no place: it waits in a task.
             Err(parked) => self.take_up(*parked),
         }
     }
@@ -188,7 +188,13 @@ impl<A: App> Host<A> {
                     // Between two rings others have their turn.
                     yield_now().await;
                 }
-                () = sleep(due.unwrap_or_default()), if due.is_some() => self.expire().await,
+                () = pause(due.unwrap_or_default()), if due.is_some() => {
+                    // Some at a time: the bell is looked at in between.
+                    if let Some(before) = self.shared.life.elapsed().checked_sub(self.shared.limits.idle) {
+                        self.end_some(before, drop);
+                    }
+                    yield_now().await;
+                }
                 () = lot.changed() => {}
             }
         }
@@ -212,16 +218,6 @@ impl<A: App> Host<A> {
         self.take_up(parked);
     }
 
-    /// Ends those whose limit has passed.
-    async fn expire(self: &Arc<Self>) {
-        let limit = self.shared.limits.idle;
-        while let Some(before) = self.shared.life.elapsed().checked_sub(limit)
-            && self.end_some(before)
-        {
-            yield_now().await;
-        }
-    }
-
     /// The window is over: ends whoever waits in the lot, on every worker of the runtime. Who has said something by then is served.
     async fn clear(self: &Arc<Self>) {
         self.shared.lot.close();
@@ -234,24 +230,29 @@ impl<A: App> Host<A> {
     }
 
     async fn end_all(self: Arc<Self>) {
-        while self.end_some(Duration::MAX) {
+        let mut leaving = Leaving::default();
+        while self.end_some(Duration::MAX, |parked| leaving.part(parked)) {
             yield_now().await;
         }
+        leaving.settle(&self.shared).await;
     }
 
-    /// Ends some of those that have been idle since `before`; false if there are no more.
-    fn end_some(self: &Arc<Self>, before: Duration) -> bool {
+    /// Ends some of those that have been idle since `before`; false if there are no more. Who only has to be closed is given to `close`.
+    fn end_some(self: &Arc<Self>, before: Duration, mut close: impl FnMut(Parked)) -> bool {
         for _ in 0..AT_ONE_GO {
-            match self.shared.lot.take_oldest(before) {
-                Some(parked) => self.end(parked),
-                None => return false,
+            let Some(parked) = self.shared.lot.take_oldest(before) else {
+                return false;
+            };
+            if let Some(parked) = self.end(parked) {
+                close(parked);
             }
         }
         true
     }
 
-    /// Ends a connection that was idle for long enough, unless its client has said something since.
-    fn end(self: &Arc<Self>, parked: Parked) {
+    /// Ends a connection that was idle for long enough, unless its client has said something since. Gives it back if all that is left to do is
+    /// to close it.
+    fn end(self: &Arc<Self>, parked: Parked) -> Option<Parked> {
         let shared = &self.shared;
         let since = parked.since();
         let is_closing = shared.drain.is_closing();
@@ -265,15 +266,26 @@ impl<A: App> Host<A> {
         {
             let situation = parked.facts.situation();
             shared.tally(conn::quiet_count(situation, is_closing));
-            return;
+            return Some(parked);
         }
         self.take_up(parked);
+        None
     }
 }
 
-/// Gives back to the system, off the workers, what many parked connections have left.
+/// Waits; not for the timer's next tick if there is nothing to wait for.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
+/// Gives back to the system, off the workers, what many parked connections have left. A process that leaves gives back all it has anyway.
 async fn tidy(shared: Arc<Shared>) {
-    sleep(heap::PAUSE).await;
+    tokio::select! {
+        () = sleep_until(heap::turn()) => {}
+        () = shared.drain.steering() => return,
+    }
     shared.lot.note_tidied();
     // Nobody waits for it; a runtime that is shut down has no use for it.
     drop(tokio::task::spawn_blocking(heap::give_back));

@@ -163,7 +163,12 @@ async fn the_last_look_finds_what_no_bell_has_rung_for() {
     let (host, _mark) = host(&life, limits());
     let (mut client, server) = pair().await;
     // Its bell is dropped: nobody hears it.
-    assert!(host.shared.lot.park(left_alone(&host, server)).is_ok());
+    assert!(
+        host.shared
+            .lot
+            .park(left_alone(&host, server), Duration::MAX)
+            .is_ok()
+    );
     client.write_all(GET).await.expect("write");
     host.clear().await;
     let mut head = [0; 12];
@@ -172,11 +177,106 @@ async fn the_last_look_finds_what_no_bell_has_rung_for() {
 }
 
 #[tokio::test]
+async fn who_has_been_idle_for_longer_goes_first_though_parked_later() {
+    let life = running().await;
+    let (host, _mark) = host(&life, limits());
+    let mut clients = Vec::new();
+    let now = life.elapsed() + Duration::from_secs(100);
+    for idle in [1, 60, 30] {
+        let (client, server) = pair().await;
+        let mut parked = left_alone(&host, server);
+        parked.facts.since = now - Duration::from_secs(idle);
+        let limit = Duration::from_secs(75);
+        assert!(host.shared.lot.park(parked, limit).is_ok());
+        clients.push(client);
+    }
+    let idle = std::iter::from_fn(|| host.shared.lot.take_oldest(Duration::MAX))
+        .map(|parked| (now - parked.since()).as_secs());
+    assert_eq!(idle.collect::<Vec<_>>(), [60, 30, 1]);
+}
+
+#[tokio::test]
+async fn memory_is_given_back_for_those_who_came_and_stayed() {
+    let life = running().await;
+    let (host, _mark) = host(&life, limits());
+    let lot = &host.shared.lot;
+    let (_client, server) = pair().await;
+    let mut parked = left_alone(&host, server);
+    for _ in 0..2_000 {
+        assert!(lot.park(parked, Duration::MAX).is_ok());
+        assert!(!lot.wants_tidying(), "one that comes again and again");
+        parked = lot.take_oldest(Duration::MAX).expect("parked just now");
+        lot.dismiss(&parked.socket);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_crosses_the_end_meets_fin() {
+    let life = running().await;
+    let (host, _mark) = host(&life, limits());
+    let (mut client, server) = pair().await;
+    let mut leaving = Leaving::default();
+    leaving.part(left_alone(&host, server));
+    client.write_all(GET).await.expect("write");
+    leaving.settle(&host.shared).await;
+    assert!(host.shared.crowd.is_below(1));
+    assert_eq!(client.read(&mut [0; 1]).await.expect("FIN, no reset"), 0);
+}
+
+/// A parked connection whose client does not take what was sent to it.
+async fn unread<A: App>(host: &Host<A>) -> (TcpStream, Parked) {
+    let (client, server) = pair().await;
+    let parked = left_alone(host, server);
+    let socket = socket2::SockRef::from(&parked.socket);
+    while socket.send(&[0; 65_536]).is_ok() {}
+    (client, parked)
+}
+
+#[tokio::test]
+async fn a_connection_counts_until_its_fin_has_arrived() {
+    let life = running().await;
+    let (host, _mark) = host(&life, limits());
+    let (mut client, parked) = unread(&host).await;
+    let mut leaving = Leaving::default();
+    leaving.part(parked);
+    let shared = host.shared.clone();
+    let settled = tokio::spawn(async move { leaving.settle(&shared).await });
+    // As long as it takes to close another one.
+    let (_other, server) = pair().await;
+    let mut others = Leaving::default();
+    others.part(left_alone(&host, server));
+    others.settle(&host.shared).await;
+    assert!(!host.shared.crowd.is_below(1));
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).await.expect("all and FIN");
+    settled.await.expect("settled");
+    assert!(host.shared.crowd.is_below(1));
+    assert_eq!(life.inflight().tally.value(Count::LingerExpired), 0);
+}
+
+#[tokio::test]
+async fn who_acknowledges_nothing_is_left_after_the_limit() {
+    let life = running().await;
+    let mut limits = limits();
+    limits.linger = Duration::from_millis(50);
+    let (host, _mark) = host(&life, limits);
+    let (_client, parked) = unread(&host).await;
+    let mut leaving = Leaving::default();
+    leaving.part(parked);
+    leaving.settle(&host.shared).await;
+    assert!(host.shared.crowd.is_below(1));
+    assert_eq!(life.inflight().tally.value(Count::LingerExpired), 1);
+}
+
+#[tokio::test]
 async fn nobody_stays_where_nobody_hears() {
     let life = running().await;
     let (host, _mark) = host(&life, limits());
     let (mut client, server) = pair().await;
-    let bell = host.shared.lot.park(left_alone(&host, server));
+    let bell = host
+        .shared
+        .lot
+        .park(left_alone(&host, server), Duration::MAX);
     let bell = bell.expect("room").expect("the first one's bell");
     // A runtime that goes away drops what it never polled.
     drop(host.clone().hear(bell, Warden(host.shared.clone())));
