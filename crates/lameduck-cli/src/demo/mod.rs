@@ -132,11 +132,13 @@ async fn serve(
         let server = lameduck_http::serve(&life, addr.as_str(), app.clone())
             .tls(tls::load(&arguments, &life)?)
             .limits(limits.clone())
+            .trim_heap()
             .await?;
         write!(listening, "  tls {}", server.local_addr())?;
     }
     let server = lameduck_http::serve(&life, arguments.listen.as_str(), app)
         .limits(limits)
+        .trim_heap()
         .await?;
     let line = format!(
         "lameduck demo listening on {}{listening}{ready}  plan {plan}\n",

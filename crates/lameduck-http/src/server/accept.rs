@@ -79,7 +79,6 @@ impl<A: App> Acceptor<A> {
         };
         self.unlink();
         self.participant.admission_closed(closed);
-        self.host.clear().await;
         self.shared.crowd.fewer_than(1).await;
         self.participant.done();
     }

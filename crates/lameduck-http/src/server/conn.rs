@@ -108,7 +108,7 @@ pub(super) fn rest<S: Aside>(stream: S, since: Duration, watch: Arc<Watch>) -> O
             })
         }
         Err(_) => {
-            watch.shared.tally(Count::Ended);
+            watch.shared.tally(Count::AcceptError);
             None
         }
     }

@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering::Acquire, fence};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -89,7 +90,7 @@ pub(crate) async fn converse<S: Aside, A: App>(
                 Poll::Pending => match pulse.as_mut().check(cx) {
                     Check::Wait => return Poll::Pending,
                     Check::Again => continue,
-                    Check::Rest if watch.is_at_rest() && is_held_here::<S>(watch) => Stop::Rest,
+                    Check::Rest if is_held_here::<S>(watch) && watch.is_at_rest() => Stop::Rest,
                     Check::Rest => continue,
                     Check::End(end) => Stop::End(end),
                 },
@@ -113,9 +114,13 @@ pub(crate) async fn converse<S: Aside, A: App>(
 }
 
 /// Whether nobody has this connection's notes but its task, what hyper was given, and the stream: the application may keep the body of a request.
+/// To be asked before what the notes say: what a body noted on another thread before it let them go is seen then.
 fn is_held_here<S: Aside>(watch: &Arc<Watch>) -> bool {
     const TASK_IO_EXCHANGE: usize = 3;
-    Arc::strong_count(watch) == TASK_IO_EXCHANGE + S::WATCHES
+    let is_held_here = Arc::strong_count(watch) == TASK_IO_EXCHANGE + S::WATCHES;
+    // Pairs with the Release of the body's `Arc` when it is dropped.
+    fence(Acquire);
+    is_held_here
 }
 
 fn connect<S: Stream, A: App>(watch: &Watch, io: Io<S>, exchange: Exchange<A>) -> Http<S, A> {

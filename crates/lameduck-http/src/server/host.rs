@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use lameduck::Count;
 use lameduck::inflight::Pass;
 use tokio::runtime::Handle;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::Shared;
 use super::conn::{self, Rested};
 use super::exchange::App;
-use super::park::{Aside, Bell, Parked, heap};
+use super::park::{Aside, Bell, Leaving, Parked, heap};
 use super::secure::{Begun, Plain, Secure};
 use super::sock::{self, Pending};
 use super::watch::Watch;
@@ -64,6 +65,19 @@ impl fmt::Debug for Stay {
     }
 }
 
+/// Lets nobody stay in the lot when nobody hears the bell any more: the lot is part of what its connections hold, so without this a
+/// runtime that goes away would leave them open, with no one to answer and no one to close them.
+struct Warden(Arc<Shared>);
+
+impl Drop for Warden {
+    fn drop(&mut self) {
+        self.0.lot.close();
+        while let Some(parked) = self.0.lot.take_oldest(Duration::MAX) {
+            drop(parked);
+        }
+    }
+}
+
 impl<A: App> Host<A> {
     pub(crate) const fn new(shared: Arc<Shared>, app: A, secure: Option<Secure<A>>) -> Self {
         Self {
@@ -73,6 +87,7 @@ impl<A: App> Host<A> {
         }
     }
 
+    /// For a connection's own task: if the application's `clone` panics, that costs this connection, not the one who accepts or who hears the bell.
     fn app(&self) -> A {
         // A panic in the application's `clone` leaves what was to be cloned.
         let app = self.app.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,21 +101,23 @@ impl<A: App> Host<A> {
         watch: Watch,
         stay: Stay,
     ) {
-        if let Some(secure) = &self.secure {
-            return self.secured(secure, Begun::Now(stream.into()), watch, stay);
+        if self.secure.is_some() {
+            return self.secured(Begun::Now(stream.into()), watch, stay);
         }
-        let (host, app, watch) = (self.clone(), self.app(), Arc::new(watch));
+        let (host, watch) = (self.clone(), Arc::new(watch));
         tokio::spawn(async move {
-            let rested = conn::drive(stream, app, watch).await;
+            let rested = conn::drive(stream, host.app(), watch).await;
             host.keep(rested, stay);
         });
     }
 
-    fn secured(self: &Arc<Self>, secure: &Secure<A>, begun: Begun, watch: Watch, stay: Stay) {
-        let host = self.clone();
-        let driven = (secure.drive)(begun, self.app(), Arc::new(watch));
+    fn secured(self: &Arc<Self>, begun: Begun, watch: Watch, stay: Stay) {
+        let (host, watch) = (self.clone(), Arc::new(watch));
         tokio::spawn(async move {
-            let rested = driven.await;
+            let Some(secure) = &host.secure else {
+                return;
+            };
+            let rested = (secure.drive)(begun, host.app(), watch).await;
             host.keep(rested, stay);
         });
     }
@@ -115,14 +132,12 @@ impl<A: App> Host<A> {
         } = parked;
         self.shared.lot.dismiss(&socket);
         let watch = Watch::again(self.shared.clone(), facts);
-        match (socket.into_plain(), held, &self.secure) {
-            (Ok(plain), Some(held), Some(secure)) => {
-                self.secured(secure, Begun::Before(plain, held), watch, stay);
-            }
-            (Ok(Plain::Tcp(stream)), ..) => self.serve(stream, watch, stay),
-            (Ok(Plain::Unix(stream)), ..) => self.serve(stream, watch, stay),
-            // The kernel has no room for it.
-            (Err(_), ..) => self.shared.tally(Count::Ended),
+        match (socket.into_plain(), held) {
+            (Ok(plain), Some(held)) => self.secured(Begun::Before(plain, held), watch, stay),
+            (Ok(Plain::Tcp(stream)), None) => self.serve(stream, watch, stay),
+            (Ok(Plain::Unix(stream)), None) => self.serve(stream, watch, stay),
+            // The kernel has no room for it, though what the lot's watch took of that was given back just now.
+            (Err(_), _) => self.shared.tally(Count::AcceptError),
         }
     }
 
@@ -137,43 +152,59 @@ impl<A: App> Host<A> {
             facts: rested.facts,
             stay,
         };
-        match self.shared.lot.park(parked) {
+        match self.shared.lot.park(parked, self.shared.limits.idle) {
             Ok(bell) => {
                 if let Some(bell) = bell {
-                    tokio::spawn(self.clone().hear(bell));
+                    let warden = Warden(self.shared.clone());
+                    tokio::spawn(self.clone().hear(bell, warden));
                 }
-                if self.shared.lot.is_worth_tidying() {
+                if self.shared.trims_heap && self.shared.lot.wants_tidying() {
                     tokio::spawn(tidy(self.shared.clone()));
                 }
             }
-            // Too late, or no room: it waits in a task.
+            // Too late, no room, or no place: it waits in a task.
             Err(parked) => self.take_up(*parked),
         }
     }
 
-    /// Answers the bell until the lot is over: takes up whoever says something, and ends whoever was idle for too long.
-    async fn hear(self: Arc<Self>, mut bell: Bell) {
+    /// Answers the bell until the listener leaves: takes up whoever says something, ends whoever was idle for too long, and at last ends them all.
+    ///
+    /// It hears of the window's end itself, as the task of a connection does: what becomes of the listener meanwhile changes nothing here.
+    /// The warden comes from outside, so that it is there even if this is never polled.
+    async fn hear(self: Arc<Self>, mut bell: Bell, _warden: Warden) {
         let lot = &self.shared.lot;
-        while !lot.is_over() {
+        let mut closing = pin!(self.shared.drain.closing());
+        while !self.shared.drain.is_closing() {
             let due = lot.oldest_since().map(|since| {
                 let due = since.saturating_add(self.shared.limits.idle);
                 due.saturating_sub(self.shared.life.elapsed())
             });
             tokio::select! {
+                () = closing.as_mut() => break,
                 rang = bell.rings(lot, |parked| self.answer(parked)) => {
                     if rang.is_err() {
-                        break;
+                        return self.give_up();
                     }
                     // Between two rings others have their turn.
                     yield_now().await;
                 }
-                () = sleep(due.unwrap_or_default()), if due.is_some() => self.expire().await,
+                () = pause(due.unwrap_or_default()), if due.is_some() => {
+                    // Some at a time: the bell is looked at in between.
+                    if let Some(before) = self.shared.life.elapsed().checked_sub(self.shared.limits.idle) {
+                        self.end_some(before, drop);
+                    }
+                    yield_now().await;
+                }
                 () = lot.changed() => {}
             }
         }
-        // Only when the bell failed is anybody here: who waits for it would wait for ever.
-        lot.close();
-        while let Some(parked) = lot.take_oldest(Duration::MAX) {
+        self.clear().await;
+    }
+
+    /// The bell has failed: who waits for it would wait for ever.
+    fn give_up(self: &Arc<Self>) {
+        self.shared.lot.close();
+        while let Some(parked) = self.shared.lot.take_oldest(Duration::MAX) {
             self.take_up(parked);
         }
     }
@@ -187,21 +218,8 @@ impl<A: App> Host<A> {
         self.take_up(parked);
     }
 
-    /// Ends those whose limit has passed.
-    async fn expire(self: &Arc<Self>) {
-        let limit = self.shared.limits.idle;
-        while let Some(before) = self.shared.life.elapsed().checked_sub(limit)
-            && self.end_some(before)
-        {
-            yield_now().await;
-        }
-    }
-
-    /// The listener is closed: ends whoever waits in the lot, on every worker of the runtime. Who has said something by then is served.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves those in the lot that it has not come to.
-    pub(crate) async fn clear(self: &Arc<Self>) {
+    /// The window is over: ends whoever waits in the lot, on every worker of the runtime. Who has said something by then is served.
+    async fn clear(self: &Arc<Self>) {
         self.shared.lot.close();
         let mut others = JoinSet::new();
         for _ in 1..Handle::current().metrics().num_workers() {
@@ -212,24 +230,29 @@ impl<A: App> Host<A> {
     }
 
     async fn end_all(self: Arc<Self>) {
-        while self.end_some(Duration::MAX) {
+        let mut leaving = Leaving::default();
+        while self.end_some(Duration::MAX, |parked| leaving.part(parked)) {
             yield_now().await;
         }
+        leaving.settle(&self.shared).await;
     }
 
-    /// Ends some of those that have been idle since `before`; false if there are no more.
-    fn end_some(self: &Arc<Self>, before: Duration) -> bool {
+    /// Ends some of those that have been idle since `before`; false if there are no more. Who only has to be closed is given to `close`.
+    fn end_some(self: &Arc<Self>, before: Duration, mut close: impl FnMut(Parked)) -> bool {
         for _ in 0..AT_ONE_GO {
-            match self.shared.lot.take_oldest(before) {
-                Some(parked) => self.end(parked),
-                None => return false,
+            let Some(parked) = self.shared.lot.take_oldest(before) else {
+                return false;
+            };
+            if let Some(parked) = self.end(parked) {
+                close(parked);
             }
         }
         true
     }
 
-    /// Ends a connection that was idle for long enough, unless its client has said something since.
-    fn end(self: &Arc<Self>, parked: Parked) {
+    /// Ends a connection that was idle for long enough, unless its client has said something since. Gives it back if all that is left to do is
+    /// to close it.
+    fn end(self: &Arc<Self>, parked: Parked) -> Option<Parked> {
         let shared = &self.shared;
         let since = parked.since();
         let is_closing = shared.drain.is_closing();
@@ -243,15 +266,26 @@ impl<A: App> Host<A> {
         {
             let situation = parked.facts.situation();
             shared.tally(conn::quiet_count(situation, is_closing));
-            return;
+            return Some(parked);
         }
         self.take_up(parked);
+        None
     }
 }
 
-/// Gives back to the system, off the workers, what many parked connections have left.
+/// Waits; not for the timer's next tick if there is nothing to wait for.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
+/// Gives back to the system, off the workers, what many parked connections have left. A process that leaves gives back all it has anyway.
 async fn tidy(shared: Arc<Shared>) {
-    sleep(heap::PAUSE).await;
+    tokio::select! {
+        () = sleep_until(heap::turn()) => {}
+        () = shared.drain.steering() => return,
+    }
     shared.lot.note_tidied();
     // Nobody waits for it; a runtime that is shut down has no use for it.
     drop(tokio::task::spawn_blocking(heap::give_back));
@@ -261,3 +295,6 @@ async fn tidy(shared: Arc<Shared>) {
 fn has_everything(parked: &Parked) -> bool {
     sock::unacknowledged(parked.socket.as_fd()) == Some(0)
 }
+
+#[cfg(test)]
+mod tests;

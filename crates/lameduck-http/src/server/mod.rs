@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) crowd: Crowd,
     /// Where its idle connections wait.
     pub(crate) lot: Lot,
+    /// Whether memory is given back to the system when many were parked.
+    pub(crate) trims_heap: bool,
     /// How connections are introduced to the application, if it asked for that.
     pub(crate) introduction: Option<Introduction>,
 }
@@ -102,6 +104,7 @@ impl Shared {
             websockets: WebSockets::default(),
             crowd: Crowd::default(),
             lot: Lot::default(),
+            trims_heap: false,
             introduction: None,
         }
     }

@@ -13,7 +13,7 @@ use axum::response::Response;
 use lameduck::{Count, Late, Lifecycle, Outcome, Plan, Window};
 use lameduck_http::{Body, Limits, Peer, serve};
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
@@ -22,11 +22,21 @@ use crate::support::{
     Client, Control, Ended, GET, Rig, SLOW, app, end_window_now, millis, plan, soon, window,
 };
 
+/// Held by every clone of the application; counts how often it was cloned.
+pub(crate) type Mark = Arc<AtomicU32>;
+
 /// The application with something that is cloned with it.
-#[derive(Clone)]
 pub(crate) struct Marked {
     app: Router,
-    _mark: Arc<()>,
+    mark: Mark,
+}
+
+impl Clone for Marked {
+    fn clone(&self) -> Self {
+        let (app, mark) = (self.app.clone(), self.mark.clone());
+        mark.fetch_add(1, Ordering::Relaxed);
+        Self { app, mark }
+    }
 }
 
 impl Service<Request<Body>> for Marked {
@@ -46,7 +56,7 @@ impl Service<Request<Body>> for Marked {
 /// A rig that knows how many connections have a task.
 pub(crate) struct Lot {
     pub rig: Rig,
-    mark: Arc<()>,
+    mark: Mark,
     /// Peers that were introduced.
     introduced: Arc<AtomicU32>,
 }
@@ -54,22 +64,32 @@ pub(crate) struct Lot {
 /// Holders of the mark that are no connections: the test and the server.
 const OTHERS: usize = 2;
 
-pub(crate) fn marked(control: &Control) -> (Marked, Arc<()>) {
-    let mark = Arc::new(());
+pub(crate) fn marked(control: &Control) -> (Marked, Mark) {
+    let mark = Mark::default();
     let app = Marked {
         app: app(control.clone()),
-        _mark: mark.clone(),
+        mark: mark.clone(),
     };
     (app, mark)
 }
 
+/// Waits until so many connections that say nothing have had a task: at first each has one.
+async fn begun(number: u32, mark: &Mark) {
+    let begun = async {
+        while mark.load(Ordering::Relaxed) < number {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("their tasks", begun).await;
+}
+
 /// Waits until no connection has a task.
-pub(crate) async fn all_parked(mark: &Arc<()>) {
+pub(crate) async fn all_parked(mark: &Mark) {
     all_but(0, mark).await;
 }
 
 /// Waits until so many holders of the application are left.
-pub(crate) async fn all_but(busy: usize, mark: &Arc<()>) {
+pub(crate) async fn all_but(busy: usize, mark: &Mark) {
     let parked = async {
         while Arc::strong_count(mark) != OTHERS + busy {
             tokio::task::yield_now().await;
@@ -179,13 +199,13 @@ async fn h1_02_parked_connections_are_served_in_the_window_and_told_to_go() {
 async fn h1_03_parked_connections_end_by_fin_and_are_counted() {
     let lot = Lot::start(plan(Window::NONE), soon_parked()).await;
     let mut clients = Vec::new();
-    for _ in 0..200 {
-        clients.push(Client::reused(lot.rig.addr).await);
-    }
     for _ in 0..10 {
         clients.push(lot.rig.connect().await);
     }
-    lot.rig.counted(Count::Accepted, 210).await;
+    begun(10, &lot.mark).await;
+    for _ in 0..200 {
+        clients.push(Client::reused(lot.rig.addr).await);
+    }
     lot.parked().await;
     lot.rig.terminate().await;
     for client in &mut clients {
@@ -195,6 +215,57 @@ async fn h1_03_parked_connections_end_by_fin_and_are_counted() {
     assert_eq!(lot.rig.count(Count::IdleClosed), 200);
     assert_eq!(lot.rig.count(Count::SilentClosed), 10);
     assert_eq!(lot.rig.count(Count::Ended), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_drain_nobody_has_the_application_any_more() {
+    let lot = Lot::start(plan(Window::NONE), soon_parked()).await;
+    let mut clients = Vec::new();
+    // More than are closed at one go.
+    for _ in 0..50 {
+        clients.push(Client::reused(lot.rig.addr).await);
+    }
+    lot.parked().await;
+    lot.rig.terminate().await;
+    assert_eq!(lot.rig.outcome().await, Outcome::Drained);
+    let let_go = async {
+        while Arc::strong_count(&lot.mark) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the application's end", let_go).await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_goes_away_closes_what_is_parked() {
+    let (control, other) = (
+        Control::new(),
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime"),
+    );
+    let (app, mark) = marked(&control);
+    let life = Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+    let server = {
+        let _inside = other.enter();
+        serve(&life, "127.0.0.1:0", app)
+            .limits(soon_parked())
+            .into_future()
+    };
+    let addr = server.await.expect("a server").local_addr().tcp();
+    let rig = Rig::running(life, addr.expect("tcp"), control).await;
+    let mut client = Client::reused(rig.addr).await;
+    all_parked(&mark).await;
+    other.shutdown_background();
+    assert_eq!(client.end().await, &Ended::Fin);
+    let given_back = async {
+        while rig.life.inflight().connections.count() > 0 || Arc::strong_count(&mark) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the counts", given_back).await;
 }
 
 #[tokio::test]
@@ -233,9 +304,8 @@ async fn who_was_parked_and_is_late_is_refused() {
     let mut client = lot.client().await;
     lot.rig.terminate().await;
     // It has not been quiet for long enough: it gets a task again, in which it is late.
+    // The turn in which its task clones the application is the one in which it hears of the window's end.
     all_but(1, &lot.mark).await;
-    // The second turn of that task: the first has seen the window's end.
-    tokio::task::yield_now().await;
     client.send(GET).await;
     let answer = client.answer().await.expect("a refusal");
     assert_eq!(answer.status, 503);
@@ -288,7 +358,7 @@ async fn parked_connections_count_until_their_clients_leave() {
 async fn who_was_parked_before_its_first_byte_may_speak_either_protocol() {
     let lot = Lot::start(plan(Window::NONE), soon_parked()).await;
     let (mut old, mut new) = (lot.rig.connect().await, lot.rig.connect().await);
-    lot.rig.counted(Count::Accepted, 2).await;
+    begun(2, &lot.mark).await;
     lot.parked().await;
     old.send(GET).await;
     assert_eq!(old.served().await.text(), "ok");
@@ -301,7 +371,10 @@ async fn who_was_parked_before_its_first_byte_may_speak_either_protocol() {
 }
 
 /// Requests that come when their connection is just being parked, some with the beginning of the next one behind them.
-async fn ask_at_the_edge(mut client: Client, number: u64) {
+pub(crate) async fn ask_at_the_edge<S: AsyncRead + AsyncWrite + Unpin>(
+    mut client: Client<S>,
+    number: u64,
+) {
     let mut seed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = move || {
         seed ^= seed << 13;

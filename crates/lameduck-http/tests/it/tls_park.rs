@@ -1,16 +1,17 @@
 //! Parked connections under TLS: the session stays, the rest is given back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lameduck::{Count, Lifecycle, Outcome, Plan, Window};
 use lameduck_http::{Limits, serve};
 
-use crate::park::{all_but, all_parked, marked, soon_parked};
-use crate::support::{Control, Ended, GET, Rig, end_window_now, plan, window};
+use crate::park::{Mark, all_but, all_parked, ask_at_the_edge, marked, soon_parked};
+use crate::support::{Control, Ended, GET, PATIENCE, Rig, end_window_now, millis, plan, window};
 use crate::tls_support::{Identity, TlsRig, ends_in_order};
 
 /// A service behind TLS that parks at once, and the mark of its connections with a task.
-async fn start(plan: Plan, limits: Limits) -> (TlsRig, Arc<()>) {
+async fn start(plan: Plan, limits: Limits) -> (TlsRig, Mark) {
     let control = Control::new();
     let (app, mark) = marked(&control);
     let identity = Identity::of("localhost");
@@ -81,4 +82,53 @@ async fn h1_06_half_a_record_on_a_parked_session_is_completed_after_the_window()
     assert!(client.served().await.close);
     assert_eq!(client.end().await, &Ended::Fin);
     assert_eq!(tls.rig.outcome().await, Outcome::Drained);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_3_many_parked_sessions_end_in_order() {
+    let (tls, mark) = start(plan(Window::NONE), soon_parked()).await;
+    let mut clients = Vec::new();
+    // More than are ended at one go.
+    for _ in 0..40 {
+        clients.push(tls.reused().await);
+    }
+    all_parked(&mark).await;
+    tls.rig.terminate().await;
+    for client in clients {
+        ends_in_order(client).await;
+    }
+    assert_eq!(tls.rig.outcome().await, Outcome::Drained);
+    assert_eq!(tls.rig.count(Count::IdleClosed), 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_at_the_moment_of_parking_a_session() {
+    let mut limits = soon_parked();
+    limits.park_after = Some(millis(1));
+    let (tls, mark) = start(plan(Window::NONE), limits).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 1..=8 {
+        asking.spawn(ask_at_the_edge(tls.reused().await, number));
+    }
+    asking.join_all().await;
+    all_parked(&mark).await;
+    assert_eq!(tls.rig.count(Count::Accepted), 8);
+    assert_eq!(tls.rig.count(Count::Malformed), 0);
+}
+
+#[tokio::test]
+async fn records_without_content_do_not_prolong_the_limit_of_idleness() {
+    let mut limits = soon_parked();
+    limits.idle = millis(500);
+    let (tls, mark) = start(plan(Window::NONE), limits).await;
+    let mut client = tls.reused().await;
+    all_parked(&mark).await;
+    let began = Instant::now();
+    // Each gives it a task for nothing. A limit that began anew with that would never pass.
+    while !client.ends_within(millis(50)).await {
+        assert!(began.elapsed() < PATIENCE, "the limit begins anew");
+        let update = client.stream.fresh_keys();
+        client.stream.write_raw(&update).await;
+    }
+    tls.rig.counted(Count::IdleExpired, 1).await;
 }

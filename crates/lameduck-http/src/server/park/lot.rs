@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,14 +21,15 @@ use super::table::Table;
 /// Sockets that are looked at between two turns of the other tasks.
 const AT_ONE_GO: usize = 128;
 
+/// Parts of the limit of idleness that the order tells apart: more than a second of the default 75 s, by which one may stay longer.
+const GRAINS: u128 = 64;
+
 /// Where the idle connections of one listener wait.
 #[derive(Debug)]
 pub(crate) struct Lot {
     inner: Mutex<Inner>,
-    /// The first has come after a time without any, or nobody may come any more.
+    /// Somebody has come who is due before all others.
     changed: Notify,
-    /// How many have come since memory was last given back to the system.
-    came: AtomicUsize,
     /// Nobody may come any more. Written under the lock.
     closed: AtomicBool,
 }
@@ -36,6 +37,10 @@ pub(crate) struct Lot {
 #[derive(Debug)]
 struct Inner {
     table: Table<Parked>,
+    /// By how many there are more than at the least since memory was last given back to the system.
+    grown: usize,
+    /// Somebody waits for the time to do that.
+    tidying: bool,
     /// None before the first came.
     registry: Option<Registry>,
 }
@@ -52,10 +57,11 @@ impl Default for Lot {
         Self {
             inner: Mutex::new(Inner {
                 table: Table::new(),
+                grown: 0,
+                tidying: false,
                 registry: None,
             }),
             changed: Notify::new(),
-            came: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -64,9 +70,17 @@ impl Default for Lot {
 impl Lot {
     /// Lets a connection wait here. The first one brings the bell, which from then on somebody must hear.
     ///
+    /// They wait in the order in which they will have been idle for `limit`, to a grain of it: whose idleness differs by less count as equal,
+    /// so that thousands that come at once, and nearly in order, do not have to be sorted.
+    ///
     /// # Errors
-    /// The connection comes back when nobody may come any more, or when the kernel has no room.
-    pub(crate) fn park(&self, parked: Parked) -> Result<Option<Bell>, Box<Parked>> {
+    /// The connection comes back when nobody may come any more, when the kernel has no room, or when it has been idle for much longer than
+    /// those that are here.
+    pub(crate) fn park(
+        &self,
+        parked: Parked,
+        limit: Duration,
+    ) -> Result<Option<Bell>, Box<Parked>> {
         let mut inner = self.lock();
         if !self.is_open() {
             return Err(Box::new(parked));
@@ -78,9 +92,13 @@ impl Lot {
                 Err(_) => return Err(Box::new(parked)),
             }
         }
-        let is_first = inner.table.oldest().is_none();
         let socket = parked.socket.as_fd().as_raw_fd();
-        let number = inner.table.insert(parked).map_err(Box::new)?;
+        let grain = (limit.as_nanos() / GRAINS).max(1);
+        let grains = |one: &Parked| one.since().as_nanos() / grain;
+        let inserted = inner
+            .table
+            .insert(parked, |new, old| grains(new) < grains(old));
+        let number = inserted.map_err(Box::new)?;
         let registry = inner
             .registry
             .as_ref()
@@ -96,6 +114,11 @@ impl Lot {
             let parked = inner.table.remove(number).expect("put there just now");
             return Err(Box::new(parked));
         }
+        inner.grown += 1;
+        let is_first = inner
+            .table
+            .oldest()
+            .is_some_and(|(oldest, _)| oldest == number);
         drop(inner);
         if is_first {
             self.changed.notify_one();
@@ -108,25 +131,28 @@ impl Lot {
         !self.closed.load(Ordering::Relaxed)
     }
 
-    /// Notes that one has come; whether that makes it worth while to give memory back to the system.
-    pub(crate) fn is_worth_tidying(&self) -> bool {
-        // Relaxed: a figure. It passes the mark once between two times that it is set back.
-        self.came.fetch_add(1, Ordering::Relaxed) + 1 == heap::WORTH
+    /// Whether so many have come, and stayed, that giving memory back to the system is worth while. Who is told so does that.
+    pub(crate) fn wants_tidying(&self) -> bool {
+        let mut inner = self.lock();
+        let wants = inner.grown >= heap::WORTH && !inner.tidying;
+        inner.tidying |= wants;
+        wants
     }
 
     /// Memory is being given back to the system.
     pub(crate) fn note_tidied(&self) {
-        self.came.store(0, Ordering::Relaxed);
+        let mut inner = self.lock();
+        (inner.grown, inner.tidying) = (0, false);
     }
 
-    /// Since when the one that was parked first has been idle.
+    /// Since when the one that is due first has been idle.
     pub(crate) fn oldest_since(&self) -> Option<Duration> {
         let inner = self.lock();
         let (_, oldest) = inner.table.oldest()?;
         Some(oldest.since())
     }
 
-    /// Takes the one that was parked first, if it has been idle since `before` or longer.
+    /// Takes the one that is due first, if it has been idle since `before` or longer.
     pub(crate) fn take_oldest(&self, before: Duration) -> Option<Parked> {
         let mut inner = self.lock();
         let (number, oldest) = inner.table.oldest()?;
@@ -147,19 +173,11 @@ impl Lot {
 
     /// From now on nobody may come.
     pub(crate) fn close(&self) {
-        let inner = self.lock();
+        let _inner = self.lock();
         self.closed.store(true, Ordering::Relaxed);
-        drop(inner);
-        self.changed.notify_one();
     }
 
-    /// Whether nobody is here and nobody will come.
-    pub(crate) fn is_over(&self) -> bool {
-        // Closed first: nobody comes after that.
-        !self.is_open() && self.lock().table.oldest().is_none()
-    }
-
-    /// Waits until the lot is not empty any more, or closed. For the one who hears the bell.
+    /// Waits until somebody else is due first, as when the lot is not empty any more. For the one who hears the bell.
     ///
     /// # Cancel safety
     /// Cancel safe: what was not heard is heard next time.
@@ -179,6 +197,7 @@ impl Lot {
 impl Inner {
     fn take(&mut self, number: usize) -> Option<Parked> {
         let parked = self.table.remove(number)?;
+        self.grown = self.grown.saturating_sub(1);
         self.table.shrink();
         Some(parked)
     }

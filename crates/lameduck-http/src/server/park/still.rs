@@ -3,7 +3,7 @@
 //! Owns how a stream is put aside and which kinds of sockets there are; what is remembered of the connection is [`Facts`]'s business.
 
 use std::any::Any;
-use std::io;
+use std::io::{self, Read};
 use std::net;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net as unix;
@@ -54,6 +54,18 @@ impl Socket {
             Self::Tcp(socket) => Plain::Tcp(TcpStream::from_std(socket)?),
             Self::Unix(socket) => Plain::Unix(UnixStream::from_std(socket)?),
         })
+    }
+
+    /// Reads something and throws it away, without waiting.
+    ///
+    /// # Errors
+    /// There is nothing to read, or the connection is broken.
+    pub(super) fn discard(&self) -> io::Result<usize> {
+        let mut scratch = [0; 4096];
+        match self {
+            Self::Tcp(socket) => (&*socket).read(&mut scratch),
+            Self::Unix(socket) => (&*socket).read(&mut scratch),
+        }
     }
 }
 
