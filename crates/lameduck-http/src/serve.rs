@@ -19,6 +19,7 @@ use crate::server::accept::{Acceptor, Ownership};
 use crate::server::course::Wishes;
 use crate::server::ending::Ending;
 use crate::server::exchange::App;
+use crate::server::host::Host;
 use crate::server::limits::Limits;
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
 use crate::server::secure::{Secure, TlsObjection};
@@ -68,6 +69,7 @@ pub struct Serve<'a, A> {
     event_streams: Ending,
     websockets: WebSockets,
     ownership: Ownership,
+    trims_heap: bool,
     introduce: Option<Make>,
     secure: Option<Secure<A>>,
 }
@@ -86,6 +88,7 @@ impl<'a, A: App> Serve<'a, A> {
             event_streams: Ending::default(),
             websockets: WebSockets::default(),
             ownership: Ownership::Exclusive(Gate::Try),
+            trims_heap: false,
             introduce: None,
             secure: None,
         }
@@ -207,6 +210,16 @@ impl<'a, A: App> Serve<'a, A> {
         self
     }
 
+    /// Has glibc hand free pages back to the system (malloc_trim(3)) a second after 512 more connections were [parked](Limits::park_after) than before.
+    ///
+    /// What parked connections give back stays in glibc's heap otherwise, for the next allocation. The call walks the heap of the whole
+    /// process and holds the lock of each of its arenas meanwhile: milliseconds for a small heap, more for a large one. It is made off the runtime's workers, at
+    /// most every 30 s, and not after T. No effect with another allocator or another libc.
+    pub fn trim_heap(mut self) -> Self {
+        self.trims_heap = true;
+        self
+    }
+
     fn start(self) -> Result<Server, ServeError> {
         let runtime = Handle::try_current().map_err(|_| ServeError::Runtime)?;
         let bound = self.bound.map_err(ServeError::Bind)?;
@@ -244,13 +257,15 @@ impl<'a, A: App> Serve<'a, A> {
         let shared = Shared {
             event_streams: self.event_streams,
             websockets: self.websockets,
+            trims_heap: self.trims_heap,
             introduction,
             ..Shared::new(self.life, self.limits, self.protocols, self.wishes)
         };
+        let shared = Arc::new(shared);
+        let host = Host::new(shared.clone(), self.app, self.secure);
         let acceptor = Acceptor {
-            shared: Arc::new(shared),
-            app: self.app,
-            secure: self.secure,
+            shared,
+            host: Arc::new(host),
             participant,
             local: local.clone(),
             file,

@@ -63,6 +63,15 @@ pub(crate) struct DemoArguments {
     /// How many connections at once; more wait in the kernel's queue [default: 100000, or what RLIMIT_NOFILE leaves]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) max_connections: Option<usize>,
+    /// How long an HTTP/1.1 connection is idle before it is parked, such as 500ms, or never [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parking)]
+    pub(crate) park_after: Option<ParkArgument>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ParkArgument {
+    Never,
+    After(Duration),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -79,6 +88,13 @@ pub(crate) enum RepeatArgument {
     Record,
     /// The second ends the window, the third cuts
     Escalate,
+}
+
+fn parking(text: &str) -> Result<ParkArgument, String> {
+    match text {
+        "never" => Ok(ParkArgument::Never),
+        text => super::duration(text).map(ParkArgument::After),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -7,7 +7,7 @@ mod verify;
 
 use clap::Parser;
 
-pub(crate) use demo::{DemoArguments, LateArgument, RepeatArgument};
+pub(crate) use demo::{DemoArguments, LateArgument, ParkArgument, RepeatArgument};
 pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use report::ReportArguments;
 pub(crate) use verify::{

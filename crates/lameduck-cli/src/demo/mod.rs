@@ -20,7 +20,7 @@ use lameduck::{Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Start}
 
 use self::config::Config;
 use crate::{
-    args::{DemoArguments, LateArgument, RepeatArgument},
+    args::{DemoArguments, LateArgument, ParkArgument, RepeatArgument},
     exit::Failure,
 };
 
@@ -121,17 +121,24 @@ async fn serve(
     if let Some(most) = arguments.max_connections {
         limits.connections = most;
     }
+    match arguments.park_after {
+        Some(ParkArgument::Never) => limits.park_after = None,
+        Some(ParkArgument::After(idle)) => limits.park_after = Some(idle),
+        None => {}
+    }
     let app = routes::router(Arc::clone(&config)).merge(grpc::router(&life, config));
     let mut listening = String::new();
     if let Some(addr) = &arguments.tls_listen {
         let server = lameduck_http::serve(&life, addr.as_str(), app.clone())
             .tls(tls::load(&arguments, &life)?)
             .limits(limits.clone())
+            .trim_heap()
             .await?;
         write!(listening, "  tls {}", server.local_addr())?;
     }
     let server = lameduck_http::serve(&life, arguments.listen.as_str(), app)
         .limits(limits)
+        .trim_heap()
         .await?;
     let line = format!(
         "lameduck demo listening on {}{listening}{ready}  plan {plan}\n",

@@ -18,9 +18,10 @@ use tokio::time::sleep;
 
 use super::errors::{Trouble, trouble};
 use super::exchange::App;
-use super::io::Stream;
+use super::host::{Host, Stay};
 use super::listen::{LocalAddr, SocketFile};
-use super::secure::{Plain, Secure};
+use super::park::Aside;
+use super::secure::Plain;
 use super::sweep::{self, Gate, Swept};
 use super::watch::Watch;
 use super::{Shared, conn, sock};
@@ -37,9 +38,8 @@ pub(crate) enum Ownership {
 /// One listener and what it serves.
 pub(crate) struct Acceptor<A> {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) app: A,
-    /// What its connections are served through, if they are.
-    pub(crate) secure: Option<Secure<A>>,
+    /// Where its connections live.
+    pub(crate) host: Arc<Host<A>>,
     pub(crate) participant: Participant,
     pub(crate) local: LocalAddr,
     pub(crate) file: Option<SocketFile>,
@@ -187,7 +187,7 @@ impl<A: App> Acceptor<A> {
         self.admit(stream, Some(peer));
     }
 
-    fn admit<S: Stream + Into<Plain>>(&mut self, stream: S, peer: Option<SocketAddr>) {
+    fn admit<S: Aside + Into<Plain>>(&mut self, stream: S, peer: Option<SocketAddr>) {
         let inflight = self.shared.life.inflight();
         self.shared.tally(Count::Accepted);
         let pass = if self.shared.drain.is_inner() {
@@ -202,23 +202,8 @@ impl<A: App> Acceptor<A> {
         };
         let place = conn::place_in_floor(&self.shared.drain);
         let watch = Watch::new(self.shared.clone(), peer, place);
-        let counted = Counted::of(&self.shared);
-        let app = self.app.clone();
-        let watch = Arc::new(watch);
-        if let Some(secure) = &self.secure {
-            let driven = (secure.drive)(stream.into(), app, watch);
-            tokio::spawn(async move {
-                let _counted = counted;
-                driven.await;
-                drop(pass);
-            });
-            return;
-        }
-        tokio::spawn(async move {
-            let _counted = counted;
-            conn::drive(stream, app, watch).await;
-            drop(pass);
-        });
+        let stay = Stay::new(&self.shared, pass);
+        self.host.serve(stream, watch, stay);
     }
 
     fn report(&self, swept: Swept, took: Duration) -> ListenerReport {
@@ -260,26 +245,6 @@ impl Listener {
                 .await
                 .map(|(stream, _)| Accepted::Unix(stream)),
         }
-    }
-}
-
-/// A connection's place in its listener's crowd, given back also when its task panics.
-struct Counted {
-    shared: Arc<Shared>,
-}
-
-impl Counted {
-    fn of(shared: &Arc<Shared>) -> Self {
-        shared.crowd.enter();
-        Self {
-            shared: shared.clone(),
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.shared.crowd.leave();
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) const UNARMED: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often within its limit a transfer is looked at: so much of the limit, at most, is given to a peer beyond it.
 const SAMPLES: u32 = 4;
 
+/// A connection is idle for at least so long before it is parked: what tried in vain tries again after it.
+const LEAST_REST: Duration = Duration::from_millis(1);
+
 /// Why a connection ends.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -52,6 +55,8 @@ pub(crate) enum Check {
     Wait,
     /// Something changed: poll HTTP again.
     Again,
+    /// Nothing was said for long enough to park; only for who asked for that.
+    Rest,
     /// It is over.
     End(End),
 }
@@ -74,6 +79,10 @@ pub(crate) struct Clock<'a> {
     since: Duration,
     /// When the connection was last left without a request.
     quiet_since: Duration,
+    /// How long the connection must be idle to rest, if it can.
+    rests: Option<Duration>,
+    /// When this was tried last.
+    rest_tried: Duration,
     /// When the end of the window was noticed.
     closing: Option<Duration>,
     /// Accepted while the listener was being swept.
@@ -84,24 +93,39 @@ pub(crate) struct Clock<'a> {
 
 impl<'a> Clock<'a> {
     pub(crate) fn new(watch: &'a Watch, socket: RawFd) -> Self {
+        let now = watch.shared.life.elapsed();
+        let parked_since = watch.parked_since();
+        let since = parked_since.unwrap_or(now);
         Self {
             watch,
             socket,
-            situation: Situation::Silent,
-            served: 0,
+            situation: watch.situation(),
+            served: watch.served(),
             moved: 0,
             acknowledged: 0,
             sampled: Duration::ZERO,
-            since: watch.shared.life.elapsed(),
-            quiet_since: watch.shared.life.elapsed(),
+            since,
+            quiet_since: since,
+            rests: None,
+            rest_tried: now,
             closing: None,
-            swept: watch.shared.drain.is_closing(),
+            swept: watch.shared.drain.is_closing() && parked_since.is_none(),
             armed: None,
         }
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.is_some()
+    }
+
+    /// From now on the connection may be parked.
+    pub(crate) fn let_rest(&mut self) {
+        self.rests = self.watch.shared.limits.park_after;
+    }
+
+    /// Since when the present situation has lasted.
+    pub(crate) const fn since(&self) -> Duration {
+        self.since
     }
 
     /// The window is over. A request whose first byte is here already, in the kernel's buffer at least, is not late; the next one is.
@@ -188,7 +212,10 @@ impl<'a> Clock<'a> {
                 since.saturating_add(limit)
             }
             (Situation::Handling, _) => return None,
-            (Situation::Silent | Situation::Idle, None) => since + limits.idle,
+            (Situation::Silent | Situation::Idle, None) => {
+                let idle = since + limits.idle;
+                self.rest_at().map_or(idle, |rest| rest.min(idle))
+            }
             (Situation::Head, None) => since + limits.head,
             (Situation::Handshake, None) => since + limits.handshake,
             (Situation::Transfer, None) => {
@@ -215,6 +242,13 @@ impl<'a> Clock<'a> {
         })
     }
 
+    /// When the connection is to be parked, if it can be.
+    fn rest_at(&self) -> Option<Duration> {
+        let can_rest = !self.watch.is_http2() && self.watch.shared.lot.is_open();
+        let after = self.rests.filter(|_| can_rest)?.max(LEAST_REST);
+        Some(self.since.max(self.rest_tried).saturating_add(after))
+    }
+
     /// When the present transfer has stood still for too long.
     fn stalled_at(&self) -> Duration {
         let shared = &self.watch.shared;
@@ -230,6 +264,12 @@ impl<'a> Clock<'a> {
     /// Decides about what is due; None if the limit begins anew.
     fn fall_due(&mut self, now: Duration) -> Option<Check> {
         match self.situation {
+            Situation::Silent | Situation::Idle
+                if self.closing.is_none() && now < self.since + self.watch.shared.limits.idle =>
+            {
+                self.rest_tried = now;
+                Some(Check::Rest)
+            }
             // The last look: hyper was polled, but only the kernel knows what came since.
             Situation::Silent | Situation::Idle => match self.look() {
                 Pending::Data => {

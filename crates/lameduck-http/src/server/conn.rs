@@ -24,9 +24,10 @@ use super::h1::{self, Spoken};
 use super::h2;
 use super::io::{Io, Stream};
 use super::linger::{self, Ended, Input, Lingered};
+use super::park::{Aside, Held, Socket};
 use super::pulse::Pulse;
 use super::upgrade;
-use super::watch::{Situation, Watch};
+use super::watch::{Facts, Situation, Watch};
 use crate::peer::Peer;
 
 /// The answer to a head that did not complete in time.
@@ -50,19 +51,67 @@ pub(crate) fn place_in_floor(drain: &Course) -> u64 {
     hasher.finish()
 }
 
-/// Serves a connection to its end.
+/// A connection that rests: what its task gives away when it ends.
+#[derive(Debug)]
+pub(crate) struct Rested {
+    pub(crate) socket: Socket,
+    pub(crate) held: Option<Held>,
+    pub(crate) facts: Facts,
+}
+
+/// Serves a connection until it ends or rests; None when it has ended.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection: whatever was in flight is lost.
-pub(crate) async fn drive<S: Stream, A: App>(stream: S, app: A, watch: Arc<Watch>) {
-    let mut pulse = pin!(Pulse::new(&watch, stream.as_fd().as_raw_fd()));
-    introduce(&stream, &watch, |peer| peer);
+pub(crate) async fn drive<S: Aside, A: App>(
+    stream: S,
+    app: A,
+    watch: Arc<Watch>,
+) -> Option<Rested> {
+    if watch.introduced().is_none() {
+        introduce(&stream, &watch, |peer| peer);
+    }
     let opening = match watch.shared.protocols {
-        Protocols::Both => Opening::Detected,
-        Protocols::Http1 => Opening::Http1,
+        // It may be parked before it has said which; never in the middle of that.
+        Protocols::Both if !watch.has_spoken() => Opening::Detected,
+        Protocols::Both | Protocols::Http1 => Opening::Http1,
         Protocols::Http2 => Opening::Http2,
     };
-    speak(stream, opening, app, &watch, pulse.as_mut()).await;
+    converse_until_rest(stream, opening, app, watch).await
+}
+
+/// Speaks from here on; puts the stream aside if it rests.
+pub(super) async fn converse_until_rest<S: Aside, A: App>(
+    stream: S,
+    opening: Opening,
+    app: A,
+    watch: Arc<Watch>,
+) -> Option<Rested> {
+    let (stream, since) = {
+        let mut pulse = pin!(Pulse::new(&watch, stream.as_fd().as_raw_fd()));
+        let stream = speak(stream, opening, app, &watch, pulse.as_mut()).await?;
+        (stream, pulse.as_ref().since())
+    };
+    rest(stream, since, watch)
+}
+
+/// Puts a stream aside that has been idle since `since`.
+pub(super) fn rest<S: Aside>(stream: S, since: Duration, watch: Arc<Watch>) -> Option<Rested> {
+    match stream.put_aside() {
+        Ok((socket, held)) => {
+            let watch =
+                Arc::into_inner(watch).expect("who spoke made sure that nobody else has it");
+            Some(Rested {
+                socket,
+                held,
+                facts: watch.into_facts(since),
+            })
+        }
+        Err(_) => {
+            watch.shared.tally(Count::AcceptError);
+            None
+        }
+    }
 }
 
 /// Tells the application who is there, if it wants to know.
@@ -84,29 +133,47 @@ pub(super) enum Opening {
     Http2,
 }
 
-pub(super) async fn speak<S: Stream, A: App>(
+/// Speaks until the connection ends, or rests: then it gives the stream back.
+pub(super) async fn speak<S: Aside, A: App>(
     stream: S,
     opening: Opening,
     app: A,
     watch: &Arc<Watch>,
     mut pulse: Pin<&mut Pulse<'_>>,
-) {
-    let (stream, end) = converse(stream, opening, app, watch, pulse.as_mut()).await;
+) -> Option<S> {
+    let conversed = converse(stream, opening, app, watch, pulse.as_mut()).await;
     watch.slot.idle();
-    if let Some(stream) = stream {
+    match conversed {
+        Conversed::Resting(stream) => return Some(stream),
+        Conversed::Broken => {}
         // In a box of its own, so that a connection does not carry the room for its end all its life.
-        Box::pin(finish(stream, end, watch, pulse)).await;
+        Conversed::Ended(stream, end) => Box::pin(finish(stream, end, watch, pulse)).await,
+    }
+    None
+}
+
+/// What becomes of a stream.
+enum Conversed<S> {
+    Ended(S, End),
+    Resting(S),
+    /// The stream broke with the conversation.
+    Broken,
+}
+
+impl<S> From<(Option<S>, End)> for Conversed<S> {
+    fn from((stream, end): (Option<S>, End)) -> Self {
+        stream.map_or(Self::Broken, |stream| Self::Ended(stream, end))
     }
 }
 
-/// Speaks whatever protocol the client speaks; gives the stream back, unless it broke with the conversation.
-async fn converse<S: Stream, A: App>(
+/// Speaks whatever protocol the client speaks.
+async fn converse<S: Aside, A: App>(
     stream: S,
     opening: Opening,
     app: A,
     watch: &Arc<Watch>,
     mut pulse: Pin<&mut Pulse<'_>>,
-) -> (Option<S>, End) {
+) -> Conversed<S> {
     let (stream, said, app) = if opening == Opening::Http2 {
         (stream, Bytes::new(), app)
     } else {
@@ -117,17 +184,22 @@ async fn converse<S: Stream, A: App>(
             io.detecting()
         };
         match h1::converse(io, app, watch, pulse.as_mut()).await {
-            Spoken::Ended(stream, end) => return (Some(stream), end),
+            Spoken::Ended(stream, end) => return Conversed::Ended(stream, end),
+            Spoken::Resting(stream) => return Conversed::Resting(stream),
             Spoken::Http2 { stream, said, app } => (stream, said, app),
             Spoken::Upgraded {
                 stream,
                 said,
                 pledge,
-            } => return Box::pin(upgrade::keep(stream, said, *pledge, watch, pulse)).await,
+            } => {
+                let kept = Box::pin(upgrade::keep(stream, said, *pledge, watch, pulse)).await;
+                return kept.into();
+            }
         }
     };
     // In a box of its own: an HTTP/1.1 connection does not carry the room for the other protocol.
-    Box::pin(h2::converse(stream, said, app, watch, pulse)).await
+    let spoken = Box::pin(h2::converse(stream, said, app, watch, pulse)).await;
+    spoken.into()
 }
 
 /// Ends the socket in the way that the reason asks for, and counts it.
@@ -225,7 +297,7 @@ pub(super) fn count(end: &End, watch: &Watch) {
     }
 }
 
-fn quiet_count(situation: Situation, closing: bool) -> Count {
+pub(super) fn quiet_count(situation: Situation, closing: bool) -> Count {
     match (closing, situation) {
         (false, _) => Count::IdleExpired,
         (true, Situation::Silent) => Count::SilentClosed,

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -95,8 +95,22 @@ impl<A: App> hyper::service::Service<Request<Incoming>> for Exchange<A> {
         }
         let mut request = request.map(|incoming| Body::http1(incoming, watch));
         let pledge = Pledge::of(&mut request, watch);
-        respond(&self.app, watch, request, pledge)
+        // The handler sees its upgrade to be while it is polled, and only then.
+        let call = match &pledge {
+            None => Call::AtOnce,
+            Some(_) => Call::WhenPolled,
+        };
+        respond(&self.app, watch, request, pledge, call)
     }
+}
+
+/// When the application's service is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// By the caller, if it is ready: the request is not stored first.
+    AtOnce,
+    /// By whoever polls the response first.
+    WhenPolled,
 }
 
 /// Hands a request to the application, counted and named. `watch` is the request's own for as long as it lasts.
@@ -105,6 +119,7 @@ pub(crate) fn respond<A: App>(
     watch: &Arc<Watch>,
     mut request: Request<Body>,
     pledge: Option<Box<Pledge>>,
+    call: Call,
 ) -> Responding<A> {
     if let Some(introduced) = watch.introduced() {
         introduced.to(request.extensions_mut());
@@ -122,11 +137,11 @@ pub(crate) fn respond<A: App>(
     }
     let step = if watch.is_late() {
         shared.tally(Count::LateRefused);
-        Step::Refused
+        Step::failed(Failed::Refused)
     } else {
-        Step::Waiting {
-            app: app.clone(),
-            request: Some(request),
+        match call {
+            Call::AtOnce => Step::call(app.clone(), request),
+            Call::WhenPolled => Step::waiting(app.clone(), request),
         }
     };
     Responding {
@@ -168,7 +183,7 @@ pin_project! {
     enum Step<A, F> {
         Waiting { app: A, request: Option<Request<Body>> },
         Running { #[pin] answer: F },
-        Refused,
+        Failed { failed: Option<Failed> },
     }
 }
 
@@ -248,6 +263,34 @@ impl Failed {
 }
 
 impl<A: App> Step<A, A::Answer> {
+    const fn waiting(app: A, request: Request<Body>) -> Self {
+        Self::Waiting {
+            app,
+            request: Some(request),
+        }
+    }
+
+    /// Calls the application, if it is ready for that; otherwise it is asked again by whoever polls.
+    fn call(mut app: A, request: Request<Body>) -> Self {
+        // As in `poll`: a panic ends this request alone.
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            match app.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => Self::Running {
+                    answer: app.call(request),
+                },
+                Poll::Ready(Err(_)) => Self::failed(Failed::Error),
+                Poll::Pending => Self::waiting(app, request),
+            }
+        }));
+        called.unwrap_or_else(|_payload| Self::failed(Failed::Panicked))
+    }
+
+    const fn failed(failed: Failed) -> Self {
+        Self::Failed {
+            failed: Some(failed),
+        }
+    }
+
     fn advance(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -267,7 +310,10 @@ impl<A: App> Step<A, A::Answer> {
                         .poll(cx)
                         .map(|answered| answered.map_err(|_| Failed::Error));
                 }
-                StepOf::Refused => return Poll::Ready(Err(Failed::Refused)),
+                StepOf::Failed { failed } => {
+                    let failed = failed.take().expect("a service fails once");
+                    return Poll::Ready(Err(failed));
+                }
             }
         }
     }

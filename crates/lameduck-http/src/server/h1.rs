@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering::Acquire, fence};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use hyper::server::conn::http1;
 use super::clock::{Check, End};
 use super::exchange::{App, Exchange};
 use super::io::{Io, Stream};
+use super::park::Aside;
 use super::pulse::Pulse;
 use super::upgrade::Pledge;
 use super::watch::Watch;
@@ -28,6 +30,8 @@ pub(crate) enum Spoken<S, A> {
     Ended(S, End),
     /// The client speaks HTTP/2; its first bytes are given back.
     Http2 { stream: S, said: Bytes, app: A },
+    /// Nothing is being said, and nothing of it is under way: the stream may be put aside.
+    Resting(S),
     /// An upgrade was granted, and its answer sent. What hyper had read beyond the request is given back.
     Upgraded {
         stream: S,
@@ -36,8 +40,20 @@ pub(crate) enum Spoken<S, A> {
     },
 }
 
+/// Why hyper is polled no more.
+enum Stop {
+    End(End),
+    Rest,
+}
+
+impl Stop {
+    const fn is_for_silence(&self) -> bool {
+        matches!(self, Self::Rest | Self::End(End::Quiet(_)))
+    }
+}
+
 /// Speaks HTTP/1.1 until there is a reason to end, or until the client turns out to speak HTTP/2.
-pub(crate) async fn converse<S: Stream, A: App>(
+pub(crate) async fn converse<S: Aside, A: App>(
     io: Io<S>,
     app: A,
     watch: &Arc<Watch>,
@@ -46,10 +62,11 @@ pub(crate) async fn converse<S: Stream, A: App>(
     let drain = &watch.shared.drain;
     let exchange = Exchange::new(app, watch.clone());
     let mut http = Some(connect(watch, io, exchange));
+    pulse.as_mut().let_rest();
     poll_fn(|cx| {
         loop {
             let speaking = http.as_mut().expect("taken apart only at the end");
-            let end = match scope::with(drain, || Pin::new(speaking).poll(cx)) {
+            let stop = match scope::with(drain, || Pin::new(speaking).poll(cx)) {
                 Poll::Ready(Ok(())) => {
                     if let Some(pledge) = watch.take_granted() {
                         let parts = http.take().expect("it spoke until now").into_parts();
@@ -61,9 +78,9 @@ pub(crate) async fn converse<S: Stream, A: App>(
                             pledge,
                         });
                     }
-                    End::Http1(Ok(()))
+                    Stop::End(End::Http1(Ok(())))
                 }
-                Poll::Ready(Err(error)) => End::Http1(Err(error)),
+                Poll::Ready(Err(error)) => Stop::End(End::Http1(Err(error))),
                 Poll::Pending if watch.is_http2() => {
                     let parts = http.take().expect("it spoke until now").into_parts();
                     let (stream, said) = parts.io.into_parts();
@@ -73,22 +90,37 @@ pub(crate) async fn converse<S: Stream, A: App>(
                 Poll::Pending => match pulse.as_mut().check(cx) {
                     Check::Wait => return Poll::Pending,
                     Check::Again => continue,
-                    Check::End(end) => end,
+                    Check::Rest if is_held_here::<S>(watch) && watch.is_at_rest() => Stop::Rest,
+                    Check::Rest => continue,
+                    Check::End(end) => Stop::End(end),
                 },
             };
             // INV-12: hyper's state is taken apart, so that what it read beyond the last request is not thrown away.
             let mut parts = http.take().expect("it spoke until now").into_parts();
-            if matches!(end, End::Quiet(_)) && !parts.read_buf.is_empty() {
+            if stop.is_for_silence() && !parts.read_buf.is_empty() {
                 parts.io.keep(parts.read_buf);
                 watch.note_head();
                 http = Some(connect(watch, parts.io, parts.service));
                 continue;
             }
             let (stream, _) = parts.io.into_parts();
-            return Poll::Ready(Spoken::Ended(stream, end));
+            return Poll::Ready(match stop {
+                Stop::End(end) => Spoken::Ended(stream, end),
+                Stop::Rest => Spoken::Resting(stream),
+            });
         }
     })
     .await
+}
+
+/// Whether nobody has this connection's notes but its task, what hyper was given, and the stream: the application may keep the body of a request.
+/// To be asked before what the notes say: what a body noted on another thread before it let them go is seen then.
+fn is_held_here<S: Aside>(watch: &Arc<Watch>) -> bool {
+    const TASK_IO_EXCHANGE: usize = 3;
+    let is_held_here = Arc::strong_count(watch) == TASK_IO_EXCHANGE + S::WATCHES;
+    // Pairs with the Release of the body's `Arc` when it is dropped.
+    fence(Acquire);
+    is_held_here
 }
 
 fn connect<S: Stream, A: App>(watch: &Watch, io: Io<S>, exchange: Exchange<A>) -> Http<S, A> {

@@ -101,6 +101,7 @@ impl<S: Stream> hyper::rt::Read for Io<S> {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.watch.note_reading();
         if this.inward.is_over(cx) {
             return Poll::Pending;
         }
@@ -116,6 +117,7 @@ impl<S: Stream> hyper::rt::Read for Io<S> {
             let read = Pin::new(&mut this.stream).poll_read(cx, &mut buffer);
             if read.is_pending() {
                 this.inward.waited();
+                this.watch.note_nothing_to_read();
             }
             ready!(read)?;
             let count = buffer.filled().len();
@@ -192,6 +194,7 @@ impl<S: Stream> hyper::rt::Write for Io<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.watch.note_writing();
         if this.outward.is_over(cx) {
             return Poll::Pending;
         }
@@ -209,6 +212,7 @@ impl<S: Stream> hyper::rt::Write for Io<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.watch.note_writing();
         if this.outward.is_over(cx) {
             return Poll::Pending;
         }
@@ -216,8 +220,12 @@ impl<S: Stream> hyper::rt::Write for Io<S> {
         this.note_write(wrote)
     }
 
+    /// hyper asks for this when it has handed over all that it had to write.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.watch.note_flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

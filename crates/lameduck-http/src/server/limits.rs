@@ -27,6 +27,9 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long a connection may stay open without a request: 75 s, above the 60 s after which an AWS ALB closes its side.
     pub idle: Duration,
+    /// How long an HTTP/1.1 connection is idle before it is parked: 1 s; `None` is never. A parked connection gives back its task, its buffers and
+    /// the state of HTTP, and gets them again with its client's next byte; nothing else about it changes.
+    pub park_after: Option<Duration>,
     /// How long a transfer may stand still (no byte read or acknowledged) while the service waits for the client: 30 s.
     pub stall: Duration,
     /// The same after the lame-duck window ended: 5 s, and never past the drain deadline.
@@ -103,6 +106,7 @@ impl Default for Limits {
             head_draining: Duration::from_secs(5),
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(75),
+            park_after: Some(Duration::from_secs(1)),
             stall: Duration::from_secs(30),
             stall_draining: Duration::from_secs(5),
             settle: Duration::from_millis(250),

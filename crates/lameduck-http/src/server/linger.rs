@@ -34,8 +34,8 @@ pub(crate) enum Lingered {
 
 /// Bytes thrown away at most; a client that sends more gets the RST that it asks for.
 const DISCARDED_AT_MOST: usize = 16 * 1024 * 1024;
-const FIRST_WAIT: Duration = Duration::from_millis(1);
-const LONGEST_WAIT: Duration = Duration::from_millis(32);
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(1);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(32);
 
 /// Sends FIN and waits until all that was sent is acknowledged, or for `limit` nothing was.
 ///

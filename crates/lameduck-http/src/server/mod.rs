@@ -10,12 +10,14 @@
 //! | `course` | when one listener leaves, where that is not when the service does |
 //! | `detect` | which protocol a client's first bytes belong to |
 //! | `fuzzing` | what reads a client's bytes before any protocol does, for the fuzzer |
+//! | `host` | which connections have a task, and which are parked |
 //! | `h1`, `h2` | HTTP/1.1 and HTTP/2 on one connection |
 //! | `pulse` | what every part of a connection waits for beside its peer |
 //! | `clock` | what is due on a connection, by its limits and the phases |
 //! | `upgrade` | what a connection speaks after HTTP: WebSockets and tunnels |
 //! | `exchange` | one request and its response |
 //! | `ending` | how a response that would never end is ended |
+//! | `park` | idle connections that are only a socket |
 //! | `piece` | what is sent of a body |
 //! | `io`, `watch` | what passes through a connection, noted |
 //! | `secure` | the seam between a socket and HTTP, where TLS stands if it does |
@@ -36,10 +38,12 @@ pub(crate) mod exchange;
 pub(crate) mod fuzzing;
 pub(crate) mod h1;
 pub(crate) mod h2;
+pub(crate) mod host;
 pub(crate) mod io;
 pub(crate) mod limits;
 pub(crate) mod linger;
 pub(crate) mod listen;
+pub(crate) mod park;
 pub(crate) mod piece;
 pub(crate) mod pulse;
 pub(crate) mod secure;
@@ -60,6 +64,7 @@ use tokio::sync::Notify;
 use self::course::{Course, Wishes};
 use self::ending::Ending;
 use self::limits::Limits;
+use self::park::Lot;
 use crate::peer::Introduction;
 use crate::ws::WebSockets;
 
@@ -75,6 +80,10 @@ pub(crate) struct Shared {
     pub(crate) event_streams: Ending,
     pub(crate) websockets: WebSockets,
     pub(crate) crowd: Crowd,
+    /// Where its idle connections wait.
+    pub(crate) lot: Lot,
+    /// Whether memory is given back to the system when many were parked.
+    pub(crate) trims_heap: bool,
     /// How connections are introduced to the application, if it asked for that.
     pub(crate) introduction: Option<Introduction>,
 }
@@ -94,6 +103,8 @@ impl Shared {
             event_streams: Ending::default(),
             websockets: WebSockets::default(),
             crowd: Crowd::default(),
+            lot: Lot::default(),
+            trims_heap: false,
             introduction: None,
         }
     }

@@ -5,6 +5,7 @@
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use lameduck::inflight::Fired;
 use pin_project_lite::pin_project;
@@ -37,6 +38,16 @@ impl<'a> Pulse<'a> {
             ending: drain.ending(),
             alarm: sleep(UNARMED),
         }
+    }
+
+    /// From now on the connection may be parked.
+    pub(crate) fn let_rest(self: Pin<&mut Self>) {
+        self.project().clock.let_rest();
+    }
+
+    /// Since when the present situation has lasted.
+    pub(crate) fn since(self: Pin<&Self>) -> Duration {
+        self.project_ref().clock.since()
     }
 
     /// What is to be done now. The protocol was polled just before and waits.

@@ -9,14 +9,12 @@ use std::sync::Arc;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Protocols;
+use super::conn::Rested;
+use super::park::Held;
 use super::watch::Watch;
 
 /// An accepted connection, as the kernel gives it.
 #[derive(Debug)]
-#[cfg_attr(
-    not(feature = "tls"),
-    expect(dead_code, reason = "made for who takes them: TLS")
-)]
 pub(crate) enum Plain {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -53,13 +51,26 @@ impl fmt::Display for TlsObjection {
     }
 }
 
-/// The life of one connection.
-pub(crate) type Driven = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Where the life of a connection under TLS begins.
+#[derive(Debug)]
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(dead_code, reason = "made for who takes them: TLS")
+)]
+pub(crate) enum Begun {
+    /// With its handshake.
+    Now(Plain),
+    /// It was parked: its session goes on.
+    Before(Plain, Held),
+}
+
+/// The life of one connection, until it ends or rests.
+pub(crate) type Driven = Pin<Box<dyn Future<Output = Option<Rested>> + Send>>;
 
 /// What connections are served through.
 pub(crate) struct Secure<A> {
-    /// Serves a connection to its end.
-    pub(crate) drive: Box<dyn Fn(Plain, A, Arc<Watch>) -> Driven + Send + Sync>,
+    /// Serves a connection until it ends or rests.
+    pub(crate) drive: Box<dyn Fn(Begun, A, Arc<Watch>) -> Driven + Send + Sync>,
     /// Why a listener for these protocols cannot use it.
     pub(crate) objection: Box<dyn Fn(Protocols) -> Option<TlsObjection> + Send + Sync>,
 }

@@ -7,16 +7,20 @@
 //! round trips to complete, what completed is accepted, and only then the socket is closed. For listeners of this process alone: the
 //! filter sits on the socket, which a successor or systemd may share. A Unix socket has no handshake: without its file nobody new finds it.
 
+use std::future::pending;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net as unix;
+use std::pin::pin;
+use std::thread;
 use std::time::Duration;
 
 use lameduck::SynGate;
 use socket2::{SockRef, Socket};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::errors::{Trouble, trouble};
 use super::listen::BACKLOG;
@@ -73,10 +77,20 @@ pub(crate) async fn sweep(
     let began = Instant::now();
     let mut swept = Swept::through(shut_gate(listener.as_fd(), gate));
     let mut until = began + patience;
+    // The runtime's timers round up to the next millisecond and one more: half of what is waited here.
+    let mut exact = pin!(exactly(patience));
+    let mut is_over = false;
     // The time is looked at here too: a listener that always has an answer never lets the timeout have its say.
-    while Instant::now() < until
-        && let Ok(accepted) = timeout_at(until, listener.accept()).await
-    {
+    while Instant::now() < until {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = exact.as_mut(), if !is_over => {
+                is_over = true;
+                continue;
+            }
+            () = sleep_until(until) => break,
+        };
         match accepted {
             Ok((stream, peer)) => {
                 swept.connections += 1;
@@ -121,6 +135,13 @@ pub(crate) async fn sweep_unix(listener: UnixListener, mut admit: impl FnMut(Uni
     sleep(LEAST_WAIT).await;
     empty(&mut swept, until, accept, &mut adopt).await;
     swept
+}
+
+/// Waits as exactly as the kernel can; for ever where no thread is to be had for that.
+async fn exactly(pause: Duration) {
+    if spawn_blocking(move || thread::sleep(pause)).await.is_err() {
+        pending::<()>().await;
+    }
 }
 
 fn shut_gate(listener: BorrowedFd<'_>, gate: Gate) -> SynGate {

@@ -6,6 +6,8 @@
 //! Everything but the upload's state is touched by the connection's task alone; a body may have moved to another task, whose
 //! changes reach us together with hyper's wake-up. What passes through an upgraded connection is noted under its link's lock. So all orderings are `Relaxed`: no other memory hangs on these values.
 
+mod rest;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use lameduck::inflight::Slot;
 
+pub(crate) use self::rest::Facts;
 use super::Shared;
 use super::upgrade::Pledge;
 use crate::peer::Introduced;
@@ -49,6 +52,8 @@ pub(crate) struct Watch {
     pub(crate) spread: u64,
     /// When it was accepted.
     born: Duration,
+    /// Since when it had been idle, if it was parked.
+    parked_since: Option<Duration>,
     /// Of a stream: its connection.
     connection: Option<Arc<Self>>,
     flooded: AtomicBool,
@@ -70,6 +75,10 @@ pub(crate) struct Watch {
     late: AtomicBool,
     abandoned: AtomicBool,
     http2: AtomicBool,
+    /// hyper asked for more, and nothing was there.
+    awaiting: AtomicBool,
+    /// hyper has handed over all that it had to write.
+    flushed: AtomicBool,
     /// A TLS handshake is under way.
     handshaking: AtomicBool,
     /// Bytes read below TLS; without TLS none.
@@ -86,12 +95,23 @@ impl Watch {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>, spread: u64) -> Self {
         let slot = shared.life.inflight().slots.claim(peer);
         let born = shared.life.elapsed();
+        Self::with(shared, slot, peer, spread, born)
+    }
+
+    fn with(
+        shared: Arc<Shared>,
+        slot: Slot,
+        peer: Option<SocketAddr>,
+        spread: u64,
+        born: Duration,
+    ) -> Self {
         Self {
             shared,
             slot,
             peer,
             spread,
             born,
+            parked_since: None,
             connection: None,
             flooded: AtomicBool::new(false),
             arriving: AtomicU64::new(0),
@@ -110,6 +130,8 @@ impl Watch {
             late: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             http2: AtomicBool::new(false),
+            awaiting: AtomicBool::new(false),
+            flushed: AtomicBool::new(true),
             handshaking: AtomicBool::new(false),
             wire_read: AtomicU64::new(0),
             record_open: AtomicBool::new(false),

@@ -4,9 +4,11 @@ mod admission;
 mod frames;
 mod h1;
 mod h2;
+mod handlers;
 mod limits;
 mod load;
 mod order;
+mod park;
 mod peer;
 mod probes;
 mod reader;
@@ -23,6 +25,8 @@ mod tls_ends;
 mod tls_listeners;
 #[cfg(feature = "tls")]
 mod tls_load;
+#[cfg(feature = "tls")]
+mod tls_park;
 #[cfg(feature = "tls")]
 mod tls_reload;
 #[cfg(feature = "tls")]

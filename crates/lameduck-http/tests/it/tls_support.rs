@@ -210,6 +210,12 @@ impl Records {
         self.said()
     }
 
+    /// A record that holds nothing for HTTP: a KeyUpdate.
+    pub(crate) fn fresh_keys(&mut self) -> Vec<u8> {
+        self.session.refresh_traffic_keys().expect("TLS 1.3");
+        self.said()
+    }
+
     pub(crate) async fn write_raw(&mut self, bytes: &[u8]) {
         soon("a write", self.tcp.write_all(bytes))
             .await

@@ -92,7 +92,7 @@ async fn greet<S: Stream, A: App>(
             }
             match pulse.as_mut().check(cx) {
                 Check::Wait => return Poll::Pending,
-                Check::Again => {}
+                Check::Again | Check::Rest => {}
                 Check::End(end) => return Poll::Ready(Err(end)),
             }
         }

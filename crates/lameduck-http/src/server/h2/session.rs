@@ -24,7 +24,7 @@ use super::stream::{self, Asked};
 use super::{Data, Http};
 use crate::body::Body;
 use crate::server::clock::{End, UNARMED};
-use crate::server::exchange::{App, respond};
+use crate::server::exchange::{App, Call, respond};
 use crate::server::io::Stream;
 use crate::server::piece::Piece;
 use crate::server::pulse::Heard;
@@ -252,7 +252,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         });
         self.quiet_since = None;
         let pledge = Pledge::of(&mut request, &watch);
-        let responding = respond(&self.app, &watch, request, pledge);
+        let responding = respond(&self.app, &watch, request, pledge, Call::WhenPolled);
         let asked = Asked { method, incoming };
         let stream = answer.stream_id().as_u32();
         let task = self

@@ -18,6 +18,7 @@ use http::header::{
 use http::response::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
+use pin_project_lite::pin_project;
 use tokio::io::AsyncWriteExt;
 
 use super::tunnel::Tunnel;
@@ -59,18 +60,12 @@ pub(super) async fn serve<A: App>(
     watch: Arc<Watch>,
 ) {
     let Asked { method, incoming } = asked;
-    let drain = &watch.shared.drain;
-    let mut answer = pin!(answer);
-    let answered = poll_fn(|cx| {
-        match scope::with(drain, || answer.as_mut().poll(cx)) {
-            Poll::Ready(Ok(response)) => return Poll::Ready(Some(response)),
-            Poll::Ready(Err(never)) => match never {},
-            Poll::Pending => {}
-        }
-        // Reset by the client, or the connection is gone.
-        respond.poll_reset(cx).map(|_| None)
-    });
-    let Some(response) = answered.await else {
+    let answering = Answering {
+        answer,
+        respond: &mut respond,
+        watch: &watch,
+    };
+    let Some(response) = answering.await else {
         return;
     };
     let (mut head, body) = response.into_parts();
@@ -90,9 +85,36 @@ pub(super) async fn serve<A: App>(
     watch.note_answered();
     if let Some((incoming, pledge)) = tunnel {
         drop(body);
-        keep(Tunnel::new(incoming, stream), *pledge, &watch).await;
+        // In a box of its own: a request does not carry the room for a tunnel.
+        Box::pin(keep(Tunnel::new(incoming, stream), *pledge, &watch)).await;
     } else if !empty {
         send(body, stream, &watch).await;
+    }
+}
+
+pin_project! {
+    // The handler at work. Its room is another one's as soon as it has answered: a task's future is copied some ten times on its way to the runtime.
+    struct Answering<'a, A: App> {
+        #[pin]
+        answer: Responding<A>,
+        respond: &'a mut SendResponse<Piece<<A::ResponseBody as HttpBody>::Data>>,
+        watch: &'a Watch,
+    }
+}
+
+impl<A: App> Future for Answering<'_, A> {
+    /// None when the client does not want the answer any more.
+    type Output = Option<Response<Outgoing<A::ResponseBody>>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match scope::with(&this.watch.shared.drain, || this.answer.poll(cx)) {
+            Poll::Ready(Ok(response)) => return Poll::Ready(Some(response)),
+            Poll::Ready(Err(never)) => match never {},
+            Poll::Pending => {}
+        }
+        // Reset by the client, or the connection is gone.
+        this.respond.poll_reset(cx).map(|_| None)
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn shake<S: Stream>(
             }
             match pulse.as_mut().check(cx) {
                 Check::Wait => return Poll::Pending,
-                Check::Again => {}
+                Check::Again | Check::Rest => {}
                 Check::End(end) => return Poll::Ready(Err(Failed { stream: None, end })),
             }
         }

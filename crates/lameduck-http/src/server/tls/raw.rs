@@ -18,20 +18,41 @@ use crate::server::watch::Watch;
 /// A stream whose bytes are TLS.
 #[derive(Debug)]
 pub(crate) struct Raw<S> {
-    stream: S,
+    /// None while its connection is parked: then nobody reads or writes.
+    live: Option<Live<S>>,
     records: Records,
+}
+
+#[derive(Debug)]
+struct Live<S> {
+    stream: S,
     watch: Arc<Watch>,
 }
 
 impl<S: Stream> Raw<S> {
     pub(super) fn new(stream: S, watch: Arc<Watch>) -> Self {
         Self {
-            stream,
+            live: Some(Live { stream, watch }),
             records: Records::default(),
-            watch,
         }
     }
 
+    /// The socket, without which this is only kept.
+    pub(super) fn take_stream(&mut self) -> Option<S> {
+        self.live.take().map(|live| live.stream)
+    }
+
+    /// Goes on with the socket that was taken.
+    pub(super) fn put_back(&mut self, stream: S, watch: Arc<Watch>) {
+        self.live = Some(Live { stream, watch });
+    }
+
+    const fn live(&mut self) -> &mut Live<S> {
+        self.live.as_mut().expect("a parked connection is not used")
+    }
+}
+
+impl<S> Live<S> {
     fn note(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &wrote {
             Poll::Ready(Ok(count)) => self.watch.note_written(*count),
@@ -44,7 +65,10 @@ impl<S: Stream> Raw<S> {
 
 impl<S: Stream> AsFd for Raw<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        let live = self.live.as_ref();
+        live.expect("a parked connection is not used")
+            .stream
+            .as_fd()
     }
 }
 
@@ -56,11 +80,12 @@ impl<S: Stream> AsyncRead for Raw<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = into.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
+        ready!(Pin::new(&mut this.live().stream).poll_read(cx, into))?;
         let new = &into.filled()[before..];
         if !new.is_empty() {
             this.records.follow(new);
-            this.watch.note_wire_read(new.len(), this.records.is_open());
+            let is_open = this.records.is_open();
+            this.live().watch.note_wire_read(new.len(), is_open);
         }
         Poll::Ready(Ok(()))
     }
@@ -72,13 +97,15 @@ impl<S: Stream> AsyncWrite for Raw<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = self.get_mut().live();
         let wrote = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.note(wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.live
+            .as_ref()
+            .is_some_and(|live| live.stream.is_write_vectored())
     }
 
     fn poll_write_vectored(
@@ -86,16 +113,16 @@ impl<S: Stream> AsyncWrite for Raw<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = self.get_mut().live();
         let wrote = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.note(wrote)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        Pin::new(&mut self.get_mut().live().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().live().stream).poll_shutdown(cx)
     }
 }

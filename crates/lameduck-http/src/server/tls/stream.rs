@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::ServerConnection;
@@ -13,6 +14,8 @@ use tokio_rustls::server;
 
 use super::raw::Raw;
 use crate::server::io::Stream;
+use crate::server::park::{Aside, Held, Socket};
+use crate::server::watch::Watch;
 
 /// What passes above TLS.
 #[derive(Debug)]
@@ -33,6 +36,27 @@ impl<S: Stream> TlsStream<S> {
     /// What the handshake agreed on.
     pub(crate) fn session(&self) -> &ServerConnection {
         self.tls.get_ref().1
+    }
+}
+
+impl<S: Aside> TlsStream<S> {
+    /// Goes on with a session that was put aside, over the same socket.
+    pub(super) fn again(held: Held, stream: S, watch: Arc<Watch>) -> Option<Self> {
+        let mut tls = *held.downcast::<Self>().ok()?;
+        tls.tls.get_mut().0.put_back(stream, watch);
+        Some(tls)
+    }
+}
+
+impl<S: Aside> Aside for TlsStream<S> {
+    const WATCHES: usize = S::WATCHES + 1;
+
+    /// Everything that was read has been given on, for whoever does this has been told to wait.
+    fn put_aside(mut self) -> io::Result<(Socket, Option<Held>)> {
+        let stream = self.tls.get_mut().0.take_stream();
+        let (socket, below) = stream.expect("it was in use").put_aside()?;
+        debug_assert!(below.is_none(), "there is one TLS on a connection");
+        Ok((socket, Some(Box::new(self))))
     }
 }
 

@@ -108,7 +108,7 @@ pub(crate) async fn keep<S: Stream>(
             }
             match pulse.as_mut().check(cx) {
                 Check::Wait => return Poll::Pending,
-                Check::Again => {}
+                Check::Again | Check::Rest => {}
                 Check::End(end) => return Poll::Ready(end),
             }
         }
