@@ -43,10 +43,11 @@ async fn running() -> Lifecycle {
 }
 
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.park_after = Some(Duration::from_millis(5));
-    limits.settle = Duration::from_secs(10);
-    limits
+    Limits {
+        park_after: Some(Duration::from_millis(5)),
+        settle: Duration::from_secs(10),
+        ..Limits::default()
+    }
 }
 
 /// A client and its connection's server side.
