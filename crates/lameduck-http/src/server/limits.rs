@@ -28,7 +28,9 @@ pub struct Limits {
     /// How long a connection may stay open without a request: 75 s, above the 60 s after which an AWS ALB closes its side.
     pub idle: Duration,
     /// How long an HTTP/1.1 connection is idle before it is parked: 1 s; `None` is never. A parked connection gives back its task, its buffers and
-    /// the state of HTTP, and gets them again with its client's next byte; nothing else about it changes.
+    /// the state of HTTP, and gets them again with its client's next byte; under TLS its session stays. It is introduced to the application
+    /// once, but has a new clone of it after each parking. Its limits go on; `idle` may be exceeded by a 64th of itself. What is given
+    /// back reaches the allocator; [`trim_heap`](crate::Serve::trim_heap) hands it on to the system.
     pub park_after: Option<Duration>,
     /// How long a transfer may stand still (no byte read or acknowledged) while the service waits for the client: 30 s.
     pub stall: Duration,

@@ -1,6 +1,6 @@
 //! The few socket calls that neither std, tokio nor socket2 offer.
 //!
-//! Owns every `unsafe` system call of this crate. Linux-only facts have a portable twin that says "unknown".
+//! Owns every `unsafe` call of this crate that is one of the kernel's. Linux-only facts have a portable twin that says "unknown".
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -22,7 +22,7 @@ counts! {
     Accepted => "accepted",
     /// Connections accepted after the window had ended, by the sweep.
     Swept => "swept",
-    /// Errors of accept(2), survived.
+    /// Errors of accept(2), survived, and connections that the kernel or the runtime had no room for afterwards.
     AcceptError => "accept_errors",
     /// How often a listener paused because there were as many connections as allowed.
     OverLimit => "limit_pauses",

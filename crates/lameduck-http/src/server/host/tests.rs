@@ -209,6 +209,22 @@ async fn memory_is_given_back_for_those_who_came_and_stayed() {
         parked = lot.take_oldest(Duration::MAX).expect("parked just now");
         lot.dismiss(&parked.socket);
     }
+    for number in 1..=heap::WORTH {
+        let (ours, _) = std::os::unix::net::UnixStream::pair().expect("descriptors");
+        let (watch, stay) = admitted(&host);
+        let one = Parked {
+            socket: Socket::Unix(ours),
+            held: None,
+            facts: watch.into_facts(life.elapsed()),
+            stay,
+        };
+        assert!(lot.park(one, Duration::MAX).is_ok());
+        assert_eq!(lot.wants_tidying(), number == heap::WORTH);
+    }
+    assert!(!lot.wants_tidying(), "one is told so");
+    while let Some(parked) = lot.take_oldest(Duration::MAX) {
+        drop(parked);
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Connections whose memory is worth the call: about 5 MB, which cost the call half a millisecond.
-pub(super) const WORTH: usize = 512;
+pub(crate) const WORTH: usize = 512;
 
 /// When the next call may be made, by whoever asks: each asks for itself.
 pub(crate) fn turn() -> Instant {
