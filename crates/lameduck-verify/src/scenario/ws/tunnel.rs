@@ -92,10 +92,11 @@ impl Script for Tunnel {
         }
         // RFC 8441, 3: a client does not ask where it is not offered. Some servers that do not know it would answer.
         let offered = seen.conn.is_some_and(|conn| conn.offers_connect);
-        let refused = seen
-            .calls
-            .last()
-            .is_some_and(|call| call.exchange.status.is_some_and(|status| status != ACCEPTED));
+        let refused = seen.calls.last().is_some_and(|call| {
+            call.exchange
+                .status
+                .is_some_and(|status| status != ACCEPTED)
+        });
         if !offered || refused {
             return None;
         }
@@ -126,6 +127,18 @@ fn frames(call: &Call) -> FrameReader {
         reader.push(bytes, *at);
     }
     reader
+}
+
+/// Why there was no tunnel; `instead` is a status that was no 200.
+fn in_vain(seen: &Seen<'_>, instead: Option<u16>) -> String {
+    let mut conns = seen.engine.h2.iter().filter(|flow| flow.group == GROUP);
+    let offered = conns.any(|flow| flow.conns.last().is_some_and(|conn| conn.offers_connect));
+    let how = match instead {
+        Some(status) => format!("is answered with {status}"),
+        None if offered => "is not answered".to_owned(),
+        None => "is not offered".to_owned(),
+    };
+    format!("the target has no WebSocket over HTTP/2: extended CONNECT {how}")
 }
 
 pub(super) fn judge(seen: &Seen<'_>) -> Finding {
@@ -171,16 +184,7 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         worst.get_or_insert(trouble);
     }
     let (verdict, detail) = if tunnels == 0 {
-        let offered = seen.engine.h2.iter().any(|flow| {
-            flow.group == GROUP && flow.conns.last().is_some_and(|conn| conn.offers_connect)
-        });
-        let status = match instead {
-            Some(status) => format!("is answered with {status}"),
-            None if offered => "is not answered".to_owned(),
-            None => "is not offered".to_owned(),
-        };
-        let detail = format!("the target has no WebSocket over HTTP/2: extended CONNECT {status}");
-        (Verdict::NotApplicable, detail)
+        (Verdict::NotApplicable, in_vain(seen, instead))
     } else if let Some(trouble) = worst {
         let detail = format!("of {tunnels} WebSockets in streams of HTTP/2, one {trouble}");
         (Verdict::Fail, detail)
