@@ -64,6 +64,8 @@ pub(super) struct Recipe {
     pub(super) notes: BTreeMap<String, String>,
     /// What `lameduck verify` reads; without it, it judges its own demo.
     pub(super) profile: Option<PathBuf>,
+    /// The same server with TLS, where one process speaks either plain text or TLS.
+    pub(super) secure: Option<PathBuf>,
 }
 
 impl Recipe {
@@ -77,7 +79,7 @@ impl Recipe {
             .map_err(|error| format!("{}: {error}", path.display()))?;
         let about: About =
             toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let profile = directory.join("profile.toml");
+        let file = |name| Some(directory.join(name)).filter(|path| path.exists());
         Ok(Self {
             id,
             name: about.name,
@@ -89,7 +91,8 @@ impl Recipe {
             backend: about.backend,
             options: about.options,
             notes: about.notes,
-            profile: profile.exists().then_some(profile),
+            profile: file("profile.toml"),
+            secure: file("tls.toml"),
         })
     }
 

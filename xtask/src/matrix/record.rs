@@ -45,6 +45,9 @@ pub(super) struct Record {
     /// What was tried out before.
     pub(super) facts: Vec<String>,
     pub(super) checks: Vec<Check>,
+    /// Which of them were asked of the same server with TLS, in runs of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secure: Vec<String>,
     /// What the recipe says; not in the file.
     #[serde(skip)]
     pub(super) about: About,
@@ -98,8 +101,7 @@ impl About {
 impl Record {
     /// Takes from a report of `lameduck verify` what is published.
     pub(super) fn of(recipe: &Recipe, run: Run, report: &str) -> Result<Self, String> {
-        let report: Value =
-            serde_json::from_str(report).map_err(|error| format!("its report: {error}"))?;
+        let report = read(report)?;
         let text = |at: &str| {
             report
                 .pointer(at)
@@ -116,13 +118,6 @@ impl Record {
                 .map(str::to_owned)
                 .collect()
         };
-        if text("/schema") != "lameduck.verify/1" {
-            return Err(format!(
-                "its report is `{}`, not lameduck.verify/1",
-                text("/schema")
-            ));
-        }
-        let checks = report.pointer("/checks").and_then(Value::as_array);
         Ok(Self {
             schema: "lameduck.conformance/1".to_owned(),
             recipe: recipe.id.clone(),
@@ -135,19 +130,31 @@ impl Record {
             } else {
                 Vec::new()
             },
-            launches: report
-                .pointer("/target/launches")
-                .and_then(Value::as_u64)
-                .unwrap_or_default(),
+            launches: launches(&report),
             verdict: text("/verdict"),
             rate: report
                 .get("rate")
                 .cloned()
                 .and_then(|rate| serde_json::from_value(rate).ok()),
             facts: list("/target/facts"),
-            checks: checks.into_iter().flatten().map(Check::of).collect(),
+            checks: checks(&report).collect(),
+            secure: Vec::new(),
             about: About::of(recipe),
         })
+    }
+
+    /// Takes the answers about TLS from the report on the same server with TLS; it was asked for no others.
+    pub(super) fn take_secure(&mut self, report: &str) -> Result<(), String> {
+        let report = read(report)?;
+        self.launches += launches(&report);
+        for check in checks(&report) {
+            let Some(here) = self.checks.iter_mut().find(|here| here.id == check.id) else {
+                continue;
+            };
+            self.secure.push(check.id.clone());
+            *here = check;
+        }
+        Ok(())
     }
 
     /// How many checks answered so.
@@ -168,7 +175,7 @@ impl Record {
         let loads = self
             .checks
             .iter()
-            .filter(|check| check.id.starts_with("L-"));
+            .filter(|check| check.id.starts_with("L-") && !self.secure.contains(&check.id));
         posts.then(|| {
             loads
                 .filter_map(|check| check.requests.get("lost_posts"))
@@ -218,6 +225,31 @@ impl Check {
     }
 }
 
+/// A report of `lameduck verify`.
+fn read(report: &str) -> Result<Value, String> {
+    let report: Value =
+        serde_json::from_str(report).map_err(|error| format!("its report: {error}"))?;
+    match report.get("schema").and_then(Value::as_str) {
+        Some("lameduck.verify/1") => Ok(report),
+        other => Err(format!(
+            "its report is `{}`, not lameduck.verify/1",
+            other.unwrap_or_default()
+        )),
+    }
+}
+
+fn launches(report: &Value) -> u64 {
+    report
+        .pointer("/target/launches")
+        .and_then(Value::as_u64)
+        .unwrap_or_default()
+}
+
+fn checks(report: &Value) -> impl Iterator<Item = Check> {
+    let checks = report.get("checks").and_then(Value::as_array);
+    checks.into_iter().flatten().map(Check::of)
+}
+
 /// All that was kept, in the order of `recipes`; data without a recipe is named and left out.
 pub(super) fn read_all(data: &Path, recipes: &[Recipe]) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
@@ -233,4 +265,42 @@ pub(super) fn read_all(data: &Path, recipes: &[Recipe]) -> Result<Vec<Record>, S
         records.push(record);
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::matrix::recipe;
+
+    const PLAIN: &str = r#"{ "schema": "lameduck.verify/1", "seed": "1", "target": { "launches": 3, "facts": ["requests under test are POST"] },
+        "checks": [
+            { "id": "TLS-1", "verdict": "n/a" },
+            { "id": "L-H1", "verdict": "fail", "requests": { "lost_posts": 2 } },
+            { "id": "L-TLS", "verdict": "n/a" } ] }"#;
+    const SECURE: &str = r#"{ "schema": "lameduck.verify/1", "seed": "2", "target": { "launches": 2 },
+        "checks": [
+            { "id": "TLS-1", "verdict": "pass" },
+            { "id": "L-TLS", "verdict": "fail", "requests": { "lost_posts": 5 } } ] }"#;
+
+    #[test]
+    fn answers_about_tls_come_from_the_run_with_tls_and_count_in_no_rate_of_the_other() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let recipes = recipe::read_all(&root.join("matrix/recipes")).unwrap();
+        let run = Run {
+            date: String::new(),
+            took_s: 0,
+            rounds: 1,
+            machine: String::new(),
+            commit: String::new(),
+            server_version: String::new(),
+        };
+        let mut record = Record::of(&recipes[0], run, PLAIN).unwrap();
+        record.take_secure(SECURE).unwrap();
+        assert_eq!(record.check("TLS-1").unwrap().verdict, "pass");
+        assert_eq!(record.check("L-TLS").unwrap().verdict, "fail");
+        assert_eq!((record.launches, record.lost_posts()), (5, Some(2)));
+        assert!(record.take_secure("{}").is_err());
+    }
 }

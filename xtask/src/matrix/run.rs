@@ -52,6 +52,30 @@ impl Bench {
                 "{APPLICATION} is not there; matrix/install builds it"
             ));
         }
+        let date = clock::now();
+        let begun = Instant::now();
+        let text = self.ask(recipe.profile.as_deref())?;
+        let secure = recipe
+            .secure
+            .as_deref()
+            .map(|profile| self.ask(Some(profile)));
+        let run = Run {
+            date,
+            took_s: begun.elapsed().as_secs(),
+            rounds: self.rounds,
+            machine: self.machine.clone(),
+            commit: self.commit.clone(),
+            server_version: recipe.ask_version(&self.root, &self.lameduck),
+        };
+        let mut record = Record::of(recipe, run, &text)?;
+        if let Some(secure) = secure.transpose()? {
+            record.take_secure(&secure)?;
+        }
+        Ok(record)
+    }
+
+    /// The report of `lameduck verify` on what `profile` starts, or on its own demo.
+    fn ask(&self, profile: Option<&Path>) -> Result<String, String> {
         let report = self.root.join("matrix/.env/report.json");
         let mut command = Command::new(&self.lameduck);
         command
@@ -62,14 +86,12 @@ impl Bench {
         if let Some(seed) = &self.seed {
             command.args(["--seed", seed]);
         }
-        if let Some(profile) = &recipe.profile {
+        if let Some(profile) = profile {
             command
                 .arg("--profile")
                 .arg(profile.strip_prefix(&self.root).unwrap_or(profile));
         }
         let _ = std::fs::remove_file(&report);
-        let date = clock::now();
-        let begun = Instant::now();
         let output = command
             .output()
             .map_err(|error| format!("{}: {error}", self.lameduck.display()))?;
@@ -78,17 +100,7 @@ impl Bench {
             let error = text.find("error:").map_or(text.as_str(), |at| &text[at..]);
             return Err(error.trim().replace('\n', "\n    "));
         }
-        let text = std::fs::read_to_string(&report)
-            .map_err(|error| format!("{}: {error}", report.display()))?;
-        let run = Run {
-            date,
-            took_s: begun.elapsed().as_secs(),
-            rounds: self.rounds,
-            machine: self.machine.clone(),
-            commit: self.commit.clone(),
-            server_version: recipe.ask_version(&self.root, &self.lameduck),
-        };
-        Record::of(recipe, run, &text)
+        std::fs::read_to_string(&report).map_err(|error| format!("{}: {error}", report.display()))
     }
 }
 

@@ -181,7 +181,8 @@ impl Operator<'_> {
                 IN_FORCE_BOUND.as_secs()
             )));
         };
-        let took = self.last_seen(&second).saturating_duration_since(asked_at);
+        let settled = last_of_the_old(&second, STEADY_LOOK, || self.look());
+        let took = settled.saturating_duration_since(asked_at);
         self.ask_for(&self.reload.broken)?;
         let is_other = |answer: &[u8]| answer != second;
         if self.await_answer(REFUSAL_LOOK, is_other).is_some() {
@@ -262,21 +263,11 @@ impl Operator<'_> {
         }
     }
 
-    /// When something else than `new` was answered last: who hands over from one process to the next may answer with both
-    /// for a while, and what comes of a broken configuration can be told only when that is over.
-    fn last_seen(&self, new: &[u8]) -> Instant {
-        let until = Instant::now() + IN_FORCE_BOUND;
-        let mut last = Instant::now();
-        while last + STEADY_LOOK > Instant::now() && Instant::now() < until {
-            if self.running.exit().is_some() {
-                break;
-            }
-            if self.in_force().is_some_and(|answer| answer != new) {
-                last = Instant::now();
-            }
-            std::thread::park_timeout(STEP);
+    fn look(&self) -> Ask {
+        if self.running.exit().is_some() {
+            return Ask::Over;
         }
-        last
+        self.in_force().map_or(Ask::Nothing, Ask::Answered)
     }
 
     /// The body of the declared path, if it is answered whole.
@@ -296,6 +287,30 @@ impl Operator<'_> {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
         Some(answer.split_off(end + 4))
     }
+}
+
+/// When something else than `new` was answered last: who hands over from one process to the next may answer with both for a
+/// while, and what comes of a broken configuration can be told only when that is over. `ask` says nothing more at the exit.
+fn last_of_the_old(new: &[u8], quiet: Duration, mut ask: impl FnMut() -> Ask) -> Instant {
+    let bound = Instant::now() + IN_FORCE_BOUND;
+    let mut last = Instant::now();
+    while last + quiet > Instant::now() && Instant::now() < bound {
+        match ask() {
+            Ask::Over => break,
+            Ask::Answered(answer) if answer != new => last = Instant::now(),
+            Ask::Answered(_) | Ask::Nothing => {}
+        }
+        std::thread::park_timeout(STEP);
+    }
+    last
+}
+
+/// What came of one look at what is in force.
+enum Ask {
+    Answered(Vec<u8>),
+    Nothing,
+    /// The process is gone.
+    Over,
 }
 
 /// Everything up to the end of the stream, if that comes in time; of a long answer its beginning.
@@ -427,6 +442,23 @@ mod tests {
         assert!(Instant::now() >= until);
         drop(client);
         dripping.join().unwrap();
+    }
+
+    #[test]
+    fn a_hand_over_is_over_when_only_the_new_answers() {
+        let quiet = Duration::from_millis(60);
+        let mut answers = [&b"new"[..], b"old", b"new", b"old"].into_iter();
+        let mut olds = Vec::new();
+        let last = last_of_the_old(b"new", quiet, || {
+            let answer = answers.next().unwrap_or(b"new");
+            if answer == b"old" {
+                olds.push(Instant::now());
+            }
+            Ask::Answered(answer.to_vec())
+        });
+        assert_eq!(olds.len(), 2, "it looked until the old was silent");
+        assert!(last >= olds[1] && Instant::now() >= last + quiet);
+        assert!(last_of_the_old(b"new", quiet, || Ask::Over).elapsed() < IN_FORCE_BOUND);
     }
 
     #[test]

@@ -129,6 +129,18 @@ fn frames(call: &Call) -> FrameReader {
     reader
 }
 
+/// Why there was no tunnel; `instead` is a status that was no 200.
+fn in_vain(seen: &Seen<'_>, instead: Option<u16>) -> String {
+    let mut conns = seen.engine.h2.iter().filter(|flow| flow.group == GROUP);
+    let offered = conns.any(|flow| flow.conns.last().is_some_and(|conn| conn.offers_connect));
+    let how = match instead {
+        Some(status) => format!("is answered with {status}"),
+        None if offered => "is not answered".to_owned(),
+        None => "is not offered".to_owned(),
+    };
+    format!("the target has no WebSocket over HTTP/2: extended CONNECT {how}")
+}
+
 pub(super) fn judge(seen: &Seen<'_>) -> Finding {
     let id = "WS-05";
     if let Some(reason) = super::lacks(seen.bench) {
@@ -172,7 +184,7 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         worst.get_or_insert(trouble);
     }
     let (verdict, detail) = if tunnels == 0 {
-        (Verdict::NotApplicable, without_tunnel(seen, instead))
+        (Verdict::NotApplicable, in_vain(seen, instead))
     } else if let Some(trouble) = worst {
         let detail = format!("of {tunnels} WebSockets in streams of HTTP/2, one {trouble}");
         (Verdict::Fail, detail)
@@ -192,18 +204,6 @@ pub(super) fn judge(seen: &Seen<'_>) -> Finding {
         .with_figure("websockets", tunnels)
         .with_figure("held", held)
         .with_figure("last_close_ms", last)
-}
-
-/// Why there was no tunnel; `instead` is the status that an extended CONNECT was answered with.
-fn without_tunnel(seen: &Seen<'_>, instead: Option<u16>) -> String {
-    let mut ours = seen.engine.h2.iter().filter(|flow| flow.group == GROUP);
-    let is_offered = ours.any(|flow| flow.conns.last().is_some_and(|conn| conn.offers_connect));
-    let status = match instead {
-        Some(status) => format!("is answered with {status}"),
-        None if is_offered => "is not answered".to_owned(),
-        None => "is not offered".to_owned(),
-    };
-    format!("the target has no WebSocket over HTTP/2: extended CONNECT {status}")
 }
 
 #[cfg(test)]
