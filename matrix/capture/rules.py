@@ -32,8 +32,9 @@ def unanswered(stream):
     end, gone = stream.end(), stream.client_end()
     if end and end.at < last - 0.001:
         return False
-    # A client that ends first waited for nothing, unless it was long.
-    if gone and (not end or gone.at < end.at) and gone.at < last + 2:
+    # A client that ends first waited for nothing, unless it was long. Under TLS the server's alert is its end.
+    ends = [event.at for event in stream.data("S") if event.at > last] + ([end.at] if end else [])
+    if gone and (not ends or gone.at < min(ends)) and gone.at < last + 2:
         return False
     return end is not None or gone is not None
 
