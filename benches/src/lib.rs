@@ -7,6 +7,7 @@
 //! every lameduck crate (only the micro-benchmarks import one): what judges must not share code with what is judged.
 //! Not here: micro-benchmarks (`benches/`), the verdicts of the shutdown contract (`lameduck verify`).
 
+pub mod compare;
 pub mod descriptors;
 pub mod engine;
 pub mod honest;

@@ -1,0 +1,12 @@
+//! lameduck beside its peers, figure by figure.
+//!
+//! Owns: the contenders and how they are started, the guests that watch them, what is measured and how it is told.
+//! Used by the binary `peers` alone. Not here: lost requests (`lost`), micro-benchmarks (`benches/micro`).
+
+pub mod contender;
+pub mod crowd;
+pub mod figures;
+pub mod link;
+pub mod listener;
+pub mod record;
+pub mod speech;
