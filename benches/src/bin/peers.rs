@@ -15,6 +15,8 @@ struct Args {
     crowd: usize,
     #[arg(long)]
     raw: Option<PathBuf>,
+    #[arg(long)]
+    profiles: Option<PathBuf>,
 }
 
 fn main() {
@@ -29,6 +31,7 @@ fn main() {
             crowd: args.crowd,
         },
     );
+    bench.profiles = args.profiles;
     for figure in figures::ALL {
         if args.only.is_empty() || args.only.iter().any(|name| name == figure.name) {
             if let Err(error) = bench.measure(figure) {

@@ -169,6 +169,12 @@ impl Stage {
         &self.tls
     }
 
+    /// The program that cancels a context of Go's; nothing where it was not built.
+    pub fn go_context(&self) -> Option<PathBuf> {
+        let program = self.go.as_ref()?.with_file_name("go-context");
+        program.is_file().then_some(program)
+    }
+
     /// Whether nginx has its echo module, without which it cannot be slow.
     pub fn has_slow_nginx(&self) -> bool {
         self.nginx.is_some() && launch::nginx_echo_module().is_some()

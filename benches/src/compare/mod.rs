@@ -3,6 +3,7 @@
 //! Owns: the contenders and how they are started, the guests that watch them, what is measured and how it is told.
 //! Used by the binary `peers` alone. Not here: lost requests (`lost`), micro-benchmarks (`benches/micro`).
 
+pub mod callgrind;
 pub mod contender;
 pub mod crowd;
 pub mod figures;

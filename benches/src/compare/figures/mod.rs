@@ -2,11 +2,16 @@
 //!
 //! Owns: the order in which contenders take turns. Each figure has a file.
 
+mod broadcast;
+mod cpu;
 mod departure;
 mod memory;
 
 use std::error::Error;
+use std::io;
+use std::path::PathBuf;
 
+use super::callgrind::Profile;
 use super::contender::{Contender, Stage, Staging};
 use super::record::{Key, Record, Sample};
 
@@ -39,7 +44,12 @@ impl std::fmt::Debug for Figure {
 }
 
 /// All of them, in the order of the page.
-pub const ALL: &[Figure] = &[memory::FIGURE, departure::FIGURE];
+pub const ALL: &[Figure] = &[
+    cpu::FIGURE,
+    memory::FIGURE,
+    departure::FIGURE,
+    broadcast::FIGURE,
+];
 
 /// What figures are measured with.
 #[derive(Debug)]
@@ -50,7 +60,10 @@ pub struct Bench {
     pub record: Record,
     /// How much is done.
     pub effort: Effort,
+    /// Where profiles are left, if anywhere.
+    pub profiles: Option<PathBuf>,
     figure: &'static str,
+    skipped: Vec<String>,
 }
 
 impl Bench {
@@ -60,7 +73,9 @@ impl Bench {
             stage,
             record,
             effort,
+            profiles: None,
             figure: "",
+            skipped: Vec::new(),
         }
     }
 
@@ -84,6 +99,41 @@ impl Bench {
         let first = run as usize % here.len().max(1);
         here.rotate_left(first);
         here
+    }
+
+    /// What could not be measured, and why.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
+    }
+
+    fn skip(&mut self, why: &str) {
+        self.skipped.push(format!("{}: {why}", self.figure));
+    }
+
+    /// Functions by their cost, the dearest first, where somebody wants them.
+    fn keep_profile(&self, name: &str, profile: &Profile) -> io::Result<()> {
+        let Some(directory) = &self.profiles else {
+            return Ok(());
+        };
+        let mut functions: Vec<(&String, &f64)> = profile.functions.iter().collect();
+        functions.sort_by(|a, b| b.1.total_cmp(a.1));
+        let name: String = name
+            .chars()
+            .map(|letter| {
+                if letter.is_ascii_alphanumeric() {
+                    letter
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        let lines = functions
+            .iter()
+            .map(|(name, cost)| format!("{cost:10.1}  {name}\n"));
+        std::fs::write(
+            directory.join(format!("{name}.txt")),
+            lines.collect::<String>(),
+        )
     }
 
     fn add(
