@@ -2,7 +2,7 @@
 //!
 //! Owns: the samples, their file (one JSON object a line), and ratios within a run. Not here: goals and tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 /// What a value is of.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Key {
     /// The figure: `memory`.
     pub figure: String,
@@ -34,10 +34,14 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// All samples of this program's run.
+/// Values of one key by their run.
+pub type Runs = BTreeMap<u32, f64>;
+
+/// All samples of this program's run, in the order in which they first came.
 #[derive(Debug, Default)]
 pub struct Record {
-    samples: BTreeMap<Key, BTreeMap<u32, f64>>,
+    samples: Vec<(Key, Runs)>,
+    places: HashMap<Key, usize>,
     file: Option<BufWriter<File>>,
 }
 
@@ -49,8 +53,8 @@ impl Record {
     /// When the file cannot be made.
     pub fn new(path: Option<&Path>) -> io::Result<Self> {
         Ok(Self {
-            samples: BTreeMap::new(),
             file: path.map(File::create).transpose()?.map(BufWriter::new),
+            ..Self::default()
         })
     }
 
@@ -76,6 +80,7 @@ impl Record {
         if let Some(file) = &mut self.file {
             serde_json::to_writer(&mut *file, &sample)?;
             writeln!(file)?;
+            // What was measured until a figure fails is worth having.
             file.flush()?;
         }
         self.keep(sample);
@@ -83,34 +88,46 @@ impl Record {
     }
 
     fn keep(&mut self, sample: Sample) {
-        self.samples
-            .entry(sample.key)
-            .or_default()
-            .insert(sample.run, sample.value);
+        let end = self.samples.len();
+        let place = *self.places.entry(sample.key.clone()).or_insert(end);
+        if place == end {
+            self.samples.push((sample.key, Runs::new()));
+        }
+        self.samples[place].1.insert(sample.run, sample.value);
     }
 
     /// Everything, in order.
-    pub fn samples(&self) -> impl Iterator<Item = (&Key, &BTreeMap<u32, f64>)> {
-        self.samples.iter()
+    pub fn samples(&self) -> &[(Key, Runs)] {
+        &self.samples
     }
 
     /// The values of one key.
-    pub fn values(&self, key: &Key) -> Vec<f64> {
-        let of = self.samples.get(key);
-        of.into_iter().flat_map(BTreeMap::values).copied().collect()
+    pub fn runs(&self, key: &Key) -> Option<&Runs> {
+        Some(&self.samples[*self.places.get(key)?].1)
     }
+}
 
-    /// Ours over theirs plus `more`, run by run.
-    pub fn ratios(&self, key: &Key, beside: &str, more: f64) -> Vec<f64> {
-        let theirs = Key {
-            contender: beside.to_owned(),
-            ..key.clone()
-        };
-        let (Some(ours), Some(theirs)) = (self.samples.get(key), self.samples.get(&theirs)) else {
-            return Vec::new();
-        };
-        ours.iter()
-            .filter_map(|(run, ours)| Some(ours / (theirs.get(run)? + more)))
-            .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_keep_their_order_and_survive_a_file() {
+        let path = std::env::temp_dir().join(format!("lameduck-record-{}", std::process::id()));
+        let mut record = Record::new(Some(&path)).unwrap();
+        for (run, contender, value) in [(0, "b", 1.0), (0, "a", 2.0), (1, "b", 3.0)] {
+            let key = Key {
+                figure: "f".to_owned(),
+                measure: "m".to_owned(),
+                case: "c".to_owned(),
+                contender: contender.to_owned(),
+            };
+            record.add(Sample { key, run, value }).unwrap();
+        }
+        let again = Record::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(again.samples(), record.samples());
+        assert_eq!(again.samples()[0].0.contender, "b");
+        assert_eq!(again.samples()[0].1.len(), 2);
     }
 }

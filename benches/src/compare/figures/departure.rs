@@ -14,9 +14,15 @@ use crate::server::{Server, describe};
 
 pub(super) const FIGURE: Figure = Figure {
     name: "departure",
+    title: "From the signal to the end",
     about: "From SIGTERM (nginx: SIGQUIT) on, in milliseconds, with idle connections open, nothing or 20 requests of \
             300 ms in flight (sent 100 ms before the signal). lameduck runs with `--window none`, which leaves only the \
             2 ms of its sweep. The client is one thread; what is timed has an epoll of its own.",
+    plotted: &[
+        "exit, ms",
+        "exit after the last answer, ms",
+        "listener closed, ms",
+    ],
     measure,
 };
 

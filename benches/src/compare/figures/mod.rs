@@ -32,8 +32,12 @@ pub struct Effort {
 pub struct Figure {
     /// What it is chosen by.
     pub name: &'static str,
+    /// Its heading.
+    pub title: &'static str,
     /// What it measures, and how.
     pub about: &'static str,
+    /// The measures that are drawn.
+    pub plotted: &'static [&'static str],
     measure: fn(&mut Bench) -> Result<(), Failure>,
 }
 
