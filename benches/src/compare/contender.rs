@@ -211,6 +211,24 @@ impl Stage {
         }
     }
 
+    /// lameduck with a window, in plain text and over TLS at once; the second address is that of TLS.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub fn launch_both(&self, window: &str) -> io::Result<(Launch, SocketAddr)> {
+        let tls = server::free_address()?;
+        let staging = Staging {
+            speech: Speech::Http1,
+            cover: &self.tls,
+            single: None,
+        };
+        let mut launch = self.launch(Contender::Lameduck, staging)?;
+        let further = ["--tls-listen", &tls.to_string(), "--window", window];
+        launch.args.extend(further.map(OsString::from));
+        Ok((launch, tls))
+    }
+
     fn peer(
         &self,
         contender: Contender,

@@ -5,7 +5,7 @@
 //! batches of the others: what is to be timed must not queue behind ten thousand closes. Not here: the server's listener.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ const PRESSING: Token = Token(usize::MAX);
 const EXIT: Token = Token(usize::MAX - 1);
 /// The most events that are handled before the pressing ones are looked at.
 const BATCH: usize = 32;
+/// Loopback addresses that guests come from.
+const SOURCES: usize = 4;
 /// How long guests are watched after the process has ended.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 
@@ -111,7 +113,9 @@ impl Crowd {
         count: usize,
     ) -> io::Result<()> {
         for _ in 0..count {
-            let mut link = Link::open(address, speech, cover)?;
+            // In turn, so that a large crowd does not run out of ports.
+            let from = Ipv4Addr::new(127, 0, 0, 1 + (self.guests.len() % SOURCES) as u8);
+            let mut link = Link::open_from(from, address, speech, cover)?;
             if speech != Speech::WebSocket {
                 link.ask("/")?;
                 link.wait_answer()?;

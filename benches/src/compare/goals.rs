@@ -66,10 +66,13 @@ impl Judged {
 
     /// How far lameduck is from itself: the greatest distance of a run from 1, as a part.
     pub fn noise(&self) -> f64 {
-        let away = |ratio: f64| ratio.ln().abs();
-        self.null
-            .map_or(0.0, |null| away(null.least).max(away(null.greatest)))
+        self.null.map_or(0.0, farthest)
     }
+}
+
+fn farthest(null: Spread) -> f64 {
+    let away = |ratio: f64| ratio.ln().abs();
+    away(null.least).max(away(null.greatest))
 }
 
 impl Goal {
@@ -108,6 +111,30 @@ impl Goal {
         }
     }
 
+    /// What of ours it is about; several goals may be about the same.
+    pub fn measured(&self) -> String {
+        format!("{} | {} | {}", self.figure, self.measure, self.case)
+    }
+
+    /// lameduck beside itself, run by run; nothing where that was not measured.
+    fn null(&self, record: &Record) -> Option<Spread> {
+        let of = |contender: Contender| {
+            record.runs(&Key {
+                figure: self.figure.to_owned(),
+                measure: self.measure.to_owned(),
+                case: self.case.to_owned(),
+                contender: contender.name().to_owned(),
+            })
+        };
+        let (ours, again) = (of(Contender::Lameduck)?, of(Contender::Again)?);
+        Spread::of_figures(each(again, ours, |again, ours| again / ours))
+    }
+
+    /// How far lameduck was from itself; nothing where that was not measured.
+    pub fn noise(&self, record: &Record) -> Option<f64> {
+        self.null(record).map(farthest)
+    }
+
     /// Judges from what was measured; nothing where that is not enough.
     pub fn judge(&self, record: &Record) -> Option<Judged> {
         let of = |measure: &str, case: &str, contender: &str| {
@@ -130,12 +157,10 @@ impl Goal {
                 name,
             } => self.relate(ours, of(measure, case, name)?, 0.0),
         };
-        let again = of(self.measure, self.case, Contender::Again.name());
-        let null = again.map(|again| each(again, ours, |again, ours| again / ours));
         Some(Judged {
             goal: *self,
             spread: Spread::of_figures(values)?,
-            null: null.and_then(Spread::of_figures),
+            null: self.null(record),
         })
     }
 
@@ -163,7 +188,16 @@ const SWEEP: f64 = 2.0;
 
 /// All of them, figure by figure.
 pub fn all() -> Vec<Goal> {
-    [cpu(), memory(), departure(), broadcast(), lost(), scale()].concat()
+    [
+        cpu(),
+        memory(),
+        departure(),
+        broadcast(),
+        lost(),
+        small(),
+        scale(),
+    ]
+    .concat()
 }
 
 fn peer(
@@ -323,6 +357,43 @@ fn lost() -> Vec<Goal> {
     ["a", "b", "c", "d"]
         .map(|mode| value("lost", "lost requests", mode, 0.0))
         .into()
+}
+
+fn small() -> Vec<Goal> {
+    const TRACKER: &str = "TaskTracker::token";
+    const NANOS: &str = "ns";
+    let mut goals = vec![
+        peer(
+            "small",
+            NANOS,
+            "guard: enter + leave, 1 thread",
+            TRACKER,
+            0.75,
+        ),
+        peer(
+            "small",
+            NANOS,
+            "guard: enter + leave, 2 threads",
+            TRACKER,
+            0.05,
+        ),
+    ];
+    for case in ["phase check, 1 thread", "phase check, 2 threads"] {
+        goals.push(peer("small", NANOS, case, "relaxed AtomicBool", 1.2));
+    }
+    for case in ["request count, 1 thread", "request count, 2 threads"] {
+        goals.push(value("small", NANOS, case, 2.5));
+    }
+    for case in ["signal: to the waker's call", "signal: to the task's run"] {
+        goals.push(peer(
+            "small",
+            "µs from kill(2)",
+            case,
+            "tokio::signal",
+            0.65,
+        ));
+    }
+    goals
 }
 
 fn scale() -> Vec<Goal> {

@@ -3,12 +3,13 @@
 //! Owns: connecting, TLS, one request after the other, bounded in time. Not here: waiting for thousands (`crowd`).
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::speech::{Ear, Speech};
 
@@ -52,7 +53,26 @@ impl Link {
     ///
     /// When the server is not there, or does not answer in time.
     pub fn open(address: SocketAddr, speech: Speech, cover: &Cover) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::open_from(Ipv4Addr::LOCALHOST, address, speech, cover)
+    }
+
+    /// The same from another loopback address: one alone has ports for 28 000 connections to a server.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not there, or does not answer in time.
+    pub fn open_from(
+        from: Ipv4Addr,
+        address: SocketAddr,
+        speech: Speech,
+        cover: &Cover,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        if from != Ipv4Addr::LOCALHOST {
+            socket.bind(&SocketAddr::from((from, 0)).into())?;
+        }
+        socket.connect_timeout(&address.into(), PATIENCE)?;
+        let socket = TcpStream::from(socket);
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;

@@ -11,6 +11,7 @@ pub mod figures;
 pub mod goals;
 pub mod link;
 pub mod listener;
+pub mod machine;
 pub mod page;
 pub mod plot;
 pub mod record;

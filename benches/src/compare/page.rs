@@ -76,8 +76,8 @@ fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 /// The whole measured part.
-pub fn write(figures: &[&Figure], goals: &[Goal], record: &Record, preamble: &str) -> String {
-    let mut page = format!("{preamble}\n");
+pub fn write(figures: &[Figure], goals: &[Goal], record: &Record) -> String {
+    let mut page = String::new();
     for figure in figures {
         let tables = tables(figure.name, record);
         if tables.is_empty() {
@@ -102,6 +102,11 @@ pub fn write(figures: &[&Figure], goals: &[Goal], record: &Record, preamble: &st
         for table in &tables {
             page += &measure_table(table);
         }
+        let notes: Vec<&str> = record.notes(figure.name).collect();
+        page += &format!(
+            "\n{}\n",
+            wrapped(&format!("Measured on {}.", notes.join(". ")))
+        );
     }
     page
 }
@@ -183,6 +188,11 @@ pub fn splice(page: &str, measured: &str) -> Result<String, String> {
         "{before}{BEGIN}\n{}\n\n{END}{after}",
         measured.trim()
     ))
+}
+
+/// A page with nothing else on it.
+pub fn alone(measured: &str) -> String {
+    format!("# Benchmarks\n\n{BEGIN}\n{}\n\n{END}\n", measured.trim())
 }
 
 #[cfg(test)]

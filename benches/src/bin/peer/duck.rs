@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use hyper::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use lameduck::{Lifecycle, Outcome, Plan, Preset, Start};
-use lameduck_http::{Body, Protocols, WebSockets, tls};
+use lameduck_http::{App, Body, Protocols, Serve, WebSockets, tls};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -30,11 +31,12 @@ pub(crate) fn serve(args: &Args) -> Result<Outcome, Failure> {
     let plan = Plan::preset(Preset::Local);
     let window = lameduck::parse_window(&args.window, plan.grace()).ok_or("no such window")?;
     let start = Start::from(plan.with_window(window)?);
-    let (listen, pem) = (
-        args.listen.to_string(),
-        args.pem().map(|(c, k)| (c.clone(), k.clone())),
-    );
-    let body = async move |life: Lifecycle| open(&life, &listen, pem).await;
+    let doors = Doors {
+        listen: args.listen.to_string(),
+        tls_listen: args.tls_listen.map(|address| address.to_string()),
+        pem: args.pem().map(|(cert, key)| (cert.clone(), key.clone())),
+    };
+    let body = async move |life: Lifecycle| doors.open(&life).await;
     match args.threads {
         Threads::Many => Ok(lameduck::run(start, body)),
         Threads::One => {
@@ -48,28 +50,45 @@ pub(crate) fn serve(args: &Args) -> Result<Outcome, Failure> {
     }
 }
 
-async fn open(
-    life: &Lifecycle,
-    listen: &str,
-    pem: Option<(std::path::PathBuf, std::path::PathBuf)>,
-) -> Result<(), Failure> {
+/// Where it lets clients in: with a certificate over TLS, or where there is a second address, over TLS there alone.
+struct Doors {
+    listen: String,
+    tls_listen: Option<String>,
+    pem: Option<(PathBuf, PathBuf)>,
+}
+
+impl Doors {
+    async fn open(self, life: &Lifecycle) -> Result<(), Failure> {
+        let config = self
+            .pem
+            .map(|(cert, key)| tls::from_pem_files(cert, key))
+            .transpose()?;
+        let mut config = config.map(|config| tls::with_alpn(config, Protocols::Both));
+        if let (Some(listen), Some(config)) = (
+            &self.tls_listen,
+            config.take_if(|_| self.tls_listen.is_some()),
+        ) {
+            door(life, listen).tls(config).await?;
+        }
+        let server = match config {
+            Some(config) => door(life, &self.listen).tls(config).await?,
+            None => door(life, &self.listen).await?,
+        };
+        let line = format!("listening on {}", server.local_addr());
+        let life = life.clone();
+        tokio::spawn(async move {
+            if life.running().await {
+                println!("{line}");
+            }
+        });
+        Ok(())
+    }
+}
+
+fn door<'a>(life: &'a Lifecycle, listen: &str) -> Serve<'a, impl App + use<>> {
     let mut websockets = WebSockets::default();
     websockets.spread = Some(Duration::ZERO);
-    let mut server = lameduck_http::serve(life, listen, lameduck_http::service_fn(handle))
-        .websockets(websockets);
-    if let Some((cert, key)) = pem {
-        let config = tls::from_pem_files(cert, key)?;
-        server = server.tls(tls::with_alpn(config, Protocols::Both));
-    }
-    let server = server.await?;
-    let line = format!("listening on {}", server.local_addr());
-    let life = life.clone();
-    tokio::spawn(async move {
-        if life.running().await {
-            println!("{line}");
-        }
-    });
-    Ok(())
+    lameduck_http::serve(life, listen, lameduck_http::service_fn(handle)).websockets(websockets)
 }
 
 async fn handle(request: Request<Body>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -71,6 +71,9 @@ struct Args {
     /// The window of lameduck
     #[arg(long, default_value = "none")]
     window: String,
+    /// Where lameduck serves TLS, and plain text on the other address
+    #[arg(long, requires = "cert")]
+    tls_listen: Option<SocketAddr>,
     /// Certificate chain (PEM): serve TLS
     #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
@@ -87,9 +90,11 @@ impl Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if !args.listen.ip().is_loopback() {
-        eprintln!("error: {} is not a loopback address", args.listen);
-        return ExitCode::from(2);
+    for address in [Some(args.listen), args.tls_listen].into_iter().flatten() {
+        if !address.ip().is_loopback() {
+            eprintln!("error: {address} is not a loopback address");
+            return ExitCode::from(2);
+        }
     }
     // Refused only where one is installed already, which then serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -29,13 +29,14 @@ fn measure(bench: &mut Bench) -> Result<(), Failure> {
     let own = std::env::current_exe()?.with_file_name("broadcast");
     let go = bench.stage.go_context();
     if go.is_none() {
-        bench.skip("Go's context was not built");
+        bench.note("Go's context was not built".to_owned())?;
     }
     let mut contenders: Vec<(&str, PathBuf, Vec<&str>)> = RUST
         .iter()
         .map(|&(name, kind)| (name, own.clone(), vec![kind, WAITERS]))
         .collect();
     contenders.extend(go.map(|go| ("Go context", go, vec![WAITERS])));
+    contenders.retain(|(name, ..)| bench.takes(name));
     for run in 0..bench.effort.runs {
         let first = run as usize % contenders.len();
         contenders.rotate_left(first.min(1));

@@ -5,7 +5,10 @@
 mod broadcast;
 mod cpu;
 mod departure;
+mod lost;
 mod memory;
+mod scale;
+mod small;
 
 use std::error::Error;
 use std::io;
@@ -13,7 +16,8 @@ use std::path::PathBuf;
 
 use super::callgrind::Profile;
 use super::contender::{Contender, Stage, Staging};
-use super::record::{Key, Record, Sample};
+use super::machine;
+use super::record::{Key, Note, Record, Sample};
 
 /// Why a figure could not be measured.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -23,8 +27,34 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 pub struct Effort {
     /// Runs of what takes turns.
     pub runs: u32,
+    /// Runs of the load modes.
+    pub load_runs: u32,
     /// Idle connections of the largest case.
     pub crowd: usize,
+}
+
+impl Effort {
+    /// What the page is made from.
+    pub const FULL: Self = Self {
+        runs: 5,
+        load_runs: 20,
+        crowd: 10_000,
+    };
+    /// To see that everything works.
+    pub const QUICK: Self = Self {
+        runs: 1,
+        load_runs: 1,
+        crowd: 10_000,
+    };
+}
+
+/// Who takes part.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cast {
+    /// Everybody who is here.
+    All,
+    /// lameduck and lameduck again: the noise.
+    Ourselves,
 }
 
 /// One figure.
@@ -53,6 +83,9 @@ pub const ALL: &[Figure] = &[
     memory::FIGURE,
     departure::FIGURE,
     broadcast::FIGURE,
+    lost::FIGURE,
+    small::FIGURE,
+    scale::FIGURE,
 ];
 
 /// What figures are measured with.
@@ -64,10 +97,11 @@ pub struct Bench {
     pub record: Record,
     /// How much is done.
     pub effort: Effort,
+    /// Who takes part.
+    pub cast: Cast,
     /// Where profiles are left, if anywhere.
     pub profiles: Option<PathBuf>,
     figure: &'static str,
-    skipped: Vec<String>,
 }
 
 impl Bench {
@@ -77,20 +111,32 @@ impl Bench {
             stage,
             record,
             effort,
+            cast: Cast::All,
             profiles: None,
             figure: "",
-            skipped: Vec::new(),
         }
     }
 
-    /// Measures a figure.
+    /// Measures a figure, and notes what it must be read with.
     ///
     /// # Errors
     ///
     /// When a server cannot be started, or does not do what it must.
     pub fn measure(&mut self, figure: &Figure) -> Result<(), Failure> {
         self.figure = figure.name;
-        (figure.measure)(self)
+        self.record.begin(figure.name)?;
+        let load = machine::load();
+        let measured = (figure.measure)(self);
+        let note = format!(
+            "{}; load average {load} before, {} after",
+            machine::describe(),
+            machine::load()
+        );
+        self.note(note)?;
+        for (contender, why) in self.stage.missing().to_vec() {
+            self.note(format!("{} is missing: {why}", contender.name()))?;
+        }
+        measured
     }
 
     /// Those of `contenders` that are here, beginning with another one in each run: nobody always follows the same one.
@@ -99,19 +145,22 @@ impl Bench {
             .iter()
             .copied()
             .filter(|&contender| self.stage.has(contender, staging))
+            .filter(|contender| self.takes(contender.name()))
             .collect();
         let first = run as usize % here.len().max(1);
         here.rotate_left(first);
         here
     }
 
-    /// What could not be measured, and why.
-    pub fn skipped(&self) -> &[String] {
-        &self.skipped
+    /// Whether somebody is in the cast.
+    fn takes(&self, name: &str) -> bool {
+        let ourselves = [Contender::Lameduck.name(), Contender::Again.name()];
+        self.cast == Cast::All || ourselves.contains(&name)
     }
 
-    fn skip(&mut self, why: &str) {
-        self.skipped.push(format!("{}: {why}", self.figure));
+    fn note(&mut self, note: String) -> Result<(), Failure> {
+        let figure = self.figure.to_owned();
+        Ok(self.record.note(Note { figure, note })?)
     }
 
     /// Functions by their cost, the dearest first, where somebody wants them.
