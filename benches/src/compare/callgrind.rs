@@ -45,6 +45,7 @@ impl Profile {
         for (name, cost) in &other.functions {
             *functions.entry(name.clone()).or_default() -= cost;
         }
+        functions.retain(|_, cost| *cost != 0.0);
         functions.values_mut().for_each(|cost| *cost /= count);
         Self {
             functions,

@@ -11,12 +11,20 @@ use crate::stats::Spread;
 pub enum Against {
     /// Nothing: the value itself counts.
     Nobody,
-    /// A peer in the same circumstances; `more` is added to its value.
-    Peer { name: &'static str, more: f64 },
+    /// A peer in the same circumstances.
+    Peer {
+        /// Who.
+        name: &'static str,
+        /// What is added to its value.
+        more: f64,
+    },
     /// Something else that was measured in the same run.
     Other {
+        /// What.
         measure: &'static str,
+        /// In which circumstances.
         case: &'static str,
+        /// Whose.
         name: &'static str,
     },
 }

@@ -28,11 +28,12 @@ const WARMING: usize = 8;
 
 fn measure(bench: &mut Bench) -> Result<(), Failure> {
     use Contender::{
-        Axum, Bare, BareAuto, Go, HyperUtil, Lameduck, Limited, Nginx, Tokens, TokioGraceful,
+        Again, Axum, Bare, BareAuto, Go, HyperUtil, Lameduck, Limited, Nginx, Tokens, TokioGraceful,
     };
     let (plain, tls) = (Cover::Plain, bench.stage.tls().clone());
     let http1 = [
         Lameduck,
+        Again,
         Bare,
         BareAuto,
         Limited,
