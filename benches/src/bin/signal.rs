@@ -37,7 +37,7 @@ fn main() -> Result<(), Failure> {
             Ok(())
         }
         Some("--lines") => print_lines(&compare(SAMPLES)?),
-        Some(samples) => print_table(&compare(samples.parse()?)),
+        Some(samples) => print_table(&compare(samples.parse()?)?),
         None => print_table(&compare(SAMPLES)?),
     }
 }

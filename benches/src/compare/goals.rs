@@ -184,7 +184,9 @@ fn each(ours: &Runs, theirs: &Runs, relate: impl Fn(f64, f64) -> f64) -> Vec<f64
     let both = ours
         .iter()
         .filter_map(|(run, ours)| Some((*ours, *theirs.get(run)?)));
-    both.map(|(ours, theirs)| relate(ours, theirs)).collect()
+    let related = both.map(|(ours, theirs)| relate(ours, theirs));
+    // Nothing by nothing is no ratio.
+    related.filter(|ratio| ratio.is_finite()).collect()
 }
 
 const BARE: &str = "hyper, bare";

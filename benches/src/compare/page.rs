@@ -133,7 +133,7 @@ fn goals_table(judged: &[Judged]) -> String {
         let cells = [
             goal.measure.to_owned(),
             goal.case.to_owned(),
-            goal.beside(),
+            goal.beside().replace('<', "\\<"),
             format!("{relation}{}", one.spread),
             format!("≤ {}", goal.at_most),
             verdict.to_owned(),
@@ -146,12 +146,14 @@ fn goals_table(judged: &[Judged]) -> String {
 
 fn measure_table(table: &Table<'_>) -> String {
     let mut text = format!("\n**{}**\n\n", table.measure);
+    // A name may look like a tag.
+    let plain = |name: &str| name.replace('<', "\\<");
     let mut head = vec![String::new()];
     head.extend(table.cases.iter().map(|&case| case.to_owned()));
     let _ = writeln!(text, "{}", row(&head));
     let _ = writeln!(text, "{}", row(&vec!["---".to_owned(); head.len()]));
     for (contender, spreads) in &table.rows {
-        let mut cells = vec![(*contender).to_owned()];
+        let mut cells = vec![plain(contender)];
         cells.extend(spreads.iter().map(|&spread| cell(spread)));
         let _ = writeln!(text, "{}", row(&cells));
     }

@@ -121,8 +121,8 @@ fn leave(bench: &mut Bench, case: &str, count: usize, run: u32) -> Result<(), Fa
             beyond(gone) * 1e3,
         )?;
     }
-    let draining =
-        phase_at(&server.stderr(), "draining").ok_or("no report with its phases on stderr")?;
+    let stderr = server.last_words(PATIENCE);
+    let draining = phase_at(&stderr, "Draining").ok_or("no report with its phases on stderr")?;
     bench.add(
         "window's end late by, ms",
         case,
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn a_phase_is_found_in_the_report() {
-        let stderr = "lameduck: bye\n{\"phases\":[{\"phase\":\"draining\",\"at_ms\":500.25,\"took_ms\":1}]}\n";
-        assert_eq!(phase_at(stderr, "draining"), Some(500.25));
-        assert_eq!(phase_at("nothing", "draining"), None);
+        let stderr = "lameduck: bye\n{\"phases\":[{\"phase\":\"Draining\",\"at_ms\":500.25,\"took_ms\":1}]}\n";
+        assert_eq!(phase_at(stderr, "Draining"), Some(500.25));
+        assert_eq!(phase_at("nothing", "Draining"), None);
     }
 }
