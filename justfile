@@ -87,6 +87,7 @@ bench-lost:
 bench-peers *args:
     benches/go/build || echo "Go takes no part"
     cargo build --release -p lameduck-cli -p lameduck-benches --bins
+    cargo bench -p lameduck-benches --bench micro --no-run
     cargo run --release -p lameduck-benches --bin peers -- measure {{args}}
 
 # Is a figure worse than the committed baseline, beyond the noise that is measured first? Takes --only and --runs

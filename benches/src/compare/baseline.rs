@@ -73,8 +73,8 @@ impl Baseline {
             .max(then.noise)
             .max(LEAST_TOLERANCE);
         let is = judged.spread.median;
-        let limit = if judged.goal.at_most == 0.0 {
-            then.was.max(0.0)
+        let limit = if judged.goal.relation == Relation::Added || judged.goal.at_most == 0.0 {
+            then.was.max(judged.goal.at_most)
         } else {
             then.was * (1.0 + noise)
         };
@@ -93,10 +93,9 @@ impl Baseline {
     }
 }
 
-/// Ratios are, and what must be nothing at all.
+/// What is held against something of the same run, and what must be nothing at all.
 fn is_portable(judged: &Judged) -> bool {
-    let goal = judged.goal;
-    goal.at_most == 0.0 || (goal.relation == Relation::Ratio && goal.is_relative())
+    judged.goal.at_most == 0.0 || judged.goal.is_relative()
 }
 
 fn rounded(value: f64) -> f64 {

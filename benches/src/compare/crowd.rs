@@ -233,7 +233,11 @@ impl Pressing {
             for event in &self.events {
                 if event.token() != EXIT {
                     let guest = &mut self.guests[event.token().0];
-                    let (heard, _) = guest.read(buffer);
+                    let (heard, ended) = guest.read(buffer);
+                    // As clients do: who is told `close`, or sees the end, closes.
+                    if heard.told || ended {
+                        guest.socket = None;
+                    }
                     departure.answered.extend((0..heard.answers).map(|_| now));
                 } else if server.exit_status().is_some() {
                     departure.exit.get_or_insert(now);

@@ -193,6 +193,8 @@ const BARE: &str = "hyper, bare";
 const AUTO: &str = "hyper, bare, auto";
 const LIMITED: &str = "hyper, bare, same limits";
 const HYPER_UTIL: &str = "hyper-util GracefulShutdown";
+/// Allocations per request that are none of the request's: a timer's wheel, a late flush.
+const STRAY: f64 = 0.05;
 /// The sweep, in milliseconds: what `--window none` still takes.
 const SWEEP: f64 = 2.0;
 
@@ -250,7 +252,7 @@ fn cpu() -> Vec<Goal> {
                 peer("cpu", "instructions per request", case, BARE, 1.02),
                 Goal {
                     relation: Relation::Added,
-                    ..peer("cpu", "allocations per request", case, BARE, 0.0)
+                    ..peer("cpu", "allocations per request", case, BARE, STRAY)
                 },
             ]
         })

@@ -29,8 +29,10 @@ pub struct Effort {
     pub runs: u32,
     /// Runs of the load modes.
     pub load_runs: u32,
-    /// Idle connections of the largest case.
+    /// Idle connections of a departure's largest case.
     pub crowd: usize,
+    /// Idle connections that are weighed; a fifth of them with TLS, whose handshakes take long.
+    pub weighed: usize,
 }
 
 impl Effort {
@@ -39,12 +41,14 @@ impl Effort {
         runs: 5,
         load_runs: 20,
         crowd: 10_000,
+        weighed: 10_000,
     };
     /// To see that everything works.
     pub const QUICK: Self = Self {
         runs: 1,
         load_runs: 1,
         crowd: 10_000,
+        weighed: 2_000,
     };
 }
 
