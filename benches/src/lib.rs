@@ -27,3 +27,4 @@ pub mod siege;
 pub mod stats;
 pub mod tally;
 pub mod target;
+mod wire;

@@ -127,12 +127,12 @@ impl Goal {
     /// lameduck beside itself, run by run; nothing where that was not measured.
     fn null(&self, record: &Record) -> Option<Spread> {
         let of = |contender: Contender| {
-            record.runs(&Key {
-                figure: self.figure.to_owned(),
-                measure: self.measure.to_owned(),
-                case: self.case.to_owned(),
-                contender: contender.name().to_owned(),
-            })
+            record.runs(&Key::new(
+                self.figure,
+                self.measure,
+                self.case,
+                contender.name(),
+            ))
         };
         let (ours, again) = (of(Contender::Lameduck)?, of(Contender::Again)?);
         Spread::of_figures(each(again, ours, |again, ours| again / ours))
@@ -146,12 +146,7 @@ impl Goal {
     /// Judges from what was measured; nothing where that is not enough.
     pub fn judge(&self, record: &Record) -> Option<Judged> {
         let of = |measure: &str, case: &str, contender: &str| {
-            record.runs(&Key {
-                figure: self.figure.to_owned(),
-                measure: measure.to_owned(),
-                case: case.to_owned(),
-                contender: contender.to_owned(),
-            })
+            record.runs(&Key::new(self.figure, measure, case, contender))
         };
         let ours = of(self.measure, self.case, Contender::Lameduck.name())?;
         let values = match self.against {
@@ -439,12 +434,7 @@ mod tests {
                 ("theirs", theirs),
                 ("lameduck, again", ours * 1.5),
             ] {
-                let key = Key {
-                    figure: "f".to_owned(),
-                    measure: "m".to_owned(),
-                    case: "c".to_owned(),
-                    contender: contender.to_owned(),
-                };
+                let key = Key::new("f", "m", "c", contender);
                 record.add(Sample { key, run, value }).unwrap();
             }
         }

@@ -22,6 +22,18 @@ pub struct Key {
     pub contender: String,
 }
 
+impl Key {
+    /// Puts one together.
+    pub fn new(figure: &str, measure: &str, case: &str, contender: &str) -> Self {
+        Self {
+            figure: figure.to_owned(),
+            measure: measure.to_owned(),
+            case: case.to_owned(),
+            contender: contender.to_owned(),
+        }
+    }
+}
+
 /// One value.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Sample {
@@ -188,12 +200,7 @@ mod tests {
         let figure = "f".to_owned();
         record.note(Note { figure, note }).unwrap();
         for (run, contender, value) in [(0, "b", 1.0), (0, "a", 2.0), (1, "b", 3.0)] {
-            let key = Key {
-                figure: "f".to_owned(),
-                measure: "m".to_owned(),
-                case: "c".to_owned(),
-                contender: contender.to_owned(),
-            };
+            let key = Key::new("f", "m", "c", contender);
             record.add(Sample { key, run, value }).unwrap();
         }
         let again = Record::read(&directory, ["f", "never measured"]).unwrap();

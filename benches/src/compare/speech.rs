@@ -4,16 +4,10 @@
 //! that only waits. Not here: sockets.
 
 use crate::http1::Response;
+use crate::wire::{
+    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, UPGRADE, frame,
+};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const ACK: u8 = 1;
 const FRAME_HEAD: usize = 9;
 /// The last stream id of a GOAWAY that only announces another one (RFC 9113 §6.8).
 const ANNOUNCEMENT: u32 = 0x7FFF_FFFF;
@@ -21,10 +15,6 @@ const ANNOUNCEMENT: u32 = 0x7FFF_FFFF;
 const CLOSE: u8 = 0x88;
 /// A masked Close that says 1001.
 const CLOSE_ANSWER: [u8; 8] = [CLOSE, 0x82, 0, 0, 0, 0, 0x03, 0xE9];
-const UPGRADE: &[u8] =
-    b"GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 /// A protocol that a guest speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Speech {
@@ -123,12 +113,12 @@ impl Ear {
             if self.pending.len() < whole {
                 break;
             }
-            let frame: Vec<u8> = self.pending.drain(..whole).collect();
-            let (kind, flags, payload) = (frame[3], frame[4], &frame[FRAME_HEAD..]);
+            let bytes: Vec<u8> = self.pending.drain(..whole).collect();
+            let (kind, flags, payload) = (bytes[3], bytes[4], &bytes[FRAME_HEAD..]);
             match kind {
                 DATA | HEADERS if flags & END_STREAM != 0 => heard.answers += 1,
-                SETTINGS if flags & ACK == 0 => reply.extend(self::frame(SETTINGS, ACK, 0, &[])),
-                PING if flags & ACK == 0 => reply.extend(self::frame(PING, ACK, 0, payload)),
+                SETTINGS if flags & ACK == 0 => reply.extend(frame(SETTINGS, ACK, 0, &[])),
+                PING if flags & ACK == 0 => reply.extend(frame(PING, ACK, 0, payload)),
                 GOAWAY => heard.told |= payload.get(..4) != Some(&ANNOUNCEMENT.to_be_bytes()[..]),
                 _ => {}
             }
@@ -168,17 +158,6 @@ impl Ear {
             self.pending = Vec::new();
         }
     }
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a few bytes");
-    [
-        &length.to_be_bytes()[1..],
-        &[kind, flags],
-        &stream.to_be_bytes(),
-        payload,
-    ]
-    .concat()
 }
 
 /// A GET in HPACK (RFC 7541), by the static table alone: the same bytes each time.

@@ -201,12 +201,7 @@ impl Bench {
         run: u32,
         value: f64,
     ) -> Result<(), Failure> {
-        let key = Key {
-            figure: self.figure.to_owned(),
-            measure: measure.to_owned(),
-            case: case.to_owned(),
-            contender: contender.to_owned(),
-        };
+        let key = Key::new(self.figure, measure, case, contender);
         Ok(self.record.add(Sample { key, run, value })?)
     }
 }
