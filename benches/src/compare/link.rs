@@ -79,7 +79,7 @@ impl Link {
         let wire = match cover {
             Cover::Plain => Wire::Plain(socket),
             Cover::Tls(config) => {
-                let name = ServerName::try_from("localhost").expect("a host name");
+                let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
                 let session =
                     ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
                 Wire::Tls(Box::new(StreamOwned::new(session, socket)))

@@ -2,6 +2,8 @@
 //!
 //! Owns: the mix, the sizes, and what must not grow with them.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -55,16 +57,7 @@ fn measure(bench: &mut Bench) -> Result<(), Failure> {
 fn leave(bench: &mut Bench, case: &str, count: usize, run: u32) -> Result<(), Failure> {
     let (launch, tls_address) = bench.stage.launch_both(WINDOW)?;
     let mut server = Server::start(&launch)?;
-    let mut crowd = Crowd::new()?;
-    let (plain, tls) = (Cover::Plain, bench.stage.tls().clone());
-    for (address, speech, cover, percent) in [
-        (server.address(), Speech::Http1, &plain, 60),
-        (server.address(), Speech::Http2, &plain, 20),
-        (tls_address, Speech::Http1, &tls, 10),
-        (server.address(), Speech::WebSocket, &plain, 10),
-    ] {
-        crowd.admit(address, speech, cover, count * percent / 100)?;
-    }
+    let crowd = admit(server.address(), tls_address, bench.stage.tls(), count)?;
     let admitted = crowd.len() as f64;
     let before = Footprint::of_tree(server.id())?.resident as f64;
     let (peak, probe) = (Peak::watch(server.id()), Probe::new(server.address())?);
@@ -79,57 +72,56 @@ fn leave(bench: &mut Bench, case: &str, count: usize, run: u32) -> Result<(), Fa
     let departure = crowd.watch(&mut server, farewell, |since| {
         listener = Some(probe.watch(since, PATIENCE));
     })?;
-    let gone = listener.and_then(|thread| thread.join().ok().flatten());
-    match (departure.exit, departure.status) {
-        (Some(_), Some(status)) if status.success() => {}
+    let exit = match (departure.exit, departure.status) {
+        (Some(exit), Some(status)) if status.success() => beyond(exit),
         (_, status) => {
             let end = status.map_or_else(|| "no end".to_owned(), describe);
             return Err(format!("{count} connections: {end}").into());
         }
-    }
-    let name = Contender::Lameduck.name();
-    let beyond = |moment: Duration| moment.as_secs_f64() - WINDOW_END.as_secs_f64();
-    let exit = beyond(departure.exit.unwrap_or_default());
-    bench.add("connections", case, name, run, admitted)?;
-    bench.add(
-        "exit, ms after the window's end",
-        case,
-        name,
-        run,
-        exit * 1e3,
-    )?;
-    bench.add(
-        "exit, µs per connection",
-        case,
-        name,
-        run,
-        exit * 1e6 / admitted,
-    )?;
-    bench.add(
-        "memory while draining, of before",
-        case,
-        name,
-        run,
-        peak.most() as f64 / before,
-    )?;
-    if let Some(gone) = gone {
-        bench.add(
-            "listener closed, ms after the window's end",
-            case,
-            name,
-            run,
-            beyond(gone) * 1e3,
-        )?;
-    }
+    };
     let stderr = server.last_words(PATIENCE);
     let draining = phase_at(&stderr, "Draining").ok_or("no report with its phases on stderr")?;
-    bench.add(
-        "window's end late by, ms",
-        case,
-        name,
-        run,
-        draining - WINDOW_END.as_secs_f64() * 1e3,
-    )
+    let late = draining - WINDOW_END.as_secs_f64() * 1e3;
+    let gone = listener.and_then(|thread| thread.join().ok().flatten());
+    let gone = gone.ok_or("the listener was not seen to close")?;
+    for (measure, value) in [
+        ("connections", admitted),
+        ("exit, ms after the window's end", exit),
+        ("exit, µs per connection", exit * 1e3 / admitted),
+        (
+            "memory while draining, of before",
+            peak.most() as f64 / before,
+        ),
+        ("listener closed, ms after the window's end", beyond(gone)),
+        ("window's end late by, ms", late),
+    ] {
+        bench.add(measure, case, Contender::Lameduck.name(), run, value)?;
+    }
+    Ok(())
+}
+
+/// The mix.
+fn admit(
+    address: SocketAddr,
+    tls_address: SocketAddr,
+    tls: &Cover,
+    count: usize,
+) -> io::Result<Crowd> {
+    let mut crowd = Crowd::new()?;
+    for (address, speech, cover, percent) in [
+        (address, Speech::Http1, &Cover::Plain, 60),
+        (address, Speech::Http2, &Cover::Plain, 20),
+        (tls_address, Speech::Http1, tls, 10),
+        (address, Speech::WebSocket, &Cover::Plain, 10),
+    ] {
+        crowd.admit(address, speech, cover, count * percent / 100)?;
+    }
+    Ok(crowd)
+}
+
+/// Milliseconds from the window's end on.
+fn beyond(moment: Duration) -> f64 {
+    (moment.as_secs_f64() - WINDOW_END.as_secs_f64()) * 1e3
 }
 
 /// When a phase began, in milliseconds after the signal, by the report: one line of JSON.

@@ -1,6 +1,9 @@
 //! What is to be reached, and whether it was.
 //!
-//! Owns: the goals, as one table, and their judgement from samples: run by run, then the median. Not here: measuring.
+//! Owns: what a goal is, and its judgement from samples: run by run, then the median. Not here: which goals there are
+//! (`table`), measuring.
+
+mod table;
 
 use super::contender::Contender;
 use super::record::{Key, Record, Runs};
@@ -184,239 +187,7 @@ fn each(ours: &Runs, theirs: &Runs, relate: impl Fn(f64, f64) -> f64) -> Vec<f64
     related.filter(|ratio| ratio.is_finite()).collect()
 }
 
-const BARE: &str = "hyper, bare";
-const AUTO: &str = "hyper, bare, auto";
-const LIMITED: &str = "hyper, bare, same limits";
-const HYPER_UTIL: &str = "hyper-util GracefulShutdown";
-/// Allocations per request that are none of the request's: a timer's wheel, a late flush.
-const STRAY: f64 = 0.05;
-/// The sweep, in milliseconds: what `--window none` still takes.
-const SWEEP: f64 = 2.0;
-
-/// All of them, figure by figure.
-pub fn all() -> Vec<Goal> {
-    [
-        cpu(),
-        memory(),
-        departure(),
-        broadcast(),
-        lost(),
-        small(),
-        scale(),
-    ]
-    .concat()
-}
-
-fn peer(
-    figure: &'static str,
-    measure: &'static str,
-    case: &'static str,
-    name: &'static str,
-    at_most: f64,
-) -> Goal {
-    Goal {
-        figure,
-        measure,
-        case,
-        against: Against::Peer { name, more: 0.0 },
-        relation: Relation::Ratio,
-        at_most,
-    }
-}
-
-fn value(figure: &'static str, measure: &'static str, case: &'static str, at_most: f64) -> Goal {
-    Goal {
-        against: Against::Nobody,
-        ..peer(figure, measure, case, "", at_most)
-    }
-}
-
-fn cpu() -> Vec<Goal> {
-    let cases = [
-        "HTTP/1.1",
-        "HTTP/1.1, 16 connections",
-        "HTTP/2",
-        "HTTP/2, 16 connections",
-        "HTTP/1.1, TLS",
-    ];
-    cases
-        .iter()
-        .flat_map(|case| {
-            [
-                peer("cpu", "instructions per request", case, LIMITED, 1.01),
-                peer("cpu", "instructions per request", case, BARE, 1.02),
-                Goal {
-                    relation: Relation::Added,
-                    ..peer("cpu", "allocations per request", case, BARE, STRAY)
-                },
-            ]
-        })
-        .collect()
-}
-
-fn memory() -> Vec<Goal> {
-    const RSS: &str = "RSS per connection, B";
-    vec![
-        peer("memory", RSS, "HTTP/1.1", AUTO, 0.70),
-        peer("memory", RSS, "HTTP/1.1", BARE, 1.05),
-        // Where idle connections are parked.
-        peer("memory", RSS, "HTTP/1.1", BARE, 0.15),
-    ]
-}
-
-fn departure() -> Vec<Goal> {
-    const EXIT: &str = "exit, ms";
-    const AFTER: &str = "exit after the last answer, ms";
-    const GONE: &str = "listener closed, ms";
-    let mut goals = vec![
-        Goal {
-            against: Against::Peer {
-                name: HYPER_UTIL,
-                more: SWEEP,
-            },
-            ..peer("departure", EXIT, "0 idle", "", 1.0)
-        },
-        peer("departure", EXIT, "10000 idle", HYPER_UTIL, 0.6),
-        peer("departure", EXIT, "10000 idle", "nginx", 1.0),
-        peer("departure", AFTER, "0 idle, 20 in flight", HYPER_UTIL, 0.5),
-        peer(
-            "departure",
-            AFTER,
-            "1000 idle, 20 in flight",
-            HYPER_UTIL,
-            0.2,
-        ),
-        peer(
-            "departure",
-            AFTER,
-            "10000 idle, 20 in flight",
-            HYPER_UTIL,
-            0.25,
-        ),
-        // Not delayed by closing the idle ones: as soon as without any, but for the jitter of the clock's tick.
-        Goal {
-            against: Against::Other {
-                measure: "last answer, ms",
-                case: "0 idle, 20 in flight",
-                name: "lameduck",
-            },
-            ..peer(
-                "departure",
-                "last answer, ms",
-                "10000 idle, 20 in flight",
-                "",
-                1.02,
-            )
-        },
-    ];
-    for case in [
-        "0 idle",
-        "0 idle, 20 in flight",
-        "1000 idle, 20 in flight",
-        "10000 idle",
-        "10000 idle, 20 in flight",
-    ] {
-        goals.push(value("departure", GONE, case, SWEEP + 1.0));
-    }
-    for case in [
-        "100 idle, HTTP/2",
-        "1000 idle, HTTP/2",
-        "100 idle, HTTP/2 that never closes",
-        "1000 idle, HTTP/2 that never closes",
-    ] {
-        goals.push(peer("departure", EXIT, case, HYPER_UTIL, 1.2));
-    }
-    goals.push(Goal {
-        against: Against::Other {
-            measure: "all idle closed, ms",
-            case: "10000 idle",
-            name: HYPER_UTIL,
-        },
-        ..peer(
-            "departure",
-            "all told to go, ms",
-            "10000 idle, WebSocket",
-            "",
-            0.5,
-        )
-    });
-    goals.push(value(
-        "departure",
-        "first told to go, ms",
-        "10000 idle, WebSocket",
-        1.0,
-    ));
-    goals
-}
-
-fn broadcast() -> Vec<Goal> {
-    const CASE: &str = "1 000 000 waiters";
-    const ALL_RUN: &str = "until all have run, ns per waiter";
-    vec![
-        peer("broadcast", "call, ns per waiter", CASE, "Vec<Waker>", 1.25),
-        peer("broadcast", ALL_RUN, CASE, "CancellationToken", 0.7),
-        peer("broadcast", ALL_RUN, CASE, "Go context", 0.7),
-        value("broadcast", "allocated meanwhile, B", CASE, 0.0),
-    ]
-}
-
-fn lost() -> Vec<Goal> {
-    ["a", "b", "c", "d"]
-        .map(|mode| value("lost", "lost requests", mode, 0.0))
-        .into()
-}
-
-fn small() -> Vec<Goal> {
-    const TRACKER: &str = "TaskTracker::token";
-    const NANOS: &str = "ns";
-    let mut goals = vec![
-        peer(
-            "small",
-            NANOS,
-            "guard: enter + leave, 1 thread",
-            TRACKER,
-            0.75,
-        ),
-        peer(
-            "small",
-            NANOS,
-            "guard: enter + leave, 2 threads",
-            TRACKER,
-            0.05,
-        ),
-    ];
-    for case in ["phase check, 1 thread", "phase check, 2 threads"] {
-        goals.push(peer("small", NANOS, case, "relaxed AtomicBool", 1.2));
-    }
-    for case in ["request count, 1 thread", "request count, 2 threads"] {
-        goals.push(value("small", NANOS, case, 2.5));
-    }
-    for case in ["signal: to the waker's call", "signal: to the task's run"] {
-        goals.push(peer(
-            "small",
-            "µs from kill(2)",
-            case,
-            "tokio::signal",
-            0.65,
-        ));
-    }
-    goals
-}
-
-fn scale() -> Vec<Goal> {
-    vec![
-        Goal {
-            against: Against::Other {
-                measure: "exit, µs per connection",
-                case: "a fifth",
-                name: "lameduck",
-            },
-            ..peer("scale", "exit, µs per connection", "all", "", 1.2)
-        },
-        value("scale", "window's end late by, ms", "all", SWEEP + 1.0),
-        value("scale", "memory while draining, of before", "all", 1.02),
-    ]
-}
+pub use table::all;
 
 #[cfg(test)]
 mod tests {
@@ -426,7 +197,17 @@ mod tests {
     #[test]
     fn a_goal_is_judged_run_by_run() {
         let mut record = Record::default();
-        let goal = peer("f", "m", "c", "theirs", 0.5);
+        let goal = Goal {
+            figure: "f",
+            measure: "m",
+            case: "c",
+            against: Against::Peer {
+                name: "theirs",
+                more: 0.0,
+            },
+            relation: Relation::Ratio,
+            at_most: 0.5,
+        };
         assert!(goal.judge(&record).is_none());
         for (run, ours, theirs) in [(0, 1.0, 4.0), (1, 100.0, 100.0), (2, 2.0, 5.0)] {
             for (contender, value) in [
