@@ -83,6 +83,19 @@ bench-lost:
     cargo build --release -p lameduck-cli -p lameduck-benches --bins
     cargo run --release -p lameduck-benches --bin lost
 
+# lameduck beside its peers: CPU, memory, departure, broadcast, loss, scale; writes docs/benchmarks. Takes --only, --runs, --quick, --out
+bench-peers *args:
+    benches/go/build || echo "Go takes no part"
+    cargo build --release -p lameduck-cli -p lameduck-benches --bins
+    cargo bench -p lameduck-benches --bench micro --no-run
+    cargo run --release -p lameduck-benches --bin peers -- measure {{args}}
+
+# Is a figure worse than the committed baseline, beyond the noise that is measured first? Takes --only and --runs
+bench-check *args:
+    benches/go/build || echo "Go takes no part"
+    cargo build --release -p lameduck-benches --bins
+    cargo run --release -p lameduck-benches --bin peers -- check {{args}}
+
 # Servers that are not ours, judged as their recipes start them; writes docs/conformance.{md,html}. matrix/install first
 matrix *args:
     cargo xtask matrix {{args}}

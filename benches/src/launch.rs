@@ -53,22 +53,50 @@ pub fn lameduck_within(
 ///
 /// When it does not.
 pub fn peer(name: &str, address: SocketAddr) -> io::Result<Launch> {
-    let program = beside_this("peer").ok_or_else(|| {
-        io::Error::other(
-            "no `peer` beside this program\nhint: cargo build --release -p lameduck-benches --bins",
-        )
-    })?;
     Ok(Launch {
-        program: program.into(),
+        program: peer_binary()?.into(),
         args: vec![name.into(), address.to_string().into()],
         address,
         ready: Ready::Line,
     })
 }
 
+/// Finds the `peer` binary, which must stand beside this program.
+///
+/// # Errors
+///
+/// When it does not.
+pub fn peer_binary() -> io::Result<PathBuf> {
+    beside_this("peer").ok_or_else(|| {
+        io::Error::other(
+            "no `peer` beside this program\nhint: cargo build --release -p lameduck-benches --bins",
+        )
+    })
+}
+
 fn beside_this(name: &str) -> Option<PathBuf> {
     let path = std::env::current_exe().ok()?.with_file_name(name);
     path.is_file().then_some(path)
+}
+
+/// For each worker; either may get all of them.
+const NGINX_CONNECTIONS: u32 = 16_384;
+
+/// Where Debian puts the module that lets nginx take its time.
+pub fn nginx_echo_module() -> Option<PathBuf> {
+    let module = PathBuf::from("/usr/lib/nginx/modules/ngx_http_echo_module.so");
+    module.is_file().then_some(module)
+}
+
+/// What nginx serves.
+#[derive(Clone, Copy, Debug)]
+pub struct NginxSite<'a> {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// HTTP/2 by prior knowledge, and nothing else.
+    pub http2: bool,
+    /// Certificate and key, for TLS.
+    pub pem: Option<(&'a Path, &'a Path)>,
 }
 
 /// nginx's own directory, removed when dropped.
@@ -95,15 +123,53 @@ impl Nginx {
     ///
     /// When its configuration cannot be written.
     pub fn launch(&self, address: SocketAddr) -> io::Result<Launch> {
+        self.launch_site(NginxSite {
+            address,
+            http2: false,
+            pem: None,
+        })
+    }
+
+    /// The same in another protocol. Where its echo module is installed, `/slow` takes 300 ms.
+    ///
+    /// # Errors
+    ///
+    /// When its configuration cannot be written.
+    pub fn launch_site(&self, site: NginxSite<'_>) -> io::Result<Launch> {
         let directory = self.directory.display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {directory}/{name};\n"))
             .concat();
+        let (load, slow) = match nginx_echo_module() {
+            Some(module) => (
+                format!("load_module {};\n", module.display()),
+                "location /slow { echo_sleep 0.3; echo hello; }\n",
+            ),
+            None => (String::new(), ""),
+        };
+        let NginxSite {
+            address,
+            http2,
+            pem,
+        } = site;
+        let http2 = if http2 { " http2" } else { "" };
+        let (ssl, files) = match pem {
+            Some((certificate, key)) => (
+                " ssl",
+                format!(
+                    "ssl_certificate {};\nssl_certificate_key {};\n",
+                    certificate.display(),
+                    key.display()
+                ),
+            ),
+            None => ("", String::new()),
+        };
         let configuration = format!(
-            "daemon off;\nworker_processes 2;\npid {directory}/pid;\nerror_log stderr crit;\n\
-             events {{ worker_connections 4096; }}\n\
-             http {{\naccess_log off;\nkeepalive_requests 10000000;\nkeepalive_timeout 75s;\n{temporary}\
-             server {{\nlisten {address} backlog=4096;\nlocation / {{ return 200 \"hello\\n\"; }}\n}}\n}}\n"
+            "{load}daemon off;\nworker_processes 2;\npid {directory}/pid;\nerror_log stderr crit;\n\
+             events {{ worker_connections {NGINX_CONNECTIONS}; }}\n\
+             http {{\naccess_log off;\nkeepalive_requests 10000000;\nkeepalive_timeout 75s;\n{temporary}{files}\
+             server {{\nlisten {address} backlog=4096{ssl}{http2};\n{slow}\
+             location / {{ return 200 \"hello\\n\"; }}\n}}\n}}\n"
         );
         let file = self.directory.join("nginx.conf");
         std::fs::write(&file, configuration)?;

@@ -20,6 +20,40 @@ pub fn resident(pid: u32) -> io::Result<u64> {
     field(&status, "VmRSS:").ok_or_else(|| io::Error::other("no VmRSS: the process has ended"))
 }
 
+/// The memory of a process and of all that it started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Footprint {
+    /// Resident, in bytes; what processes share is in it once for each.
+    pub resident: u64,
+    /// Resident, in bytes; of what processes share, each has its part.
+    pub proportional: u64,
+}
+
+impl Footprint {
+    /// Adds it up (`/proc/PID/smaps_rollup`, and `children` of proc(5)).
+    ///
+    /// # Errors
+    ///
+    /// When a process is gone.
+    pub fn of_tree(pid: u32) -> io::Result<Self> {
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let read = |name| field(&rollup, name).ok_or_else(|| io::Error::other("no such figure"));
+        let mut sum = Self {
+            resident: read("Rss:")?,
+            proportional: read("Pss:")?,
+        };
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let children = std::fs::read_to_string(task?.path().join("children"))?;
+            for child in children.split_whitespace() {
+                let child = Self::of_tree(child.parse().map_err(io::Error::other)?)?;
+                sum.resident += child.resident;
+                sum.proportional += child.proportional;
+            }
+        }
+        Ok(sum)
+    }
+}
+
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

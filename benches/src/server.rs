@@ -234,6 +234,16 @@ impl Server {
         String::from_utf8_lossy(&kept).into_owned()
     }
 
+    /// The end of what it wrote to stderr until it closed that, or until now after `within`.
+    pub fn last_words(&self, within: Duration) -> String {
+        let until = Instant::now() + within;
+        // The thread that reads holds the other reference, and lets it go at the end.
+        while Arc::strong_count(&self.stderr) > 1 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.stderr()
+    }
+
     fn wait_ready(
         &mut self,
         ready: Ready,

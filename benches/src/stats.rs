@@ -27,6 +27,19 @@ impl Spread {
         Self::of(values.into_iter().collect(), 1)
     }
 
+    /// Spreads measurements of any size, printed with about three digits; nothing without measurements.
+    pub fn of_figures(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let spread = Self::of(values.into_iter().collect(), 0)?;
+        let decimals = match spread.median.abs() {
+            whole if whole.fract() == 0.0 && spread.least.fract() == 0.0 => 0,
+            large if large >= 100.0 => 0,
+            middle if middle >= 10.0 => 1,
+            small if small >= 1.0 => 2,
+            _ => 3,
+        };
+        Some(Self { decimals, ..spread })
+    }
+
     fn of(mut values: Vec<f64>, decimals: usize) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (&least, &greatest) = (values.first()?, values.last()?);
@@ -54,7 +67,8 @@ impl fmt::Display for Spread {
             decimals,
         } = *self;
         // A median of counts may lie between two of them.
-        let fraction = usize::from(median.fract() != 0.0).max(decimals);
+        let fraction =
+            usize::from((median * 2.0).fract() == 0.0 && median.fract() != 0.0).max(decimals);
         write!(
             f,
             "{median:.fraction$} [{least:.decimals$}..{greatest:.decimals$}]"
@@ -82,5 +96,10 @@ mod tests {
         assert_eq!(cell(Spread::of_counts([1, 2])), "1.5 [1..2]");
         assert_eq!(cell(Spread::of_millis([1.25, 9.0, 4.0])), "4.0 [1.2..9.0]");
         assert_eq!(cell(Spread::of_counts([])), "–");
+        assert_eq!(
+            cell(Spread::of_figures([1234.56, 1230.0, 1240.2])),
+            "1235 [1230..1240]"
+        );
+        assert_eq!(cell(Spread::of_figures([0.9876])), "0.988 [0.988..0.988]");
     }
 }

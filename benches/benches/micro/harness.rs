@@ -265,6 +265,19 @@ impl Bench {
         }
     }
 
+    /// One JSON object a line, for `bench-peers`: the first contender of a case is ours.
+    pub(crate) fn print_lines(&self) {
+        for row in &self.rows {
+            let line = serde_json::json!({
+                "case": row.case,
+                "contender": row.contender,
+                "ours": row.ratio.is_none(),
+                "median": row.nanos.median,
+            });
+            println!("{line}");
+        }
+    }
+
     /// A Markdown table on stdout; a smoke run says only that it ran, because its figures mean nothing.
     pub(crate) fn print(&self) {
         if self.effort == Effort::Smoke {

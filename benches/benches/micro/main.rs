@@ -1,6 +1,6 @@
 //! Micro-benchmarks of what stands on a request's path, beside the peers that people use instead.
 //!
-//! `cargo bench -p lameduck-benches --bench micro` prints one table; without `--bench` (as `cargo test --benches` starts it) every case
+//! `cargo bench -p lameduck-benches --bench micro` prints one table (with `-- --lines` one JSON object a line); without `--bench` (as `cargo test --benches` starts it) every case
 //! runs for a moment, to see that it works. All contenders of a case run in turn within every round, and a ratio is taken
 //! within its round: only ratios of one run mean anything on a shared machine.
 //!
@@ -38,7 +38,11 @@ fn main() {
     }
     bench.run(&slot());
     bench.run(&broadcast());
-    bench.print();
+    if std::env::args().any(|arg| arg == "--lines") {
+        bench.print_lines();
+    } else {
+        bench.print();
+    }
 }
 
 /// Enter and leave: what a connection or a job pays once.

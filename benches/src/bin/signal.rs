@@ -1,7 +1,7 @@
 //! From a signal to who waits for it: lameduck's phase change beside `tokio::signal`. Each sample is a signal from this
 //! process to a fresh child, the two taking turns; both read the same clock (CLOCK_MONOTONIC is the system's). Owns the measurement and its table; what is measured is the library as users have it.
 //!
-//! `cargo run --release -p lameduck-benches --bin signal -- [SAMPLES]`
+//! `cargo run --release -p lameduck-benches --bin signal -- [SAMPLES]`; `--lines` for programs.
 
 use std::{
     env,
@@ -36,8 +36,9 @@ fn main() -> Result<(), Failure> {
             println!("{}", sample(way)?);
             Ok(())
         }
-        Some(samples) => compare(samples.parse()?),
-        None => compare(SAMPLES),
+        Some("--lines") => print_lines(&compare(SAMPLES)?),
+        Some(samples) => print_table(&compare(samples.parse()?)?),
+        None => print_table(&compare(SAMPLES)?),
     }
 }
 
@@ -141,8 +142,11 @@ fn child(program: &std::path::Path, way: usize) -> Result<i64, Failure> {
     Ok(heard - sent)
 }
 
-fn compare(samples: usize) -> Result<(), Failure> {
-    let mut times: [Vec<f64>; 4] = Default::default();
+/// Microseconds of each way, in order of their size.
+type Times = [Vec<f64>; 4];
+
+fn compare(samples: usize) -> Result<Times, Failure> {
+    let mut times = Times::default();
     let program = env::current_exe()?;
     for _ in 0..samples {
         for (way, times) in times.iter_mut().enumerate() {
@@ -151,21 +155,41 @@ fn compare(samples: usize) -> Result<(), Failure> {
             times.push(nanos / 1e3);
         }
     }
-    println!(
-        "| from kill(2) to | median µs | min | p90 | ratio to tokio::signal |\n|---|---|---|---|---|"
-    );
     for times in &mut times {
         times.sort_by(f64::total_cmp);
     }
-    let medians = times.each_ref().map(|times| times[samples / 2]);
-    for (way, (name, times)) in WAYS.iter().zip(&times).enumerate() {
+    Ok(times)
+}
+
+fn print_table(times: &Times) -> Result<(), Failure> {
+    println!(
+        "| from kill(2) to | median µs | min | p90 | ratio to tokio::signal |\n|---|---|---|---|---|"
+    );
+    let medians = times.each_ref().map(|times| times[times.len() / 2]);
+    for (way, (name, times)) in WAYS.iter().zip(times).enumerate() {
         let (median, peer) = (medians[way], medians[way | 1]);
         println!(
             "| {name} | {median:.1} | {:.1} | {:.1} | {:.2} |",
             times[0],
-            times[samples * 9 / 10],
+            times[times.len() * 9 / 10],
             median / peer
         );
+    }
+    Ok(())
+}
+
+/// One JSON object a line, for `bench-peers`.
+fn print_lines(times: &Times) -> Result<(), Failure> {
+    for (way, (name, times)) in WAYS.iter().zip(times).enumerate() {
+        let (contender, _) = name.split_once(": ").ok_or("a way has two parts")?;
+        let case = ["signal: to the waker's call", "signal: to the task's run"][way / 2];
+        let line = serde_json::json!({
+            "case": case,
+            "contender": contender,
+            "ours": contender == "lameduck",
+            "median": times[times.len() / 2],
+        });
+        println!("{line}");
     }
     Ok(())
 }

@@ -4,19 +4,10 @@
 
 use super::{Attack, KIB, Reading, Then};
 use crate::target::Speech;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+use crate::wire::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame,
+};
 
 /// Frames in one burst of a flood.
 const BURST: u64 = 64;
@@ -147,15 +138,6 @@ fn open_windows() -> Vec<u8> {
     .concat()
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("payloads are small");
-    let mut bytes = length.to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
 fn settings(pairs: &[(u16, u16)]) -> Vec<u8> {
     let payload: Vec<u8> = pairs
         .iter()
@@ -242,11 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_carry_their_length_kind_flags_and_stream() {
-        assert_eq!(
-            frame(PING, 1, 3, b"ab"),
-            [0, 0, 2, PING, 1, 0, 0, 0, 3, b'a', b'b']
-        );
+    fn settings_are_pairs_of_id_and_value() {
         assert_eq!(
             settings(&[(INITIAL_WINDOW_SIZE, 1)]),
             [0, 0, 6, SETTINGS, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1]

@@ -4,10 +4,7 @@
 
 use super::{Attack, Awaits, KIB, Reading, Then};
 use crate::target::Speech;
-
-const UPGRADE: &[u8] =
-    b"GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+use crate::wire::UPGRADE;
 
 pub(super) fn attacks() -> Vec<Attack> {
     [halves(), floods()].concat()

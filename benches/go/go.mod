@@ -1,0 +1,3 @@
+module lameduck.test/context
+
+go 1.22
