@@ -1,5 +1,5 @@
-//! Starves whoever tells the duck to stop: a process of its own stops the duck's parent at the signal, and lets it go on
-//! a while later. So a test can hold the tester up at the one instant that matters, as a busy machine does.
+//! Starves whoever tells the duck to stop: a process of its own stops the tester at the signal, and lets it go on
+//! a while later. Between the tester and the duck stands the ward: its parent is meant. So a test can hold the tester up at the one instant that matters, as a busy machine does.
 
 use std::io::Read;
 use std::os::fd::IntoRawFd;
@@ -15,9 +15,10 @@ pub(crate) const STARVER: &str = "--starver";
 pub(crate) fn at_signal(millis: &str) -> std::io::Result<()> {
     let program = std::env::current_exe()?;
     // SAFETY: takes nothing.
-    let parent = unsafe { libc::getppid() };
+    let ward = unsafe { libc::getppid() };
+    let tester = parent_of(ward).unwrap_or_default();
     let mut child = Command::new(program)
-        .args([STARVER, &parent.to_string(), millis])
+        .args([STARVER, &tester.to_string(), millis])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -25,6 +26,13 @@ pub(crate) fn at_signal(millis: &str) -> std::io::Result<()> {
     let pipe = child.stdin.take().expect("stdin is a pipe");
     signals::tell(pipe.into_raw_fd());
     Ok(())
+}
+
+/// The fourth field of proc_pid_stat(5), behind a name that may have anything in it.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// What that process does. It ends with the duck, or after it has let the tester go on.
