@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use duck::{broken_duck, duck, only, seat};
+use duck::{alone, broken_duck, duck, only, seat};
 use lameduck_verify::{
     Driven, Figure, LaunchError, Options, Report, Stop, TargetSpec, Verdict, Verification,
     VerifyError,
@@ -448,7 +448,7 @@ fn what_contradicts_itself_is_refused_before_anything_starts() {
 /// A service with one page and nothing else: no slow path, no POST, no large response.
 #[test]
 fn a_service_with_one_page_has_requests_in_flight_by_other_means() {
-    let _seat = seat();
+    let _alone = alone();
     let scratch = Scratch::new("page");
     std::fs::write(scratch.0.join("index.html"), "x".repeat(1_500_000)).unwrap();
     let script = "import http.server as h, functools as f, sys\n\
