@@ -7,6 +7,7 @@ use super::bench::{Bench, Departure, await_departure};
 use super::facts::Means;
 use super::probes::{ProbeLog, Probes};
 use super::requests;
+use super::settling::Settling;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Script, Seen, Step, Steps, When};
 use crate::observe::urgency::Urgency;
@@ -60,14 +61,12 @@ pub(crate) fn drain_it(bench: &Bench<'_>, running: &Running) -> Result<Drained, 
     open(bench, running, &mut engine);
     let bound = Instant::now() + OPENING_BOUND;
     let begun = Instant::now();
+    let mut settling = Settling::new();
     engine.run(bound, |engine| {
-        let poised = |flow: &Flow| {
-            flow.is_poised()
-                || flow.is_finished()
-                || flow.group == "in-flight"
-                || flow.group == "newcomers"
-        };
-        engine.flows.iter().all(poised)
+        let awaited = |flow: &&Flow| !matches!(flow.group, "in-flight" | "newcomers");
+        let flows = engine.flows.iter().filter(awaited);
+        let each = flows.map(|flow| flow.is_poised() || flow.is_finished());
+        settling.is_over(each, Instant::now())
     });
     let urgency = Urgency::raise();
     engine.run(begun + AGE_AT_STOP, |_| running.exit().is_some());

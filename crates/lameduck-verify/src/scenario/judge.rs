@@ -323,7 +323,8 @@ fn unpoised(passes: &[Drained]) -> String {
         .flat_map(|pass| &pass.engine.flows)
         .any(|flow| flow.was_poised);
     if answered {
-        "the target keeps no such connection open".to_owned()
+        "none of these stood ready at the signal: the target keeps no such connection open, or not so many at once"
+            .to_owned()
     } else {
         "the target did not answer so many connections at once before the signal".to_owned()
     }

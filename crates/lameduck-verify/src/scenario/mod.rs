@@ -32,6 +32,7 @@ mod rollout;
 mod rounds;
 mod rush;
 mod second;
+mod settling;
 mod speech;
 mod stop;
 mod tls;

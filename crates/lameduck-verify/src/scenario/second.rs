@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::attention::Watch;
 use super::bench::{Bench, Departure, await_departure};
+use super::settling::Settling;
 use super::vague::unplaced;
 use super::{h2, tls};
 use crate::observe::engine::Engine;
@@ -74,16 +75,14 @@ fn drain(bench: &Bench<'_>) -> Result<Seconded, VerifyError> {
     tls::clients::open(bench, &running, &mut engine);
     h2::clients::open_waiting(bench, &running, &mut engine);
     let begun = Instant::now();
+    let mut settling = Settling::new();
     engine.run(begun + OPENING_BOUND, |engine| {
-        let settled = |group: &str| group.ends_with("newcomers");
-        engine
-            .flows
-            .iter()
-            .all(|flow| flow.is_poised() || is_over(flow) || settled(flow.group))
-            && engine
-                .h2
-                .iter()
-                .all(|flow| flow.is_poised() || settled(flow.group) || flow.is_over())
+        let is_awaited = |group: &str| !group.ends_with("newcomers");
+        let flows = engine.flows.iter().filter(|flow| is_awaited(flow.group));
+        let flows = flows.map(|flow| flow.is_poised() || is_over(flow));
+        let streams = engine.h2.iter().filter(|flow| is_awaited(flow.group));
+        let streams = streams.map(|flow| flow.is_poised() || flow.is_over());
+        settling.is_over(flows.chain(streams), Instant::now())
     });
     // Requests run from now on, so that they still do at T; and honest clients come when the bad ones are there.
     h2::clients::open_busy(bench, &running, &mut engine);

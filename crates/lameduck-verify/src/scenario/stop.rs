@@ -9,14 +9,13 @@ use super::deaf;
 use super::drain::in_flight_time;
 use super::facts::Means;
 use super::idle::{IdleExit, is_planned};
-use super::process::proc;
 use super::requests;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Step, Steps, When};
 use crate::observe::outcome::{Outcome, Tally};
 use crate::observe::talk::Talk;
 use crate::options::RepeatPolicy;
-use crate::target::{Answer, Running, VerifyError, Ward, ask};
+use crate::target::{Answer, Running, VerifyError, Ward, ask, proc};
 use crate::verdict::{Finding, Verdict};
 
 /// Longer than any merge interval that the contract knows (SIGTERM 1 s).

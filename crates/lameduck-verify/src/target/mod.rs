@@ -10,6 +10,7 @@ mod keeper;
 pub(crate) mod kin;
 mod output;
 mod place;
+pub(crate) mod proc;
 mod ready;
 mod running;
 pub(crate) mod shell;

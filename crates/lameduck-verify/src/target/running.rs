@@ -15,6 +15,7 @@ use super::error::{LaunchError, VerifyError};
 use super::kin::{self, Kind};
 use super::output::{Output, Stream};
 use super::place::Place;
+use super::proc;
 use super::ready::{self, await_ready};
 use super::shell;
 use super::stop::{Order, Stopping};
@@ -171,6 +172,9 @@ pub(crate) struct Running {
 /// Somebody else may take a port between our choice and the target's bind: so often another one is tried.
 const PORT_TRIES: usize = 4;
 
+/// Whoever finds its port taken may need so long to go.
+const STRANGER_BOUND: Duration = Duration::from_secs(2);
+
 /// Starts the target, or finds it, and waits until it is ready.
 ///
 /// # Errors
@@ -189,6 +193,7 @@ pub(crate) fn launch_behind(
         let mut running = Running::spawn(ward, spec, ledger)?;
         await_ready(&running, spec)?;
         running.ready_after = running.spawned_at.elapsed();
+        running.refuse_strangers()?;
         Ok(running)
     })
 }
@@ -277,6 +282,26 @@ impl Running {
             spawned_at,
             ready_after: Duration::ZERO,
         })
+    }
+
+    /// Somebody else may have taken the port between our choice and the target's bind, and answer in its place: then the
+    /// target is given the time to find that out and go. If it stays, the port was handed on as it wished (a container's
+    /// proxy listens for it, say).
+    fn refuse_strangers(&self) -> Result<(), LaunchError> {
+        let Life::Child(child) = &self.life else {
+            return Ok(());
+        };
+        let addr = self.place.url.addr;
+        let mut family = vec![child.id()];
+        family.extend(proc::descendants(child.id()).iter().map(|it| it.pid));
+        if proc::is_anothers(addr.port(), &family)
+            && self
+                .await_exit_until(Instant::now() + STRANGER_BOUND)
+                .is_some()
+        {
+            return Err(LaunchError::AddressTaken(addr.to_string()));
+        }
+        Ok(())
     }
 
     /// Its process id, where there is one.

@@ -8,12 +8,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::proc;
 use crate::options::StopSignal;
 use crate::scenario::attention::Watch;
 use crate::scenario::bench::Bench;
 use crate::scenario::stop::{ending, settle_in};
-use crate::target::VerifyError;
+use crate::target::{VerifyError, proc};
 use crate::verdict::{Finding, Verdict};
 
 /// Nobody dumps for longer.

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::proc;
 use crate::declared::Interrupt;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Part, Step, Steps, When};
@@ -12,7 +11,7 @@ use crate::scenario::attention::Watch;
 use crate::scenario::bench::{Bench, Departure, await_departure};
 use crate::scenario::requests;
 use crate::scenario::stop::{ending, settle_in};
-use crate::target::{Exit, VerifyError};
+use crate::target::{Exit, VerifyError, proc};
 use crate::verdict::{Finding, Verdict};
 
 const IN_FLIGHT: usize = 3;

@@ -6,7 +6,6 @@ mod dump;
 mod first;
 mod interrupt;
 mod leftovers;
-pub(in crate::scenario) mod proc;
 mod reload;
 mod scratch;
 

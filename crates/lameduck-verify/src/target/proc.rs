@@ -10,12 +10,12 @@ use std::path::PathBuf;
 const MAX_ENTRIES: usize = 65_536;
 
 /// The process ignores `signal`; `None` where nobody says.
-pub(super) fn ignores(pid: u32, signal: i32) -> Option<bool> {
+pub(crate) fn ignores(pid: u32, signal: i32) -> Option<bool> {
     is_in_mask(pid, "SigIgn:", signal)
 }
 
 /// The process has a handler for `signal`; `None` where nobody says.
-pub(in crate::scenario) fn catches(pid: u32, signal: i32) -> Option<bool> {
+pub(crate) fn catches(pid: u32, signal: i32) -> Option<bool> {
     is_in_mask(pid, "SigCgt:", signal)
 }
 
@@ -35,14 +35,14 @@ fn numbers(path: &str) -> BTreeSet<u32> {
 }
 
 /// The threads of a process.
-pub(super) fn threads(pid: u32) -> BTreeSet<u32> {
+pub(crate) fn threads(pid: u32) -> BTreeSet<u32> {
     numbers(&format!("/proc/{pid}/task"))
 }
 
 /// A process that lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Process {
-    pub(super) pid: u32,
+pub(crate) struct Process {
+    pub(crate) pid: u32,
     parent: u32,
     /// When it began, in ticks since boot: tells it from another one with the same id.
     began: u64,
@@ -67,12 +67,12 @@ impl Process {
         })
     }
 
-    pub(super) fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         format!("{} (pid {})", self.name, self.pid)
     }
 
     /// Ends it, if it is still the same one.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if Self::read(self.pid).as_ref() == Some(self)
             && let Ok(pid) = libc::pid_t::try_from(self.pid)
         {
@@ -83,7 +83,7 @@ impl Process {
 }
 
 /// All that lives below `parent`, itself left out.
-pub(super) fn descendants(parent: u32) -> Vec<Process> {
+pub(crate) fn descendants(parent: u32) -> Vec<Process> {
     let all: Vec<Process> = numbers("/proc")
         .into_iter()
         .filter_map(Process::read)
@@ -101,8 +101,8 @@ pub(super) fn descendants(parent: u32) -> Vec<Process> {
     found
 }
 
-/// The paths of the Unix sockets that `pids` listen on.
-pub(super) fn socket_paths(pids: &[u32]) -> BTreeSet<PathBuf> {
+/// The sockets that `pids` have open, by inode.
+fn sockets(pids: &[u32]) -> BTreeSet<u64> {
     let mut inodes = BTreeSet::new();
     for pid in pids {
         let entries = fs::read_dir(format!("/proc/{pid}/fd"));
@@ -118,6 +118,33 @@ pub(super) fn socket_paths(pids: &[u32]) -> BTreeSet<PathBuf> {
             inodes.extend(inode);
         }
     }
+    inodes
+}
+
+/// The sockets that listen on `port`, by inode: proc_net(5), of the network that we are in.
+fn listeners(port: u16) -> BTreeSet<u64> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    let rows = tables.iter().flatten().flat_map(|table| table.lines());
+    rows.take(MAX_ENTRIES)
+        .filter_map(|row| {
+            let fields: Vec<&str> = row.split_whitespace().collect();
+            let (_, local) = fields.get(1)?.rsplit_once(':')?;
+            // 0A: it listens.
+            let is_meant = *fields.get(3)? == "0A" && u16::from_str_radix(local, 16).ok()? == port;
+            is_meant.then(|| fields.get(9)?.parse().ok()).flatten()
+        })
+        .collect()
+}
+
+/// Somebody listens on `port`, and it is none of `pids`.
+pub(crate) fn is_anothers(port: u16, pids: &[u32]) -> bool {
+    let listening = listeners(port);
+    !listening.is_empty() && listening.is_disjoint(&sockets(pids))
+}
+
+/// The paths of the Unix sockets that `pids` listen on.
+pub(crate) fn socket_paths(pids: &[u32]) -> BTreeSet<PathBuf> {
+    let inodes = sockets(pids);
     // Num RefCount Protocol Flags Type St Inode Path; abstract names begin with @.
     let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     table
@@ -152,6 +179,19 @@ mod tests {
         drop(listener);
         assert!(!socket_paths(&[us]).contains(&path));
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_port_is_ours_or_anothers() {
+        let us = std::process::id();
+        let listener = std::net::TcpListener::bind("[::1]:0")
+            .or_else(|_| std::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(!is_anothers(port, &[us]));
+        assert!(is_anothers(port, &[]));
+        drop(listener);
+        assert!(!is_anothers(port, &[]));
     }
 
     #[test]
