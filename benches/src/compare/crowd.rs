@@ -22,8 +22,9 @@ const PRESSING: Token = Token(usize::MAX);
 const EXIT: Token = Token(usize::MAX - 1);
 /// The most events that are handled before the pressing ones are looked at.
 const BATCH: usize = 32;
-/// Loopback addresses that guests come from.
-const SOURCES: usize = 4;
+/// Guests that come from one loopback address, which has ports for 28 000. Only those from a further one have to bind to
+/// it, for which the kernel searches long among thousands of ports.
+const FROM_ONE_SOURCE: usize = 20_000;
 /// How long guests are watched after the process has ended.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 
@@ -113,8 +114,8 @@ impl Crowd {
         count: usize,
     ) -> io::Result<()> {
         for _ in 0..count {
-            // In turn, so that a large crowd does not run out of ports.
-            let from = Ipv4Addr::new(127, 0, 0, 1 + (self.guests.len() % SOURCES) as u8);
+            let source = self.guests.len() / FROM_ONE_SOURCE;
+            let from = Ipv4Addr::new(127, 0, 0, 1 + source as u8);
             let mut link = Link::open_from(from, address, speech, cover)?;
             if speech != Speech::WebSocket {
                 link.ask("/")?;

@@ -11,7 +11,9 @@ pub fn describe() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or("an unknown processor", |(_, model)| model);
-    let kernel = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // What follows the version is the builder's.
+    let kernel = release.split('-').next().unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{processors} × {model}, Linux {}", kernel.trim())
 }

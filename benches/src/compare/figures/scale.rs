@@ -21,8 +21,8 @@ use crate::server::{Server, describe};
 pub(super) const FIGURE: Figure = Figure {
     name: "scale",
     title: "Many connections at once",
-    about: "lameduck with 60 % HTTP/1.1, 20 % HTTP/2, 10 % TLS and 10 % WebSocket connections from four loopback \
-            addresses, told to stop with a window of exactly 0.5 s: 50 000 in all, or what the limit on descriptors \
+    about: "lameduck with 60 % HTTP/1.1, 20 % HTTP/2, 10 % TLS and 10 % WebSocket connections from several \
+            loopback addresses, told to stop with a window of exactly 0.5 s: 50 000 in all, or what the limit on descriptors \
             leaves to client and server (`connections` says how many it was), then two fifths of them, then one. Exit \
             counts from the window's end. Phases are those of lameduck's own report.",
     plotted: &["exit, µs per connection"],

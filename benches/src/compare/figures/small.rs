@@ -27,25 +27,20 @@ struct Line {
 }
 
 fn measure(bench: &mut Bench) -> Result<(), Failure> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut micro = Command::new(cargo);
-    micro.args([
-        "bench",
-        "--quiet",
-        "-p",
-        "lameduck-benches",
-        "--bench",
-        "micro",
-        "--",
-        "--lines",
-    ]);
-    take(bench, "ns", &mut micro)?;
-    let mut signal = Command::new(std::env::current_exe()?.with_file_name("signal"));
-    signal.arg("--lines");
-    take(bench, "µs from kill(2)", &mut signal)
+    for run in 0..bench.effort.runs.min(3) {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut micro = Command::new(cargo);
+        micro.args(["bench", "--quiet", "-p", "lameduck-benches"]);
+        micro.args(["--bench", "micro", "--", "--lines"]);
+        take(bench, "ns", run, &mut micro)?;
+        let mut signal = Command::new(std::env::current_exe()?.with_file_name("signal"));
+        signal.arg("--lines");
+        take(bench, "µs from kill(2)", run, &mut signal)?;
+    }
+    Ok(())
 }
 
-fn take(bench: &mut Bench, measure: &str, command: &mut Command) -> Result<(), Failure> {
+fn take(bench: &mut Bench, measure: &str, run: u32, command: &mut Command) -> Result<(), Failure> {
     let output = command.output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
@@ -57,7 +52,7 @@ fn take(bench: &mut Bench, measure: &str, command: &mut Command) -> Result<(), F
         } else {
             &line.contender
         };
-        bench.add(measure, &line.case, contender, 0, line.median)?;
+        bench.add(measure, &line.case, contender, run, line.median)?;
     }
     Ok(())
 }

@@ -75,15 +75,24 @@ impl Judged {
         self.spread.median <= self.goal.at_most
     }
 
-    /// How far lameduck is from itself: the greatest distance of a run from 1, as a part.
+    /// How far lameduck is from itself, as a part: the greatest distance of a run from 1, or where it was not measured
+    /// beside itself, that of a run from the median.
     pub fn noise(&self) -> f64 {
-        self.null.map_or(0.0, farthest)
+        let own = || farthest(self.spread, self.spread.median);
+        self.null.map_or_else(own, |null| farthest(null, 1.0))
     }
 }
 
-fn farthest(null: Spread) -> f64 {
-    let away = |ratio: f64| ratio.ln().abs();
-    away(null.least).max(away(null.greatest))
+fn farthest(of: Spread, from: f64) -> f64 {
+    // What is nothing at all has no distance.
+    let away = |ratio: f64| {
+        if ratio > 0.0 {
+            (ratio / from).ln().abs()
+        } else {
+            0.0
+        }
+    };
+    away(of.least).max(away(of.greatest))
 }
 
 impl Goal {
@@ -143,7 +152,7 @@ impl Goal {
 
     /// How far lameduck was from itself; nothing where that was not measured.
     pub fn noise(&self, record: &Record) -> Option<f64> {
-        self.null(record).map(farthest)
+        self.null(record).map(|null| farthest(null, 1.0))
     }
 
     /// Judges from what was measured; nothing where that is not enough.
@@ -230,5 +239,10 @@ mod tests {
         );
         assert!(judged.held());
         assert!((judged.noise() - 1.5_f64.ln()).abs() < 1e-9);
+        let alone = Judged {
+            null: None,
+            ..judged
+        };
+        assert!((alone.noise() - 2.5_f64.ln()).abs() < 1e-9);
     }
 }
