@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     outcome: OnceLock<Outcome>,
     report: OnceLock<Report>,
     status: Mutex<machine::Status>,
+    /// What is wrong with signals at present.
+    complaints: Mutex<Vec<String>>,
     seats: Mutex<Vec<Seat>>,
     inflight: Inflight,
     commands: Commands,
@@ -88,6 +90,7 @@ impl Shared {
             outcome: OnceLock::new(),
             report: OnceLock::new(),
             status: Mutex::new(status),
+            complaints: Mutex::default(),
             seats: Mutex::default(),
             inflight: Inflight {
                 connections: Admission::new(),
@@ -182,6 +185,13 @@ impl Shared {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
+    pub(super) fn set_complaints(&self, complaints: Vec<String>) {
+        *self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = complaints;
+    }
+
     pub(crate) fn status(&self) -> Status {
         let mut machine = self
             .status
@@ -194,6 +204,11 @@ impl Shared {
             machine,
             now: self.now(),
             inflight: self.name_inflight(STATUS_NAMES),
+            complaints: self
+                .complaints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 
@@ -279,6 +294,7 @@ pub struct Status {
     machine: machine::Status,
     now: Duration,
     inflight: Named,
+    complaints: Vec<String>,
 }
 
 impl Status {
@@ -292,6 +308,13 @@ impl Status {
     #[must_use]
     pub const fn connections(&self) -> usize {
         self.inflight.connections
+    }
+
+    /// What is wrong with signals at present: handlers that another library replaced, the lifecycle's or a channel's. Looked at
+    /// every 10 s in `Running`; normally empty.
+    #[must_use]
+    pub fn signal_complaints(&self) -> &[String] {
+        &self.complaints
     }
 
     /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `deadline_in_ms` counts from now.
@@ -320,6 +343,7 @@ impl Status {
                 json.number("idle", self.inflight.idle as u64);
                 json.number("guards", self.inflight.guards as u64);
             });
+            json.texts("signal_complaints", &self.complaints);
             json.texts("participants_open", &machine.open);
             json.texts(
                 "blockers",

@@ -20,6 +20,20 @@ pub(crate) fn poll2(fds: [BorrowedFd<'_>; 2], timeout: Option<Duration>) -> io::
     Ok(set.map(|one| one.revents != 0))
 }
 
+/// Waits until a descriptor can be read or has hung up, or the time is over (`None`: waits for ever); says which.
+///
+/// # Errors
+///
+/// As [`poll2`].
+pub(crate) fn poll1(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    let mut set = [entry(fd, libc::POLLIN)];
+    poll_until(
+        &mut set,
+        timeout.and_then(|t| Instant::now().checked_add(t)),
+    )?;
+    Ok(set[0].revents != 0)
+}
+
 /// Waits until a descriptor can be written, or the deadline passes; says which.
 ///
 /// # Errors
