@@ -158,12 +158,12 @@ impl Channel {
             };
             let fd = source.fd().as_fd();
             let polled = match &self.bell {
-                None => sys::poll1(fd, left).map(|_| false),
-                Some(bell) => sys::poll2([fd, bell.fd()], left).map(|[_, rang]| rang),
+                None => sys::poll_once(&[fd], left),
+                Some(bell) => sys::poll_once(&[fd, bell.fd()], left),
             };
             match polled {
-                Ok(true) => self.bell.iter().for_each(Bell::hush),
-                Ok(false) => {}
+                Ok([_, rang]) if rang => self.bell.iter().for_each(Bell::hush),
+                Ok(_) => {}
                 // poll(2) fails for want of kernel memory only; a short sleep keeps the time without spinning.
                 Err(_) => std::thread::sleep(Duration::from_millis(1)),
             }

@@ -6,16 +6,13 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{FdSignal, ProcessFacts, Signos, ThreadFacts};
+use super::{FD_BATCH, FdSignal, ProcessFacts, Signos, ThreadFacts};
 
 /// `/proc/<pid>/stat` is one line of 52 numbers and a name of at most 64 bytes (proc(5)): below 1,200 bytes.
 const STAT_MAX: usize = 2048;
 
 /// `/proc/self/task/<tid>/status` is some 60 short lines; the list of CPUs and nodes may be long, but stands after the masks.
 const STATUS_MAX: usize = 8192;
-
-/// How many signals one read of a signalfd takes.
-const FD_BATCH: usize = 16;
 
 /// A pipe, read end first; both ends are closed on exec and never block.
 ///

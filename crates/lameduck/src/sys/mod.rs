@@ -20,7 +20,7 @@ use linux as os;
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 use portable as os;
 
-pub(crate) use fd::{poll1, poll2, read, write_all, write_once};
+pub(crate) use fd::{poll_once, poll2, read, write_all, write_once};
 pub(crate) use mask::{block, current_mask, unblock};
 pub(crate) use os::{pipe, process_facts, read_signalfd, signalfd, since_boot, thread_masks};
 pub(crate) use process::{
@@ -51,6 +51,9 @@ pub(crate) struct ThreadFacts {
     /// The signals that it blocks.
     pub(crate) blocked: Signos,
 }
+
+/// How many signals one read of a signalfd takes.
+pub(crate) const FD_BATCH: usize = 16;
 
 /// A signal, as a signalfd tells it (signalfd(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,6 +74,15 @@ impl State {
             }
             ["hung-up", channel] => return self.hung_up(channel),
             ["drop", channel] => self.channels[count(channel)] = None,
+            ["async", form] => return asynchronous(form),
+            _ => return self.obey_beside(&words),
+        }
+        "ok".to_owned()
+    }
+
+    /// Orders that are not about one channel.
+    fn obey_beside(&mut self, words: &[&str]) -> String {
+        match *words {
             ["cycle", n] => (0..count(n)).for_each(|_| cycle()),
             ["fire"] => self.token.fire(),
             ["fire-soon"] => {
@@ -84,11 +93,7 @@ impl State {
             ["hold", signals] => self.held = Some(block(set(signals))),
             ["release"] => self.held = None,
             ["kill", signal, n] => (0..count(n)).for_each(|_| {
-                // SAFETY: takes no pointer; a process may always signal itself.
-                assert_eq!(
-                    unsafe { libc::kill(libc::getpid(), signo(signal).number()) },
-                    0
-                );
+                send(signo(signal), None);
             }),
             ["raise", signal] => {
                 let signo = signo(signal).number();
@@ -125,8 +130,7 @@ impl State {
                 assert!(child.wait().expect("it ends").success());
                 return mask(&text);
             }
-            ["async", form] => return asynchronous(form),
-            _ => panic!("no such order: {order}"),
+            _ => panic!("no such order: {words:?}"),
         }
         "ok".to_owned()
     }
@@ -322,6 +326,21 @@ fn start_timer(signal: Signo) {
     }
 }
 
+/// Sends this process a signal, with a value or without.
+fn send(signo: Signo, value: Option<usize>) {
+    let value = value.map(|value| libc::sigval {
+        sival_ptr: std::ptr::without_provenance_mut(value),
+    });
+    // SAFETY: no pointer that is followed; a process may always signal itself.
+    let refused = unsafe {
+        match value {
+            Some(value) => libc::sigqueue(libc::getpid(), signo.number(), value),
+            None => libc::kill(libc::getpid(), signo.number()),
+        }
+    };
+    assert_eq!(refused, 0);
+}
+
 fn install_foreign(signo: i32) {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: the handler does nothing; it stays valid as long as the program.
@@ -335,10 +354,8 @@ fn no_core_files() {
         rlim_max: 0,
     };
     // SAFETY: `none` is initialised and lives for the call.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) },
-        0
-    );
+    let refused = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    assert_eq!(refused, 0);
 }
 
 /// Signal and value, or signal and how many were dropped.
@@ -401,14 +418,7 @@ fn asynchronous(form: &str) -> String {
         .expect("it opens");
         let sender = tokio::task::spawn_blocking(move || {
             for value in 0..TOTAL {
-                let value = libc::sigval {
-                    sival_ptr: std::ptr::without_provenance_mut(value),
-                };
-                // SAFETY: the pointer is a number that nobody follows.
-                assert_eq!(
-                    unsafe { libc::sigqueue(libc::getpid(), signal.number(), value) },
-                    0
-                );
+                send(signal, Some(value));
             }
         });
         let mut seen = Vec::new();

@@ -209,7 +209,7 @@ mod tests {
         assert!(claims::taken(Taker::Channel).contains(Signo::VTALRM));
         registration.end();
         let bound = Some(std::time::Duration::from_secs(30));
-        assert!(sys::poll1(fd.as_fd(), bound).expect("poll works"));
+        assert!(sys::poll_once(&[fd.as_fd()], bound).expect("poll works")[0]);
         let ended = listener.read(&mut |one| panic!("{one}"));
         assert_eq!(ended.ok(), Some(More::Ended), "no handler holds the pipe");
         assert!(!claims::taken(Taker::Channel).contains(Signo::VTALRM));

@@ -174,7 +174,7 @@ mod tests {
         let queue = Queue::new(write, Arc::new(Counts::new(0)));
         queue.deliver(Signo::HUP, &info(Signo::HUP));
         let bound = Some(std::time::Duration::from_secs(30));
-        assert!(sys::poll1(read.as_fd(), bound).expect("poll works"));
+        assert!(sys::poll_once(&[read.as_fd()], bound).expect("poll works")[0]);
         let mut bytes = [0; RECORD_LEN];
         sys::read(read.as_fd(), &mut bytes).expect("a record");
         assert_eq!(Received::from_bytes(&bytes), None, "which is no signal");
@@ -192,7 +192,7 @@ mod tests {
             let mut bytes = [0; 16 * RECORD_LEN];
             while seen < TOTAL {
                 let bound = Some(std::time::Duration::from_secs(30));
-                let ready = sys::poll1(read.as_fd(), bound).expect("poll works");
+                let ready = sys::poll_once(&[read.as_fd()], bound).expect("poll works")[0];
                 assert!(ready, "asleep with {seen} of {TOTAL}");
                 let n = sys::read(read.as_fd(), &mut bytes).expect("something is there");
                 let (records, _) = bytes[..n].as_chunks::<RECORD_LEN>();

@@ -69,6 +69,8 @@ impl SignalFd {
         while taken < room {
             let mut each = |info| Received::from_fd(&info).into_iter().for_each(&mut *found);
             match sys::read_signalfd(self.fd.as_fd(), &mut each) {
+                // Fewer than one read takes: there were no more.
+                Ok(n) if n < sys::FD_BATCH => break,
                 Ok(n) => taken += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
