@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::opening::Opening;
 use super::scope::{Bell, Scope};
 use super::waiting::{Next, Waiting};
-use crate::edge::signal::{Listener, More, Received, SignalFd};
+use crate::edge::signal::{Handlers, More, Received, SignalFd};
 use crate::inflight::Fired;
 use crate::sys::{self, Signo, Signos};
 
@@ -37,7 +37,7 @@ pub struct Channel {
 #[derive(Debug)]
 pub(super) enum Source {
     Handlers {
-        listener: Listener,
+        handlers: Handlers,
         /// Takes the handlers back when the scope's token fires.
         #[expect(dead_code, reason = "held for its waker")]
         token: Option<Fired>,
@@ -48,7 +48,7 @@ pub(super) enum Source {
 impl Source {
     pub(super) const fn fd(&self) -> &Arc<OwnedFd> {
         match self {
-            Self::Handlers { listener, .. } => listener.fd(),
+            Self::Handlers { handlers, .. } => handlers.fd(),
             Self::SignalFd(fd) => fd.fd(),
         }
     }
@@ -116,8 +116,8 @@ impl Channel {
         }
         match self.waiting.next() {
             Some(Next::Queued(received)) => {
-                if let Some(Source::Handlers { listener, .. }) = &self.source {
-                    listener.handed_over();
+                if let Some(Source::Handlers { handlers, .. }) = &self.source {
+                    handlers.handed_over();
                 }
                 Ok(received)
             }
@@ -134,8 +134,8 @@ impl Channel {
             .saturating_sub(waiting.len());
         let read = match &self.source {
             None => Ok(More::Ended),
-            Some(Source::Handlers { listener, .. }) => {
-                listener.read(&mut |received| waiting.put(received))
+            Some(Source::Handlers { handlers, .. }) => {
+                handlers.read(&mut |received| waiting.put(received))
             }
             Some(Source::SignalFd(fd)) => fd.read(room, &mut |received| waiting.put(received)),
         };
@@ -208,7 +208,7 @@ impl Channel {
     /// The signals that were asked for, but left ignored as the process inherited them.
     pub fn left_ignored(&self) -> impl Iterator<Item = Signo> + use<> {
         match &self.source {
-            Some(Source::Handlers { listener, .. }) => listener.left_ignored(),
+            Some(Source::Handlers { handlers, .. }) => handlers.left_ignored(),
             Some(Source::SignalFd(_)) | None => Signos::default(),
         }
         .iter()
@@ -221,7 +221,7 @@ impl Channel {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         match &self.source {
-            Some(Source::Handlers { listener, .. }) => listener.dropped_ever(),
+            Some(Source::Handlers { handlers, .. }) => handlers.dropped_ever(),
             Some(Source::SignalFd(_)) | None => self.dropped_ever,
         }
     }
@@ -236,7 +236,7 @@ impl Channel {
     pub fn check(&self) -> Result<(), Disturbed> {
         match &self.source {
             None => Ok(()),
-            Some(Source::Handlers { listener, .. }) => match listener.replaced().iter().next() {
+            Some(Source::Handlers { handlers, .. }) => match handlers.replaced().iter().next() {
                 None => Ok(()),
                 Some(signo) => Err(Disturbed { signo, by: None }),
             },

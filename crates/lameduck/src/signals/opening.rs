@@ -5,7 +5,7 @@ use std::future::Future;
 use super::channel::{Channel, Source};
 use super::scope::{Bell, Scope, end_with};
 use super::waiting::Waiting;
-use crate::edge::signal::{ChannelError, Ignored, Listener, SignalFd};
+use crate::edge::signal::{ChannelError, Handlers, Ignored, SignalFd};
 use crate::inflight::Fired;
 use crate::sys::{Signo, Signos};
 
@@ -97,8 +97,8 @@ impl Opening {
 
     /// Opens the channel with a signalfd(2): no handler runs, and a program with several threads is told in half the time.
     ///
-    /// For programs that are written for it. Call [`block`](super::block) in the first line of `main`; every thread that blocks
-    /// nothing takes the signal instead, and dies of it. `raise` in another thread than the one that reads is not seen. Children inherit
+    /// For programs that are written for it. Call [`block`](super::block) in the first line of `main`, and keep what it returns for as
+    /// long as the channel: a thread that does not block a signal takes it instead, and the process dies of it. `raise` in another thread than the one that reads is not seen. Children inherit
     /// the mask unless [`process::Command`](crate::process::Command) starts them. The [manual](crate::manual::channels) has the
     /// comparison.
     ///
@@ -148,11 +148,11 @@ impl Opening {
     }
 
     fn listen(self, bell: Option<Bell>) -> Result<Channel, ChannelError> {
-        let listener = Listener::open(self.signals, self.bound, self.ignored)?;
+        let handlers = Handlers::open(self.signals, self.bound, self.ignored)?;
         let token = self
             .token
-            .and_then(|fired| end_with(fired, listener.registration()));
-        let source = Source::Handlers { listener, token };
+            .and_then(|fired| end_with(fired, handlers.registration()));
+        let source = Source::Handlers { handlers, token };
         let waiting = Waiting::new(self.first);
         Ok(Channel::new(
             self.signals,

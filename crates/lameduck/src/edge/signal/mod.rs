@@ -21,7 +21,7 @@ mod set;
 
 pub use blocked::{Blocked, block};
 pub use channel::{ChannelError, Received, Value};
-pub(crate) use channel::{Ignored, Listener, More, Registration, SignalFd};
+pub(crate) use channel::{Handlers, Ignored, More, Registration, SignalFd};
 pub(crate) use check::check_channels;
 pub(crate) use die::die_by;
 pub use early::early;

@@ -19,7 +19,7 @@ const BATCH: usize = 64;
 
 /// Signals of one channel, by handlers. Others that take the same signals get them as well.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct Handlers {
     read: Arc<OwnedFd>,
     counts: Arc<Counts>,
     registration: Arc<Registration>,
@@ -41,7 +41,7 @@ pub(crate) enum Ignored {
     IsTaken,
 }
 
-impl Listener {
+impl Handlers {
     /// Registers the handlers, and lets this thread accept the signals.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for Handlers {
     fn drop(&mut self) {
         self.registration.end();
     }
@@ -203,14 +203,14 @@ mod tests {
     #[test]
     fn what_was_registered_is_gone_with_the_listener() {
         let set: Signos = [Signo::URG, Signo::VTALRM].into_iter().collect();
-        let listener = Listener::open(set, 8, Ignored::Stays).expect("handlers");
-        let registration = Arc::clone(listener.registration());
-        let fd = Arc::clone(listener.fd());
+        let handlers = Handlers::open(set, 8, Ignored::Stays).expect("handlers");
+        let registration = Arc::clone(handlers.registration());
+        let fd = Arc::clone(handlers.fd());
         assert!(claims::taken(Taker::Channel).contains(Signo::VTALRM));
         registration.end();
         let bound = Some(std::time::Duration::from_secs(30));
         assert!(sys::poll_once(&[fd.as_fd()], bound).expect("poll works")[0]);
-        let ended = listener.read(&mut |one| panic!("{one}"));
+        let ended = handlers.read(&mut |one| panic!("{one}"));
         assert_eq!(ended.ok(), Some(More::Ended), "no handler holds the pipe");
         assert!(!claims::taken(Taker::Channel).contains(Signo::VTALRM));
     }
