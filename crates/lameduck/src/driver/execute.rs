@@ -3,12 +3,13 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Instant,
 };
 
 use super::{Authority, Driver, Shared, reload::Reloads, seats::HookEnd, thread::PATIENCE};
 use crate::{
     machine::{Effect, Input, ParticipantId},
-    vocab::{Known, Outcome, Phase, Report, Straggler},
+    vocab::{Known, News, Outcome, Phase, Report, Straggler},
 };
 
 impl Driver {
@@ -127,12 +128,22 @@ impl Driver {
             return;
         };
         words.say(&text, PATIENCE);
-        words.die_by_quit();
+        self.tell();
+        let counts = self.shared.inflight_counts();
+        let observers = self.shared.observers();
+        observers.tell(self.shared.now(), counts, News::DiesByQuit);
+        observers.finish().wait(Instant::now() + PATIENCE);
+        if let Authority::Process(words) = &mut self.authority {
+            words.die_by_quit();
+        }
     }
 
     fn exit(&mut self, outcome: Outcome) {
         let mut report = self.machine.report();
         report.outcome = outcome;
+        self.tell();
+        let observing = self.shared.observers().finish();
+        let until = Instant::now() + PATIENCE;
         let inflight = self.shared.inflight();
         report.counts = [("requests", inflight.requests.total())]
             .into_iter()
@@ -142,6 +153,7 @@ impl Driver {
             ("signal_records", self.lost_signals()),
             ("commands", self.shared.commands().dropped()),
             ("slots", inflight.slots.dropped()),
+            ("observed", self.shared.observers().dropped()),
         ];
         report
             .dropped
@@ -149,6 +161,10 @@ impl Driver {
         let ends = self.ends_at_once(outcome);
         if let Authority::Process(words) = &mut self.authority {
             words.report(&report.to_json(), PATIENCE);
+        }
+        // They had as long as the report: both waits began together.
+        observing.wait(until);
+        if let Authority::Process(words) = &mut self.authority {
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
             if ends {
                 words.end(outcome);

@@ -4,12 +4,13 @@
 //! [`LastWords`]. It is the only place that ends the process, and only where the
 //! lifecycle was given the process: never for an embedded one.
 //!
-//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `sim.rs` is the same
+//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `observe.rs` tells whoever observes, `sim.rs` is the same
 //! machine under virtual time.
 
 mod commands;
 mod execute;
 mod last;
+mod observe;
 mod rehearse;
 mod reload;
 mod seats;
@@ -20,6 +21,7 @@ mod thread;
 mod traffic;
 
 pub(crate) use last::{LastWords, Signals};
+pub use observe::{Observer, Recent};
 pub(crate) use seats::{HookRun, Seat};
 pub(crate) use shared::Shared;
 pub use shared::{Inflight, Status};

@@ -11,11 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Seat, commands::Commands, reload::Reloads, tally::Tally};
+use super::{
+    Observer, Recent, Seat, commands::Commands, observe::Observers, reload::Reloads, tally::Tally,
+};
 use crate::{
     inflight::{Admission, Requests, Slots, Token},
     machine::{self, Input, ShutdownRequest},
-    vocab::{Outcome, Phase, Plan, Report, json::Json},
+    vocab::{InflightCounts, Observed, Outcome, Phase, Plan, Report, json::Json},
 };
 
 /// What is in flight, by kind.
@@ -54,6 +56,7 @@ pub(crate) struct Shared {
     inflight: Inflight,
     commands: Commands,
     reloads: Reloads,
+    observers: Observers,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -98,6 +101,7 @@ impl Shared {
             },
             commands,
             reloads: Reloads::default(),
+            observers: Observers::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
@@ -122,6 +126,35 @@ impl Shared {
 
     pub(super) const fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    pub(super) const fn observers(&self) -> &Observers {
+        &self.observers
+    }
+
+    pub(crate) fn observe(
+        self: &Arc<Self>,
+        name: String,
+        observer: Box<dyn Observer>,
+    ) -> std::io::Result<()> {
+        self.observers.add(Arc::downgrade(self), name, observer)
+    }
+
+    pub(crate) fn recent(&self) -> Recent {
+        self.observers.recent()
+    }
+
+    /// How much is in flight: a sum for each counter, a load for each slot that was ever claimed, no lock and no name.
+    pub(super) fn inflight_counts(&self) -> InflightCounts {
+        let inflight = &self.inflight;
+        let (busy, idle) = inflight.slots.counts();
+        InflightCounts::new(
+            inflight.connections.count() as u64,
+            busy as u64,
+            idle as u64,
+            inflight.guards.count() as u64,
+            inflight.requests.total(),
+        )
     }
 
     pub(crate) fn on_reload(
@@ -194,6 +227,7 @@ impl Shared {
             machine,
             now: self.now(),
             inflight: self.name_inflight(STATUS_NAMES),
+            recent: self.recent(),
         }
     }
 
@@ -262,6 +296,8 @@ impl Shared {
 
 /// How many requests a status names.
 const STATUS_NAMES: usize = 32;
+/// How many of the last signals, phases, reloads and ends it tells.
+const STATUS_RECENT: usize = 16;
 
 /// What is in flight, by name.
 #[derive(Clone, Debug)]
@@ -279,6 +315,7 @@ pub struct Status {
     machine: machine::Status,
     now: Duration,
     inflight: Named,
+    recent: Recent,
 }
 
 impl Status {
@@ -294,7 +331,24 @@ impl Status {
         self.inflight.connections
     }
 
-    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `deadline_in_ms` counts from now.
+    /// What happened lately.
+    #[must_use]
+    pub const fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// The last signals, phases, reloads and ends, oldest first.
+    fn latest(&self) -> impl Iterator<Item = &Observed> {
+        let whole = |seen: &&Arc<Observed>| seen.news.is_of_the_whole();
+        let happened = self.recent.happened.iter().filter(whole);
+        let count = happened.clone().count();
+        happened
+            .skip(count.saturating_sub(STATUS_RECENT))
+            .map(|seen| &**seen)
+    }
+
+    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `deadline_in_ms` counts from now,
+    /// and `at_ms` of what happened lately (at most 16, oldest first) is before it.
     #[must_use]
     pub fn to_json(&self) -> String {
         let machine = &self.machine;
@@ -321,6 +375,11 @@ impl Status {
                 json.number("guards", self.inflight.guards as u64);
             });
             json.texts("participants_open", &machine.open);
+            json.list("recent", self.latest(), |json, seen| {
+                json.signed_millis("at_ms", seen.at, self.now);
+                json.text("what", seen.news.as_str());
+                json.text("said", &seen.news.to_string());
+            });
             json.texts(
                 "blockers",
                 self.inflight.requests.iter().map(ToString::to_string),

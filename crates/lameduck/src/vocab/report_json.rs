@@ -169,13 +169,7 @@ fn write_participant(json: &mut Json, one: &ParticipantReport, t: Duration) {
     }
     let Some(hook) = &one.hook else { return };
     json.nested("hook", |json| {
-        let state = match &hook.state {
-            HookState::Ok => "ok",
-            HookState::Failed { .. } => "failed",
-            HookState::Overran => "overran",
-            HookState::NotRun => "not-run",
-        };
-        json.text("state", state);
+        json.text("state", hook.state.as_str());
         if let HookState::Failed { why } = &hook.state {
             json.text("why", why);
         }
