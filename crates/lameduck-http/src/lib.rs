@@ -78,7 +78,7 @@ pub use server::exchange::{App, BoxError};
 pub use server::limits::{Limits, TcpKeepAlive};
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
 pub use server::secure::TlsObjection;
-pub use side::{SideServer, admin, probes};
+pub use side::{Admin, AdminRequest, AdminRoute, SideServer, TokenError, admin, probes};
 pub use ws::{Farewell, WebSockets, farewell};
 
 /// What reads untrusted or endless bytes, for the fuzzer.

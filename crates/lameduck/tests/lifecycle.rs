@@ -378,7 +378,7 @@ async fn a_status_says_who_holds_the_exit() {
     );
     let holds = draining["holds"].as_str().expect("a sentence");
     assert!(
-        holds.starts_with("The exit waits for 1 request (GET /slow from 192.0.2.7:4711, for "),
+        holds.starts_with("The exit waits for 1 request (GET /slow from 192.0.2.7:4711, "),
         "{holds}"
     );
     assert!(

@@ -186,11 +186,9 @@ impl Status {
     }
 
     fn holds_admission(&self) -> String {
-        if let Some(until) = self.machine.window_until {
-            return format!(
-                "The lame-duck window is open: new requests are served until they cease, for {} more at most.",
-                seconds(until.saturating_sub(self.now))
-            );
+        if self.machine.window_until.is_some() {
+            return "The lame-duck window is open: new requests are served until they cease."
+                .to_owned();
         }
         let open = self.machine.participants.iter();
         let open: Vec<_> = open
@@ -229,16 +227,10 @@ impl Status {
                     .map(|one| self.working(one)),
             );
         }
-        let last = self.machine.drain_end.map_or_else(String::new, |end| {
-            format!(
-                ", for {} more at most",
-                seconds(end.saturating_sub(self.now))
-            )
-        });
         if held.is_empty() {
             return "Nothing holds the exit any more.".to_owned();
         }
-        format!("The exit waits for {}{last}.", list(&held))
+        format!("The exit waits for {}.", list(&held))
     }
 
     fn oldest(&self) -> String {
@@ -248,13 +240,13 @@ impl Status {
             let which = if inflight.busy == 1 {
                 ""
             } else {
-                "the oldest is "
+                "the oldest: "
             };
             let _ = write!(said, " ({which}{} {}", oldest.method, oldest.path);
             if let Some(peer) = oldest.peer {
                 let _ = write!(said, " from {peer}");
             }
-            let _ = write!(said, ", for {} now)", seconds(oldest.age));
+            let _ = write!(said, ", {} old)", seconds(oldest.age));
         }
         said
     }
@@ -274,7 +266,7 @@ impl Status {
             .filter_map(|one| one.hook_runs().map(|(since, _)| (one.name(), since)))
             .map(|(name, since)| {
                 let runs = seconds(self.now.saturating_sub(since));
-                format!("the stop hook of {name} (for {runs} now)")
+                format!("the stop hook of {name} (running for {runs})")
             })
             .collect();
         if hooks.is_empty() {
@@ -442,14 +434,13 @@ fn write_counts(json: &mut Json, key: &str, counts: &[(&'static str, u64)]) {
     });
 }
 
-/// One digit behind the point below a minute, minutes and seconds above.
+/// One digit behind the point below ten seconds, whole seconds below a minute, minutes and seconds above.
 fn seconds(time: Duration) -> String {
-    let tenths = time.as_millis() / 100;
-    if tenths < 600 {
-        format!("{}.{} s", tenths / 10, tenths % 10)
-    } else {
-        let whole = time.as_secs();
-        format!("{} min {} s", whole / 60, whole % 60)
+    let whole = time.as_secs();
+    match whole {
+        0..10 => format!("{whole}.{} s", time.subsec_millis() / 100),
+        10..60 => format!("{whole} s"),
+        60.. => format!("{} min {} s", whole / 60, whole % 60),
     }
 }
 
@@ -495,7 +486,8 @@ mod tests {
         assert_eq!(list(&["a", "b"]), "a and b");
         assert_eq!(list(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
         assert_eq!(list::<&str>(&[]), "none is left");
-        assert_eq!(seconds(Duration::from_millis(59_990)), "59.9 s");
+        assert_eq!(seconds(Duration::from_millis(9_990)), "9.9 s");
+        assert_eq!(seconds(Duration::from_millis(59_990)), "59 s");
         assert_eq!(seconds(Duration::from_millis(61_500)), "1 min 1 s");
     }
 }
