@@ -44,6 +44,14 @@ def stops(browser):
     return found
 
 
+def is_error(told):
+    """Whether it is an error, a warning, or anything that the page said; but not what SINK provoked."""
+    if told["method"] == "Log.entryAdded":
+        entry = told["params"]["entry"]
+        return entry["level"] != "verbose" and "TrustedHTML" not in entry["text"]
+    return told["method"] in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+
+
 def press(browser, text):
     """Presses a button as somebody with a keyboard does: the focus goes there, then Enter."""
     browser.ask(f"[...document.querySelectorAll('button')].find((it) => it.textContent === {json.dumps(text)}).focus()")
@@ -79,14 +87,13 @@ def watch(browser, url, token, reason):
     seen["lead"] = browser.until(f"{LEAD}.startsWith('The exit waits') && {LEAD}")
     seen["cause"] = browser.ask("document.getElementById('cause').textContent")
     seen["blockers"] = browser.ask("document.querySelector('#blockers tbody').innerText")
-    clock = "parseFloat(document.getElementById('last-clock').textContent)"
-    before = browser.ask(clock)
-    browser.until(f"{clock} < {before}")
-    seen["deadline"] = before
+    clock = "document.getElementById('last-clock').textContent"
+    seen["deadline"] = browser.ask(clock)
+    browser.until(f"{clock} !== {json.dumps(seen['deadline'])}")
     seen["wide"] += fits(browser)
     seen["lanes"] = browser.ask("document.querySelector('svg > title').textContent")
     # So far nothing can have gone wrong; afterwards nobody answers, and the browser says so.
-    seen["errors"] = [it for it in browser.told if it["method"] in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled") or it["method"] == "Log.entryAdded" and "TrustedHTML" not in it["params"]["entry"]["text"]]
+    seen["errors"] = [it for it in browser.told if is_error(it)]
     print("drain it", flush=True)
     browser.until(f"{HEADING} === 'Gone'")
     seen["gone"] = browser.ask(LEAD)

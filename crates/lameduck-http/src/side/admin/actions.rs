@@ -77,7 +77,9 @@ fn reload(life: &Lifecycle, reason: &str) -> Response<String> {
             format!("refused: a reload needs Running, this is {phase}\n"),
         );
     }
-    life.note(said("reload", reason));
+    if !reason.is_empty() {
+        life.note(said("reload", reason));
+    }
     life.reload();
     text(
         StatusCode::ACCEPTED,

@@ -46,7 +46,12 @@ async function act(does, reason) {
 }
 
 at("use-token").addEventListener("click", useToken);
-at("token").addEventListener("keydown", (event) => { if (event.key === "Enter") useToken(); });
+at("token").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  // The focus moves to a button, which the rest of this key would press.
+  event.preventDefault();
+  useToken();
+});
 at("forget").addEventListener("click", () => { token = null; drawActions(); at("token").focus(); });
 for (const button of document.querySelectorAll("[data-does]")) {
   button.addEventListener("click", () => {

@@ -1,6 +1,8 @@
 // What was in flight over the last minute, from the statuses that came: the counts as lines, requests and participants as lanes.
 const MINUTE = 60000;
 const LANES = 14;
+// What ended sooner is no lane.
+const SHORT = 1000;
 const minute = { counts: [], lanes: new Map(), rate: null };
 
 function forgetMinute() {
@@ -48,10 +50,10 @@ function drawLanes() {
   const x = (ms) => Math.max(left, Math.min(width, left + ((ms - now + MINUTE) / MINUTE) * (width - left)));
   const last = seen.status.uptime_ms;
   // The longest are what somebody looks for; in the order in which they began.
-  const chosen = [...minute.lanes.values()].filter((lane) => lane.to > now - MINUTE)
+  const chosen = [...minute.lanes.values()].filter((lane) => lane.to > now - MINUTE && (lane.to >= last - 1 || lane.to - lane.from >= SHORT))
     .sort((a, b) => b.to - b.from - (a.to - a.from)).slice(0, LANES).sort((a, b) => a.from - b.from);
   // Names of phases on top, so that none is written across a line of the chart.
-  const names = 28, high = names + 76, row = left ? 20 : 34, top = high + 26;
+  const names = 40, high = names + 76, row = left ? 20 : 34, top = high + 26;
   const height = top + chosen.length * row + 4;
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-labelledby": "lanes-title" });
   const flight = seen.status.in_flight;
@@ -79,7 +81,7 @@ function drawLanes() {
     if (one.at_ms < now - MINUTE || one.at_ms === 0) continue;
     svg.append(shape("line", { class: "cut", x1: x(one.at_ms), x2: x(one.at_ms), y1: 2, y2: height }));
     const nearEnd = x(one.at_ms) > width - 90;
-    svg.append(shape("text", { x: x(one.at_ms) + (nearEnd ? -4 : 4), y: 11 + (phases.indexOf(one.phase) % 2) * 13, "text-anchor": nearEnd ? "end" : "start" }, one.phase));
+    svg.append(shape("text", { x: x(one.at_ms) + (nearEnd ? -4 : 4), y: 11 + (phases.indexOf(one.phase) % 3) * 13, "text-anchor": nearEnd ? "end" : "start" }, one.phase));
   }
   for (const one of seen.status.signals) {
     if (one.at_ms < now - MINUTE) continue;
