@@ -19,6 +19,11 @@
 //! # }
 //! ```
 //!
+//! # Watching a drain
+//!
+//! [`admin`] puts a page on a loopback address or a Unix socket that shows who holds the exit while it is held, and lets whoever has the token
+//! drain, cut and reload: see [the manual](manual::watching).
+//!
 //! # TLS
 //!
 //! With the feature `tls`, `Serve::tls` takes the service's own `Arc<rustls::ServerConfig>`, made with whatever crypto provider it likes. A
@@ -53,6 +58,7 @@ mod end_when;
 mod handler;
 mod health;
 mod layer;
+pub mod manual;
 mod peer;
 mod probes;
 mod scope;

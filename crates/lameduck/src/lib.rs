@@ -1,5 +1,7 @@
 #![doc = include_str!("manual/crate.md")]
 
+extern crate alloc;
+
 #[cfg(feature = "signals")]
 mod driver;
 #[cfg(feature = "signals")]
@@ -18,7 +20,7 @@ mod vocab;
 pub mod wire;
 
 #[cfg(feature = "signals")]
-pub use driver::{Count, Inflight, Status, Tally, sim};
+pub use driver::{Count, Inflight, Observer, Recent, Status, Tally, sim};
 #[cfg(feature = "signals")]
 pub use edge::{
     platform::{Detected, VARIABLES, parse_duration, parse_window},

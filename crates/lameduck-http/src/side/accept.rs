@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use lameduck::Lifecycle;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -46,6 +46,12 @@ pub(super) enum Listener {
     Unix(UnixListener),
 }
 
+/// Whom a listener accepted.
+enum Met {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
 pub(super) fn listen(bound: Bound) -> io::Result<Listener> {
     bound.listen()?;
     match bound.local {
@@ -60,17 +66,15 @@ pub(super) async fn accept(life: &Lifecycle, listener: Listener, role: Role) {
     let room = Arc::new(Room::new());
     loop {
         let accepted = match &listener {
-            Listener::Tcp(listener) => match listener.accept().await {
-                Ok((stream, _)) => Ok(spawn(life, &role, stream, room.place().await)),
-                Err(error) => Err(error),
-            },
-            Listener::Unix(listener) => match listener.accept().await {
-                Ok((stream, _)) => Ok(spawn(life, &role, stream, room.place().await)),
-                Err(error) => Err(error),
-            },
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Met::Tcp(stream)),
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| Met::Unix(stream))
+            }
         };
-        if accepted.is_err() {
-            sleep(AFTER_ERROR).await;
+        match accepted {
+            Ok(Met::Tcp(stream)) => spawn(life, &role, stream, room.place().await),
+            Ok(Met::Unix(stream)) => spawn(life, &role, stream, room.place().await),
+            Err(_) => sleep(AFTER_ERROR).await,
         }
     }
 }
@@ -175,12 +179,13 @@ async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S, place: Plac
     let service = service_fn(|request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
         let answering = role.answer(&life, request);
-        let mut asked = note();
-        asked.asked = true;
-        asked.has_body = has_body;
-        asked.within = answering.within;
-        asked.watching = answering.watching;
-        drop(asked);
+        *note() = Asked {
+            asked: true,
+            within: answering.within,
+            has_body,
+            watching: answering.watching,
+            afterwards: None,
+        };
         async move {
             let Said {
                 response,
@@ -219,20 +224,15 @@ async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S, place: Plac
                 Some(watching) => {
                     // Its place is for others now.
                     drop(permit);
-                    tokio::select! {
-                        _ = &mut http => true,
-                        () = watching.stalled() => false,
-                    }
+                    watch(&mut http, watching).await
                 }
                 None => timeout(within, &mut http).await.is_ok(),
             }
         }
         None => false,
     };
-    let (afterwards, has_body) = {
-        let mut asked = note();
-        (asked.afterwards.take(), asked.has_body)
-    };
+    let has_body = note().has_body;
+    let afterwards = note().afterwards.take();
     drop(afterwards);
     if !answered {
         // Past its time it is dropped: a prober that is this slow has given up long ago, and others wait for its place.
@@ -245,6 +245,14 @@ async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S, place: Plac
     };
     let Unnoted(stream) = http.into_parts().io;
     linger::close(stream, input, LINGER).await;
+}
+
+/// Sees an event stream to its end; whether all was sent.
+async fn watch(http: impl Future, watching: Watching) -> bool {
+    tokio::select! {
+        _ = http => true,
+        () = watching.stalled() => false,
+    }
 }
 
 #[cfg(test)]

@@ -284,7 +284,13 @@ async fn nothing_changes_without_the_token() {
         assert_eq!(answer.status, 405);
         assert!(answer.head.contains("allow: POST"), "{}", answer.head);
     }
-    // A body that is too long, or not a line, is no reason; and one that never comes waits for no more than its time.
+    assert_eq!(service.rig.life.phase(), Phase::Running);
+}
+
+#[tokio::test]
+async fn a_reason_is_a_short_line_of_text() {
+    let service = Watched::start("reason").await;
+    let bearer = format!("Bearer {}", service.token);
     let long = "x".repeat(300);
     for body in [&long[..], "two\nlines", "esc\u{1b}"] {
         let mut client = Client::connect(service.admin).await;
@@ -300,11 +306,14 @@ async fn nothing_changes_without_the_token() {
         assert_eq!(answer.status, 400, "{}", answer.text());
     }
     assert_eq!(service.rig.life.phase(), Phase::Running);
+}
 
+#[tokio::test]
+async fn without_a_token_file_there_are_no_deeds() {
     let rig = Rig::start(plan(window(0, 20_000, 20_000))).await;
     let admin = lameduck_http::admin(&rig.life, "127.0.0.1:0").await;
     let mut client = Client::connect(admin.expect("admin").local_addr().tcp().expect("tcp")).await;
-    let fields = [HOST, ("authorization", &bearer[..])];
+    let fields = [HOST, ("authorization", "Bearer 0123456789abcdef")];
     client.send(head("POST /cut", &fields).as_bytes()).await;
     let answer = client.answer().await.expect("an answer");
     assert_eq!(answer.status, 403);

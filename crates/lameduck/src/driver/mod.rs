@@ -5,12 +5,13 @@
 //! lifecycle was given the process: never for an embedded one.
 //!
 //! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `status.rs` what people
-//! are told, `sim.rs` is the same machine under virtual time.
+//! are told, `observe.rs` tells whoever observes, `sim.rs` is the same machine under virtual time.
 
 mod commands;
 mod epilogue;
 mod execute;
 mod last;
+mod observe;
 mod rehearse;
 mod reload;
 mod seats;
@@ -22,6 +23,7 @@ mod thread;
 mod traffic;
 
 pub(crate) use last::{LastWords, Signals};
+pub use observe::{Observer, Recent};
 pub(crate) use seats::{HookRun, Seat};
 pub use shared::Inflight;
 pub(crate) use shared::Shared;

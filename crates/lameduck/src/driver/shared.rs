@@ -11,11 +11,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Seat, commands::Commands, epilogue::Epilogues, reload::Reloads, tally::Tally};
+use super::{
+    Observer, Recent, Seat, commands::Commands, epilogue::Epilogues, observe::Observers,
+    reload::Reloads, tally::Tally,
+};
 use crate::{
     inflight::{Admission, Requests, Slots, Token},
     machine::{self, Input, ShutdownRequest},
-    vocab::{Outcome, Phase, Plan, Report},
+    vocab::{InflightCounts, Outcome, Phase, Plan, Report},
 };
 
 /// What is in flight, by kind.
@@ -57,6 +60,7 @@ pub(crate) struct Shared {
     commands: Commands,
     reloads: Reloads,
     epilogues: Epilogues,
+    observers: Observers,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -103,6 +107,7 @@ impl Shared {
             commands,
             reloads: Reloads::default(),
             epilogues: Epilogues::default(),
+            observers: Observers::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
@@ -127,6 +132,35 @@ impl Shared {
 
     pub(super) const fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    pub(super) const fn observers(&self) -> &Observers {
+        &self.observers
+    }
+
+    pub(crate) fn observe(
+        self: &Arc<Self>,
+        name: String,
+        observer: Box<dyn Observer>,
+    ) -> std::io::Result<()> {
+        self.observers.add(Arc::downgrade(self), name, observer)
+    }
+
+    pub(crate) fn recent(&self) -> Recent {
+        self.observers.recent()
+    }
+
+    /// How much is in flight: a sum for each counter, a load for each slot that was ever claimed, no lock and no name.
+    pub(super) fn inflight_counts(&self) -> InflightCounts {
+        let inflight = &self.inflight;
+        let (busy, idle) = inflight.slots.counts();
+        InflightCounts::new(
+            inflight.connections.count() as u64,
+            busy as u64,
+            idle as u64,
+            inflight.guards.count() as u64,
+            inflight.requests.total(),
+        )
     }
 
     pub(crate) fn on_reload(

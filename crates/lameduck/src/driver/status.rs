@@ -6,15 +6,16 @@ use core::time::Duration;
 use std::{
     fmt::Write as _,
     net::SocketAddr,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::Shared;
+use super::{Recent, Shared};
 use crate::{
     inflight::{ByProtocol, Protocol, SlotView, Snapshot},
     machine::{self, ParticipantId, ParticipantStatus},
     vocab::{
-        Known, Outcome, Phase, Plan, Straggler,
+        Known, News, Observed, Outcome, Phase, Plan, SignalNote, Straggler,
         json::Json,
         report_json::{exit, write_plan, write_signal},
     },
@@ -22,6 +23,8 @@ use crate::{
 
 /// How many requests a status names.
 const NAMES: usize = 32;
+/// How many of the last signals, phases, reloads and ends it tells; and how many signals, and how much of what else happened.
+const RECENT: usize = 16;
 
 /// What is in flight, by name.
 #[derive(Clone, Debug)]
@@ -103,6 +106,7 @@ pub struct Status {
     started_on: SystemTime,
     now: Duration,
     inflight: Named,
+    recent: Recent,
     requests: u64,
     counts: Vec<(&'static str, u64)>,
     dropped: Vec<(&'static str, u64)>,
@@ -131,6 +135,7 @@ impl Status {
             started_on: shared.started_on(),
             now: shared.now(),
             inflight: shared.name_inflight(NAMES),
+            recent: shared.recent(),
             requests: inflight.requests.total(),
             outcome: shared.epilogues().outcome(),
         }
@@ -146,6 +151,27 @@ impl Status {
     #[must_use]
     pub const fn connections(&self) -> usize {
         self.inflight.connections
+    }
+
+    /// What happened lately.
+    #[must_use]
+    pub const fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// The last of what happened and is chosen, oldest first.
+    fn last(&self, chosen: impl Fn(&News) -> bool) -> impl Iterator<Item = &Observed> {
+        let chosen = move |seen: &&Arc<Observed>| chosen(&seen.news);
+        let mut last: Vec<_> = self
+            .recent
+            .happened
+            .iter()
+            .rev()
+            .filter(chosen)
+            .take(RECENT)
+            .collect();
+        last.reverse();
+        last.into_iter().map(|seen| &**seen)
     }
 
     /// Whether anything but the time and the counts differs: what a page would draw anew.
@@ -168,7 +194,9 @@ impl Status {
             } = status.inflight;
             (connections, guards, idle, busy, by_protocol)
         };
+        let number = |status: &Self| status.recent.happened.last().map(|seen| seen.number);
         self.machine != before.machine
+            || number(self) != number(before)
             || self.outcome != before.outcome
             || numbers(self) != numbers(before)
             || names(self) != names(before)
@@ -275,7 +303,7 @@ impl Status {
         format!("The exit waits for {}.", list(&hooks))
     }
 
-    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `…_in_ms` counts from now, `at_ms` and `…_at_ms`
+    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `…_in_ms` counts from now; `at_ms` and `…_at_ms`
     /// from the start of the process.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -327,13 +355,7 @@ impl Status {
             });
             self.write_phases(json);
             self.write_participants(json);
-            json.list("signals", &machine.signals, |json, note| {
-                write_signal(json, note, Duration::ZERO);
-            });
-            json.list("notes", &machine.events, |json, event| {
-                json.millis("at_ms", event.at);
-                json.text("what", &event.what);
-            });
+            self.write_recent(json);
             write_counts(json, "counts", &self.counts);
             write_counts(json, "dropped", &self.dropped);
         })
@@ -365,6 +387,36 @@ impl Status {
                 "unnamed",
                 inflight.busy.saturating_sub(inflight.requests.len()) as u64,
             );
+        });
+    }
+
+    fn write_recent(&self, json: &mut Json) {
+        json.list("recent", self.last(News::is_of_the_whole), |json, seen| {
+            json.millis("at_ms", seen.at);
+            json.text("what", seen.news.as_str());
+            json.text("said", &seen.news.to_string());
+        });
+        let signals = self.last(|news| matches!(news, News::Signal { .. }));
+        let signals = signals.filter_map(|seen| match &seen.news {
+            News::Signal {
+                phase,
+                record,
+                verdict,
+            } => Some(SignalNote::new(seen.at, *phase, record.clone(), *verdict)),
+            _ => None,
+        });
+        json.list("signals", signals, |json, note| {
+            write_signal(json, &note, Duration::ZERO);
+        });
+        // Signals and phases have lists of their own.
+        let notes =
+            self.last(|news| !matches!(news, News::Signal { .. } | News::PhaseChanged { .. }));
+        json.list("notes", notes, |json, seen| {
+            json.millis("at_ms", seen.at);
+            match &seen.news {
+                News::Noted { what } => json.text("what", what),
+                news => json.text("what", &news.to_string()),
+            }
         });
     }
 

@@ -168,6 +168,19 @@ impl Slots {
         snapshot
     }
 
+    /// How many connections are in a request, and how many are between two. One load for each slot; takes no lock.
+    pub fn counts(&self) -> (usize, usize) {
+        let (mut busy, mut idle) = (0, 0);
+        for cell in self.table.cells() {
+            match cell.is_busy() {
+                Some(true) => busy += 1,
+                Some(false) => idle += 1,
+                None => {}
+            }
+        }
+        (busy, idle)
+    }
+
     /// How many connections were not named because the table was full.
     pub fn dropped(&self) -> u64 {
         self.table.dropped.load(Ordering::Relaxed)

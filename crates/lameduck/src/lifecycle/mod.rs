@@ -14,7 +14,7 @@ mod wait;
 #[cfg(feature = "tokio")]
 mod worker;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 pub use drain::Drain;
 pub use enrol::{Enrol, EnrolError};
@@ -31,7 +31,7 @@ pub use wait::{Draining, Over, Running};
 pub use worker::{Stop, Worker};
 
 use crate::{
-    driver::{Inflight, Shared, Status},
+    driver::{Inflight, Observer, Recent, Shared, Status},
     inflight::Closed,
     machine::Input,
     vocab::{Cause, Outcome, Phase, Plan, Report},
@@ -179,6 +179,24 @@ impl Lifecycle {
     /// Writes a line into the report; at most [`Report::NOTES`] are kept.
     pub fn note(&self, what: impl Into<String>) {
         self.send(Input::Note(what.into()));
+    }
+
+    /// Tells an observer what happened lately, then what happens, until the end.
+    ///
+    /// # Errors
+    /// No thread is left for it, or there are 16 observers already.
+    pub fn observe(
+        &self,
+        name: impl Into<String>,
+        observer: impl Observer + 'static,
+    ) -> io::Result<()> {
+        self.shared.observe(name.into(), Box::new(observer))
+    }
+
+    /// What happened lately, for pages and for those who come late.
+    #[must_use]
+    pub fn recent(&self) -> Recent {
+        self.shared.recent()
     }
 
     /// Calls `reload` on SIGHUP, on a thread of its own, one reload at a time.

@@ -140,6 +140,13 @@ pub enum Input {
     HookEnded(ParticipantId, Result<(), String>),
     /// Something worth a line in the report.
     Note(String),
+    /// A reload subscriber ran.
+    Reloaded {
+        /// Its name.
+        name: String,
+        /// Why the old configuration stays in force, if it does.
+        result: Result<(), String>,
+    },
 }
 
 /// What every participant is told when a termination was requested.

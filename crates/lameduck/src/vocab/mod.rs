@@ -2,6 +2,7 @@
 
 mod cause;
 pub(crate) mod json;
+mod observed;
 mod outcome;
 mod phase;
 mod plan;
@@ -11,6 +12,7 @@ pub(crate) mod report_json;
 mod signal;
 
 pub use cause::Cause;
+pub use observed::{InflightCounts, News, Observed};
 pub use outcome::{CutBy, Outcome};
 pub use phase::Phase;
 pub use plan::{Late, Plan, PlanError, Repeat, Window};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -39,7 +39,7 @@ impl Desk {
     ) -> Answering {
         let answering = match self.admit(&request) {
             Ok(route) => self.give(route, life, request),
-            Err(refused) => Answering::now(refused),
+            Err(denied) => Answering::now(denied.response()),
         };
         let said = answering.said;
         Answering {
@@ -53,34 +53,26 @@ impl Desk {
     }
 
     /// The route that it may have.
-    fn admit<B>(&self, request: &Request<B>) -> Result<&AdminRoute, Response<String>> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<&AdminRoute, Denied> {
         // Before anything else: to a host that is not ours not even a path is given away.
-        self.hosts.check(request).map_err(refuse)?;
+        self.hosts.check(request)?;
         let path = request.uri().path();
         let route = self.routes.iter().find(|route| route.path == path);
-        let route = route.ok_or_else(|| {
-            text(
-                StatusCode::NOT_FOUND,
-                "no such path: / is the page, /status its data\n".to_owned(),
-            )
-        })?;
+        let route = route.ok_or(NO_PATH)?;
         if route.needs == Needs::Debug && self.debug == Debugging::Off {
-            return Err(text(
-                StatusCode::NOT_FOUND,
-                "debug endpoints are switched off\n".to_owned(),
-            ));
+            return Err(DEBUG_OFF.into());
         }
         if !route.takes(request.method()) {
             let is_post = route.method == Method::POST;
-            return Err(not_allowed(if is_post { "POST" } else { "GET, HEAD" }));
+            return Err(Denied::Method(if is_post { "POST" } else { "GET, HEAD" }));
         }
         let headers = request.headers();
-        let may = if route.needs == Needs::Token {
-            visitor::may_act(headers, self.token.as_ref())
+        if route.needs == Needs::Token {
+            visitor::may_act(headers, self.token.as_ref())?;
         } else {
-            visitor::may_see(headers, matches!(route.answers, Answers::Page))
-        };
-        may.map_err(refuse).map(|()| route)
+            visitor::may_see(headers, matches!(route.answers, Answers::Page))?;
+        }
+        Ok(route)
     }
 
     fn give(&self, route: &AdminRoute, life: &Lifecycle, request: Request<Incoming>) -> Answering {
@@ -124,15 +116,41 @@ impl Desk {
     }
 }
 
-fn refuse(refusal: Refusal) -> Response<String> {
-    let mut response = text(refusal.status, format!("{}\n", refusal.why));
-    if refusal.status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(
-            http::header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer"),
-        );
+const NO_PATH: Refusal = Refusal {
+    status: StatusCode::NOT_FOUND,
+    why: "no such path: / is the page, /status its data",
+};
+const DEBUG_OFF: Refusal = Refusal {
+    status: StatusCode::NOT_FOUND,
+    why: "debug endpoints are switched off",
+};
+
+/// Why a request gets no route.
+enum Denied {
+    Refused(Refusal),
+    /// It is asked otherwise: the methods that are allowed.
+    Method(&'static str),
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
-    response
+}
+
+impl Denied {
+    fn response(&self) -> Response<String> {
+        let refusal = match self {
+            Self::Refused(refusal) => refusal,
+            Self::Method(allowed) => return not_allowed(allowed),
+        };
+        let mut response = text(refusal.status, format!("{}\n", refusal.why));
+        if refusal.status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+        }
+        response
+    }
 }
 
 fn status(life: &Lifecycle) -> Response<String> {

@@ -158,6 +158,15 @@ impl Cell {
         self.state.store(0, Ordering::Release);
     }
 
+    /// Whether its connection is in a request; `None` if it is held by nobody.
+    pub(super) fn is_busy(&self) -> Option<bool> {
+        // Relaxed: for a count, nothing else is read by it.
+        match self.state.load(Ordering::Relaxed) {
+            0 => None,
+            state => Some(state & BUSY != 0),
+        }
+    }
+
     pub(super) fn read(&self) -> Read {
         for _ in 0..ATTEMPTS {
             if let Some(read) = self.try_read() {

@@ -60,7 +60,7 @@ impl Leaving {
             spread: window.floor,
         }));
         // After the broadcast: who sees the phase finds the request.
-        core.enter(now, Phase::Terminating);
+        core.enter(now, Phase::Terminating, Some(&leaving));
         leaving
     }
 
@@ -107,8 +107,8 @@ impl Leaving {
         turn
     }
 
-    pub(super) fn cut(self, phase: Phase, by: CutBy, core: &mut Core) -> Present {
-        Present::gone(phase, Outcome::Cut(by), Some(self), core)
+    pub(super) fn cut(self, now: Duration, phase: Phase, by: CutBy, core: &mut Core) -> Present {
+        Present::gone(now, phase, Outcome::Cut(by), Some(self), core)
     }
 
     /// INV-2: the deadline is the end, whatever else is going on.
@@ -117,7 +117,7 @@ impl Leaving {
         let outcome = Outcome::Forced {
             code: core.plan.forced_exit_code(),
         };
-        Present::gone(phase, outcome, Some(self), core)
+        Present::gone(now, phase, outcome, Some(self), core)
     }
 
     /// How it ended, when everything has run its course.
