@@ -196,6 +196,7 @@ fn ask<B>(
     let answer = handler(AdminRequest {
         life: life.clone(),
         query: request.uri().query().map(str::to_owned),
+        headers: request.headers().clone(),
     });
     Answering {
         within: route.within,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response};
 use lameduck::Lifecycle;
 
 use super::actions::Action;
@@ -151,6 +151,7 @@ impl fmt::Debug for AdminRoute {
 pub struct AdminRequest {
     pub(super) life: Lifecycle,
     pub(super) query: Option<String>,
+    pub(super) headers: HeaderMap,
 }
 
 impl AdminRequest {
@@ -164,6 +165,12 @@ impl AdminRequest {
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
+    }
+
+    /// The header fields, as they came: at most 16 KiB of a peer's bytes.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The value of a query's parameter, as it came.
