@@ -61,8 +61,8 @@ pub(crate) struct Shared {
     inflight: Inflight,
     commands: Commands,
     reloads: Reloads,
-    observers: Observers,
     epilogues: Epilogues,
+    observers: Observers,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -109,8 +109,8 @@ impl Shared {
             },
             commands,
             reloads: Reloads::default(),
-            observers: Observers::default(),
             epilogues: Epilogues::default(),
+            observers: Observers::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
