@@ -1,5 +1,5 @@
 //! Signal channels beside raw mechanisms and `tokio::signal`: from kill(2) to user code, and what becomes of signals that wait.
-//! Each way has a child of its own, which waits asleep; the ways take turns, and the order turns too. Owns the measurement and its
+//! Each way has a child of its own, which waits asleep; the ways take turns, in a new order each round. Owns the measurement and its
 //! tables; what is measured is the library as users have it.
 //!
 //! `cargo run --release -p lameduck-benches --bin channels -- [ROUNDS]`
@@ -13,7 +13,7 @@ use std::{
 };
 
 use lameduck::signals::{Channel, Signo, block};
-use lameduck_benches::stats::Spread;
+use lameduck_benches::{rng::Rng, stats::Spread};
 use tokio::io::unix::AsyncFd;
 
 #[path = "channels/facts.rs"]
@@ -282,9 +282,12 @@ fn compare(rounds: usize) -> Result<Vec<Vec<f64>>, Failure> {
     for child in &mut children {
         child.sample()?;
     }
-    for round in 0..rounds {
-        for at in 0..WAYS.len() {
-            let way = (round + at) % WAYS.len();
+    let mut rng = Rng::new(1);
+    let mut order: Vec<usize> = (0..WAYS.len()).collect();
+    for _ in 0..rounds {
+        // A way that follows one like it finds its caches warm: nobody always follows the same one.
+        order.sort_by_cached_key(|_| rng.next());
+        for &way in &order {
             times[way].push(children[way].sample()?);
         }
     }
