@@ -600,3 +600,24 @@ async fn it_is_at_home_unless_told_otherwise() {
         .expect("text");
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
 }
+
+#[tokio::test]
+async fn connections_are_told_apart_by_what_they_speak() {
+    let service = Watched::start("protocols").await;
+    let _silent = service.rig.connect().await;
+    let _idle = [
+        Client::reused(service.rig.addr).await,
+        Client::reused(service.rig.addr).await,
+    ];
+    let mut second = service.rig.connect().await;
+    // The preface and empty SETTINGS; the answer's SETTINGS are 9 bytes and more.
+    second
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await;
+    second.seen(b"\x04").await;
+    let wanted = "\"protocols\":{\"unknown\":1,\"http/1.1\":2,\"http/2\":1}";
+    until("the protocols", || async {
+        service.get("/status").await.text().contains(wanted)
+    })
+    .await;
+}

@@ -17,6 +17,8 @@ use tokio::time::{Instant, interval, sleep};
 pub(super) const WATCHERS: usize = 32;
 const RUNNING: Duration = Duration::from_secs(1);
 const LEAVING: Duration = Duration::from_millis(100);
+/// A status looks at every connection. So many times as long as that took nothing is looked at: at most a twentieth of a core goes into it.
+const REST: u32 = 20;
 /// After so long without having taken anything a watcher is given up.
 const STALLED: Duration = Duration::from_secs(10);
 /// How long a browser waits before it looks for the next process, in milliseconds.
@@ -86,7 +88,9 @@ impl Feed {
                 self.wanted.notified().await;
                 continue;
             }
+            let began = Instant::now();
             let status = self.life.status();
+            let rest = began.elapsed() * REST;
             let phase = status.phase();
             let is_due = last
                 .as_ref()
@@ -95,6 +99,7 @@ impl Feed {
                 self.publish(&status);
                 last = Some((Instant::now(), status));
             }
+            sleep(rest).await;
             self.next(phase).await;
         }
     }

@@ -32,7 +32,7 @@ function bar(part, isOver) {
 }
 
 function lead(status) {
-  if (seen.gone) return goneSentence() + (seen.gone.said ? "" : " The connection broke: it was killed, cut, or the way to it is closed.") + " Looking for the next process …";
+  if (seen.gone) return goneSentence() + (seen.gone.said ? "" : " The connection broke: it was killed, cut, or the way to it is closed.") + " Below is the last that was seen; looking for the next process …";
   if (status.holds) return status.holds;
   if (status.phase === "Initializing") {
     const starting = status.participants.filter((one) => one.state === "starting").map((one) => one.name);
