@@ -621,3 +621,30 @@ async fn connections_are_told_apart_by_what_they_speak() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn it_stays_until_the_last_stop_hook_has_run() {
+    let rig = Rig::start(plan(lameduck::Window::NONE)).await;
+    let admin = lameduck_http::admin(&rig.life, "127.0.0.1:0").await;
+    let addr = admin.expect("admin").local_addr().tcp().expect("tcp");
+    let pool = rig.life.participate("pool").register().expect("taken");
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    pool.on_stop(move || ended.blocking_recv());
+    pool.ready();
+    let mut watcher = Client::connect(addr).await;
+    watcher.send(head("GET /events", &[HOST]).as_bytes()).await;
+    watcher.seen(b"event: status").await;
+    rig.terminate().await;
+    soon("its turn", pool.closing()).await;
+    pool.done();
+    watcher
+        .seen(b"The exit waits for the stop hook of pool (running for ")
+        .await;
+    let mut other = Client::connect(addr).await;
+    other.send(head("GET /status", &[HOST]).as_bytes()).await;
+    let status = other.answer().await.expect("an answer");
+    assert!(status.text().contains("\"hook\":\"running\""), "{status:?}");
+    end.send(()).expect("the hook waits for it");
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    watcher.seen(b"event: end").await;
+}

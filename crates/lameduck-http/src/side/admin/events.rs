@@ -212,3 +212,64 @@ impl Events {
         latest.event
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lameduck::{Plan, Preset};
+
+    use super::*;
+
+    fn life() -> Lifecycle {
+        Lifecycle::embedded(Plan::preset(Preset::Local)).expect("a lifecycle")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_running_service_is_told_of_once_a_second_and_nobody_samples_for_nobody() {
+        let life = life();
+        life.ready();
+        assert!(life.running().await);
+        let feed = Feed::new(life);
+        let sampling = tokio::spawn(Arc::clone(&feed).sample());
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(feed.latest.borrow().number, 0, "nobody watches");
+        let (watching, mut events) = feed.watch().expect("a place");
+        let first = events.next().await.expect("a status");
+        assert!(first.starts_with(b"retry: 2000\nevent: status\ndata: {"));
+        let began = Instant::now();
+        for _ in 0..20 {
+            let event = events.next().await.expect("a status");
+            assert!(event.starts_with(b"event: status\n"), "{event:?}");
+        }
+        let took = began.elapsed();
+        assert!((18..=21).contains(&took.as_secs()), "{took:?}");
+        drop((watching, events));
+        sleep(Duration::from_secs(2)).await;
+        let last = feed.latest.borrow().number;
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(feed.latest.borrow().number, last, "nobody watches any more");
+        sampling.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_nothing_for_ten_seconds_is_given_up() {
+        let feed = Feed::new(life());
+        let sampling = tokio::spawn(Arc::clone(&feed).sample());
+        let (watching, mut events) = feed.watch().expect("a place");
+        let began = Instant::now();
+        let reads = async {
+            for _ in 0..30 {
+                events.next().await.expect("a status");
+            }
+        };
+        tokio::select! {
+            () = watching.stalled() => panic!("it read all the time"),
+            () = reads => {}
+        }
+        assert!(began.elapsed() >= Duration::from_secs(25));
+        let began = Instant::now();
+        watching.stalled().await;
+        let took = began.elapsed();
+        assert!((STALLED..2 * STALLED).contains(&took), "{took:?}");
+        sampling.abort();
+    }
+}
