@@ -524,12 +524,14 @@ async fn routes_are_added_and_debug_ones_are_off_unless_switched_on() {
     let off = Watched::with("off", |admin| {
         admin
             .route(version("/metrics"))
+            .route(version("/cut"))
             .route(version("/debug/dump"))
     })
     .await;
     let answer = off.get("/metrics?of=me").await;
     assert_eq!((answer.status, answer.text()), (200, "Running 2\n"));
     assert!(answer.head.contains("nosniff"), "{}", answer.head);
+    assert_eq!(off.get("/cut").await.status, 405, "it stays its own");
     let answer = off.get("/debug/dump").await;
     assert_eq!(answer.status, 404);
     assert!(answer.text().contains("switched off"));
