@@ -66,25 +66,36 @@ impl<A: App> Acceptor<A> {
     }
 
     async fn accept_and_wait(mut self) {
-        let closed = match self.opened().await {
-            Some(socket) => match self.listener(socket) {
-                Ok(listener) => self.serve(listener).await,
-                Err(error) => {
-                    self.unlink();
-                    self.participant.failed(format!("{}: {error}", self.local));
-                    return;
-                }
-            },
-            None => self.report(Swept::NOTHING, Duration::ZERO),
+        let Some(socket) = self.opened().await else {
+            self.unlink();
+            let closed = self.report(Swept::NOTHING, Duration::ZERO);
+            self.participant.admission_closed(closed);
+            return self.wait().await;
         };
-        self.unlink();
-        self.participant.admission_closed(closed);
+        match self.listener(socket) {
+            Ok(listener) => {
+                let recent = self.accept_until_closing(&listener).await;
+                let left = sweep::apart(move || self.leave(listener, recent.largest()));
+                // None if it panicked, which its participant has said.
+                if let Some(acceptor) = left.await {
+                    acceptor.wait().await;
+                }
+            }
+            Err(error) => {
+                self.unlink();
+                self.participant.failed(format!("{}: {error}", self.local));
+            }
+        }
+    }
+
+    /// Waits for the connections.
+    async fn wait(self) {
         self.shared.crowd.fewer_than(1).await;
         self.participant.done();
     }
 
     async fn opened(&mut self) -> Option<Socket> {
-        let closing = self.shared.drain.closing();
+        let closing = self.shared.drain.closing().first();
         tokio::select! {
             biased;
             opened = &mut self.opened => opened.ok(),
@@ -113,33 +124,42 @@ impl<A: App> Acceptor<A> {
         }
     }
 
-    async fn serve(&mut self, listener: Listener) -> ListenerReport {
-        let mut recent = RoundTrips::default();
-        self.accept_until_closing(&listener, &mut recent).await;
+    /// Closes the listener, and says so. Blocks the thread for as long as that takes.
+    fn leave(mut self, listener: Listener, round_trip: Duration) -> Self {
         let window_end = self.shared.life.elapsed();
         let swept = match (listener, self.ownership) {
             (Listener::Tcp(listener), Ownership::Exclusive(gate)) => {
-                let patience = sweep::patience(recent.largest());
-                sweep::sweep(listener, gate, patience, |stream, peer| {
-                    self.admit_tcp(stream, peer, &mut RoundTrips::default());
+                listener.into_std().map(|listener| {
+                    let patience = sweep::patience(round_trip);
+                    sweep::sweep(&listener, gate, patience, |stream, peer| {
+                        self.admit_tcp(stream, peer, &mut RoundTrips::default());
+                    })
                 })
-                .await
             }
             (Listener::Unix(listener), Ownership::Exclusive(_)) => {
                 // Before the queue is emptied: who connects between the last look and the close would be reset.
                 self.unlink();
-                sweep::sweep_unix(listener, |stream| self.admit(stream, None)).await
+                listener.into_std().map(|listener| {
+                    sweep::sweep_unix(&listener, |stream| self.admit(stream, None))
+                })
             }
-            (_, Ownership::Shared) => Swept::NOTHING,
+            (_, Ownership::Shared) => Ok(Swept::NOTHING),
         };
+        // The kernel forgets what the runtime registered, or there was nothing to forget: the socket is closed all the same.
+        let swept = swept.unwrap_or(Swept::FAILED);
         let tally = &self.shared.life.inflight().tally;
         tally.add(Count::Swept, u64::from(swept.connections));
         tally.add(Count::AcceptError, u64::from(swept.errors));
-        self.report(swept, self.shared.life.elapsed().saturating_sub(window_end))
+        self.unlink();
+        let took = self.shared.life.elapsed().saturating_sub(window_end);
+        self.participant.admission_closed(self.report(swept, took));
+        self
     }
 
-    async fn accept_until_closing(&mut self, listener: &Listener, recent: &mut RoundTrips) {
-        let mut closing = pin!(self.shared.drain.closing());
+    async fn accept_until_closing(&mut self, listener: &Listener) -> RoundTrips {
+        let mut recent = RoundTrips::default();
+        // Not behind the connections that hear of it too.
+        let mut closing = pin!(self.shared.drain.closing().first());
         let mut backoff = Backoff::default();
         // None at all would be a service that never answers and never says why.
         let limit = self.shared.limits.connections.max(1);
@@ -148,24 +168,24 @@ impl<A: App> Acceptor<A> {
                 self.shared.tally(Count::OverLimit);
                 tokio::select! {
                     biased;
-                    () = closing.as_mut() => return,
+                    () = closing.as_mut() => return recent,
                     () = self.shared.crowd.fewer_than(limit) => {}
                 }
             }
             let accepted = tokio::select! {
                 biased;
-                () = closing.as_mut() => return,
+                () = closing.as_mut() => return recent,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok(Accepted::Tcp(stream, peer)) => self.admit_tcp(stream, peer, recent),
+                Ok(Accepted::Tcp(stream, peer)) => self.admit_tcp(stream, peer, &mut recent),
                 Ok(Accepted::Unix(stream)) => self.admit(stream, None),
                 Err(error) => {
                     self.shared.tally(Count::AcceptError);
                     let pause = backoff.after(&error);
                     tokio::select! {
                         biased;
-                        () = closing.as_mut() => return,
+                        () = closing.as_mut() => return recent,
                         () = sleep(pause) => {}
                     }
                     continue;

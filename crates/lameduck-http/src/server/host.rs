@@ -173,7 +173,7 @@ impl<A: App> Host<A> {
     /// The warden comes from outside, so that it is there even if this is never polled.
     async fn hear(self: Arc<Self>, mut bell: Bell, _warden: Warden) {
         let lot = &self.shared.lot;
-        let mut closing = pin!(self.shared.drain.closing());
+        let mut closing = pin!(self.shared.drain.closing().first());
         while !self.shared.drain.is_closing() {
             let due = lot.oldest_since().map(|since| {
                 let due = since.saturating_add(self.shared.limits.idle);

@@ -6,21 +6,23 @@
 //! dropped by a filter (the client's kernel repeats them after a second and meets a successor or a refusal), handshakes under way get a few
 //! round trips to complete, what completed is accepted, and only then the socket is closed. For listeners of this process alone: the
 //! filter sits on the socket, which a successor or systemd may share. A Unix socket has no handshake: without its file nobody new finds it.
+//!
+//! It is done on a thread of its own: the runtime's timers round up by as much as a sweep takes, and at the window's end thousands of tasks
+//! stand before whoever waits for his turn.
 
-use std::future::pending;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net as unix;
-use std::pin::pin;
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lameduck::SynGate;
 use socket2::{SockRef, Socket};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::errors::{Trouble, trouble};
 use super::listen::BACKLOG;
@@ -30,8 +32,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// Bound of everything that can prolong a sweep: accepting until quiet, and waiting for free descriptors.
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
-/// Connections taken between two turns of the other tasks.
-const AT_ONE_GO: u32 = 64;
+/// Between two tries when descriptors or memory are scarce.
+const SCARCE: Duration = Duration::from_millis(5);
 
 /// Whether the SYN gate is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,12 @@ impl Swept {
     /// Nothing, without a gate.
     pub(crate) const NOTHING: Self = Self::through(SynGate::Off);
 
+    /// The listener was not to be had any more.
+    pub(crate) const FAILED: Self = Self {
+        errors: 1,
+        ..Self::NOTHING
+    };
+
     const fn through(gate: SynGate) -> Self {
         Self {
             gate,
@@ -67,81 +75,90 @@ pub(crate) fn patience(largest_round_trip: Duration) -> Duration {
     (largest_round_trip * 4).clamp(LEAST_WAIT, LONGEST_WAIT)
 }
 
-/// Accepts what is on the way in, then closes the listener.
-pub(crate) async fn sweep(
-    listener: TcpListener,
+/// Does `work` on a thread of its own that knows the runtime; here, where no thread is to be had. None if it panicked.
+///
+/// # Cancel safety
+/// Dropping the future ends nothing: the work is done all the same.
+pub(crate) async fn apart<T, W>(work: W) -> Option<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    let (hand_over, taken) = mpsc::sync_channel::<W>(1);
+    let (done, result) = oneshot::channel();
+    let runtime = Handle::current();
+    let spawned = thread::Builder::new()
+        .name("lameduck-sweep".to_owned())
+        .spawn(move || {
+            let _entered = runtime.enter();
+            if let Ok(work) = taken.recv() {
+                // Nobody waits for it where the runtime has gone.
+                let _ = done.send(work());
+            }
+        });
+    if spawned.is_err() {
+        return Some(work());
+    }
+    hand_over.send(work).expect("the thread waits for it");
+    result.await.ok()
+}
+
+/// Accepts what is on the way in; then the listener is to be closed. Blocks the thread, which must know the runtime.
+pub(crate) fn sweep(
+    listener: &net::TcpListener,
     gate: Gate,
     patience: Duration,
     mut admit: impl FnMut(TcpStream, SocketAddr),
 ) -> Swept {
     let began = Instant::now();
     let mut swept = Swept::through(shut_gate(listener.as_fd(), gate));
+    let has_gate = swept.gate == SynGate::Attached;
+    let end = began + LONGEST_SWEEP;
     let mut until = began + patience;
-    // The runtime's timers round up to the next millisecond and one more: half of what is waited here.
-    let mut exact = pin!(exactly(patience));
-    let mut is_over = false;
-    // The time is looked at here too: a listener that always has an answer never lets the timeout have its say.
-    while Instant::now() < until {
-        let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted,
-            () = exact.as_mut(), if !is_over => {
-                is_over = true;
-                continue;
-            }
-            () = sleep_until(until) => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                swept.connections += 1;
-                admit(stream, peer);
-                if swept.gate != SynGate::Attached {
-                    // Without the gate only quiet tells that nobody is on the way.
-                    until = (Instant::now() + patience).min(began + LONGEST_SWEEP);
-                }
-            }
-            Err(error) => {
-                swept.errors += 1;
-                recover(&error).await;
-            }
-        }
-    }
     let accept = || {
-        let (socket, addr) = SockRef::from(&listener).accept()?;
+        let (socket, addr) = SockRef::from(listener).accept()?;
         let peer = addr.as_socket().ok_or(io::ErrorKind::NotConnected)?;
         Ok((socket, peer))
     };
-    let adopt = |(socket, peer): (Socket, SocketAddr)| {
+    let mut adopt = |(socket, peer): (Socket, SocketAddr)| {
         socket.set_nonblocking(true)?;
         admit(TcpStream::from_std(net::TcpStream::from(socket))?, peer);
         Ok(())
     };
-    empty(&mut swept, began + LONGEST_SWEEP, accept, adopt).await;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        if sock::wait_readable(listener.as_fd(), left) {
+            let before = swept.connections;
+            empty(&mut swept, until, accept, &mut adopt);
+            if !has_gate && swept.connections > before {
+                // Without the gate only quiet tells that nobody is on the way.
+                until = (Instant::now() + patience).min(end);
+            }
+        }
+    }
+    empty(&mut swept, end, accept, &mut adopt);
     swept
 }
 
-/// Accepts what found a Unix socket before its file was removed, then closes the listener.
-pub(crate) async fn sweep_unix(listener: UnixListener, mut admit: impl FnMut(UnixStream)) -> Swept {
+/// Accepts what found a Unix socket before its file was removed; then the listener is to be closed. Blocks the thread, which must know the
+/// runtime.
+pub(crate) fn sweep_unix(listener: &unix::UnixListener, mut admit: impl FnMut(UnixStream)) -> Swept {
     let mut swept = Swept::NOTHING;
     let until = Instant::now() + LONGEST_SWEEP;
-    let accept = || SockRef::from(&listener).accept();
+    let accept = || SockRef::from(listener).accept();
     let mut adopt = |(socket, _): (Socket, _)| {
         socket.set_nonblocking(true)?;
         admit(UnixStream::from_std(unix::UnixStream::from(socket))?);
         Ok(())
     };
-    empty(&mut swept, until, accept, &mut adopt).await;
+    empty(&mut swept, until, accept, &mut adopt);
     // connect(2) looks the path up first and queues after: who was between the two needs a moment.
-    sleep(LEAST_WAIT).await;
-    empty(&mut swept, until, accept, &mut adopt).await;
+    thread::sleep(LEAST_WAIT);
+    empty(&mut swept, until, accept, &mut adopt);
     swept
-}
-
-/// Waits as exactly as the kernel can; for ever where no thread is to be had for that.
-async fn exactly(pause: Duration) {
-    if spawn_blocking(move || thread::sleep(pause)).await.is_err() {
-        pending::<()>().await;
-    }
 }
 
 fn shut_gate(listener: BorrowedFd<'_>, gate: Gate) -> SynGate {
@@ -156,17 +173,17 @@ fn shut_gate(listener: BorrowedFd<'_>, gate: Gate) -> SynGate {
     }
 }
 
-/// Accepts until the kernel itself says that the queue is empty (the runtime answers from cached readiness).
+/// Accepts until the kernel says that the queue is empty.
 ///
 /// Errors are waited out until `until`. Past it at most one more queue of connections is taken: a process that slept
 /// through its time still serves who waited, and clients that connect without end keep nobody.
-async fn empty<T>(
+fn empty<T>(
     swept: &mut Swept,
     until: Instant,
     mut accept: impl FnMut() -> io::Result<T>,
     mut adopt: impl FnMut(T) -> io::Result<()>,
 ) {
-    let (mut taken, mut late) = (0_u32, 0_u32);
+    let mut late = 0_u32;
     // The kernel lets one more in than the backlog says.
     while late <= BACKLOG.unsigned_abs() {
         let overdue = Instant::now() >= until;
@@ -182,21 +199,17 @@ async fn empty<T>(
                 if overdue {
                     return;
                 }
-                recover(&error).await;
+                recover(&error);
             }
-        }
-        taken += 1;
-        if taken.is_multiple_of(AT_ONE_GO) {
-            tokio::task::yield_now().await;
         }
     }
 }
 
-async fn recover(error: &io::Error) {
+fn recover(error: &io::Error) {
     if trouble(error) == Trouble::Resources {
-        sleep(Duration::from_millis(5)).await;
+        thread::sleep(SCARCE);
     } else {
-        tokio::task::yield_now().await;
+        thread::yield_now();
     }
 }
 
@@ -218,8 +231,8 @@ mod tests {
         Err(io::Error::from_raw_os_error(number))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn only_an_empty_queue_ends_the_emptying() {
+    #[test]
+    fn only_an_empty_queue_ends_the_emptying() {
         let mut answers = [
             Ok(1),
             failure(libc::EMFILE),
@@ -237,58 +250,38 @@ mod tests {
             taken.push(one);
             Ok(())
         };
-        empty(&mut swept, until, accept, adopt).await;
+        empty(&mut swept, until, accept, adopt);
         assert_eq!(taken, [1, 2]);
         assert_eq!((swept.connections, swept.errors), (2, 2));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn lasting_scarcity_ends_with_the_time() {
+    #[test]
+    fn lasting_scarcity_ends_with_the_time() {
         let mut swept = Swept::NOTHING;
-        let until = Instant::now() + LONGEST_SWEEP;
-        empty(&mut swept, until, || failure(libc::EMFILE), |()| Ok(())).await;
+        let until = Instant::now() + 10 * SCARCE;
+        empty(&mut swept, until, || failure(libc::EMFILE), |()| Ok(()));
         assert!(Instant::now() >= until);
         assert_eq!(swept.connections, 0);
-        assert!((2..=201).contains(&swept.errors), "{swept:?}");
+        assert!((2..=11).contains(&swept.errors), "{swept:?}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_queue_that_never_empties_is_left_after_the_time_and_one_backlog() {
+    #[test]
+    fn a_queue_that_never_empties_is_left_after_the_time_and_one_backlog() {
         let mut swept = Swept::NOTHING;
         let until = Instant::now();
-        empty(&mut swept, until, || Ok(()), Ok).await;
+        empty(&mut swept, until, || Ok(()), Ok);
         assert_eq!(swept.connections, BACKLOG.unsigned_abs() + 1);
     }
 
-    #[tokio::test]
-    async fn the_others_have_their_turn_while_a_queue_is_emptied() {
-        let (sender, mut heard) = tokio::sync::oneshot::channel();
-        tokio::spawn(async move { sender.send(()) });
-        let mut turn = false;
-        let mut left = 4 * AT_ONE_GO;
-        let accept = || {
-            turn |= heard.try_recv().is_ok();
-            left -= 1;
-            if left == 0 {
-                failure(libc::EAGAIN)
-            } else {
-                Ok(())
-            }
-        };
-        let until = Instant::now() + LONGEST_SWEEP;
-        empty(&mut { Swept::NOTHING }, until, accept, Ok).await;
-        assert!(turn, "the other task ran before the queue was empty");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_cannot_be_adopted_is_counted() {
+    #[test]
+    fn a_connection_that_cannot_be_adopted_is_counted() {
         let mut answers = [Ok(()), failure(libc::EAGAIN)].into_iter();
         let mut swept = Swept::NOTHING;
         let accept = || answers.next().expect("not asked beyond the end");
         empty(&mut swept, Instant::now(), accept, |()| {
             failure(libc::ENOMEM)
         })
-        .await;
+        ;
         assert_eq!((swept.connections, swept.errors), (0, 1));
     }
 }

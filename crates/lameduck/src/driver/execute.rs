@@ -3,10 +3,12 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
 };
 
 use super::{Authority, Driver, Shared, reload::Reloads, seats::HookEnd, thread::PATIENCE};
 use crate::{
+    inflight::Token,
     machine::{Effect, Input, ParticipantId},
     vocab::{Known, Outcome, Phase, Report, Straggler},
 };
@@ -27,7 +29,7 @@ impl Driver {
                     .traffic(self.shared.now(), self.shared.inflight().requests.total());
                 self.input(Input::Traffic(traffic));
             }
-            Effect::CloseAdmission => self.shared.closing.fire(),
+            Effect::CloseAdmission => fire(&self.shared.closing),
             Effect::CloseConnectionsGate => {
                 self.shared.inflight().connections.close();
                 self.watching.connections = true;
@@ -62,7 +64,7 @@ impl Driver {
         self.shared.publish(phase);
         match phase {
             Phase::Running => self.shared.running.fire(),
-            Phase::Terminating => self.shared.steering.fire(),
+            Phase::Terminating => fire(&self.shared.steering),
             Phase::Initializing | Phase::Draining | Phase::Stopped => {}
         }
         self.shared.set_status(self.machine.status());
@@ -108,8 +110,8 @@ impl Driver {
                 core::time::Duration::ZERO,
             ));
         }
-        self.shared.closing.fire();
-        self.shared.ending.fire();
+        fire(&self.shared.closing);
+        fire(&self.shared.ending);
         self.input(Input::Stragglers(stragglers, unnamed));
     }
 
@@ -148,13 +150,35 @@ impl Driver {
             .extend(dropped.into_iter().filter(|(_, count)| *count > 0));
         let ends = self.ends_at_once(outcome);
         if let Authority::Process(words) = &mut self.authority {
-            words.report(&report.to_json(), PATIENCE);
+            let json = report.to_json();
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
             if ends {
+                words.report(&json, PATIENCE, Box::new(|| {}));
                 words.end(outcome);
             }
+            let (shared, report) = (Arc::clone(&self.shared), report.clone());
+            words.report(&json, PATIENCE, Box::new(move || shared.finish(report)));
         }
+        // Changes nothing where the report was written in time.
         self.shared.finish(report);
+    }
+}
+
+/// As many wake-ups as the driver makes itself: some tens of microseconds.
+const FEW: usize = 256;
+
+/// Fires a token that every connection may wait for. Thousands are woken on a thread of their own: meanwhile the driver hears that a listener has
+/// closed, and the next signal.
+fn fire(token: &Token) {
+    let Some(others) = token.fire_first() else {
+        return;
+    };
+    if others.count() > FEW {
+        // Without a thread the others are dropped, and so woken, here.
+        let spawned = thread::Builder::new()
+            .name("lameduck-wake".to_owned())
+            .spawn(move || drop(others));
+        drop(spawned);
     }
 }
 

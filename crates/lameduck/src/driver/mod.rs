@@ -19,7 +19,7 @@ mod tally;
 mod thread;
 mod traffic;
 
-pub(crate) use last::{LastWords, Signals};
+pub(crate) use last::{LastWords, Signals, Then};
 pub(crate) use seats::{HookRun, Seat};
 pub(crate) use shared::Shared;
 pub use shared::{Inflight, Status};

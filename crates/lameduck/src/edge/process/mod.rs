@@ -7,5 +7,6 @@ mod last_words;
 mod parent;
 mod writer;
 
+pub(crate) use last_words::has_termination_log;
 pub(crate) use parent::shell_above_us;
 pub(crate) use writer::BoundedWriter;
