@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use http::{Request, Response};
 use lameduck::{Late, Lifecycle, Plan, Preset, Window};
@@ -233,9 +232,9 @@ async fn a_request_that_crosses_the_end_meets_fin() {
     let (host, _mark) = host(&life, limits());
     let (mut client, server) = pair().await;
     let mut leaving = Leaving::default();
-    leaving.part(left_alone(&host, server));
+    leaving.part(left_alone(&host, server), &host.shared);
     client.write_all(GET).await.expect("write");
-    leaving.settle(&host.shared).await;
+    leaving.settle(&host.shared, |_| ()).await;
     assert!(host.shared.crowd.is_below(1));
     assert_eq!(client.read(&mut [0; 1]).await.expect("FIN, no reset"), 0);
 }
@@ -257,14 +256,14 @@ async fn a_connection_counts_until_its_fin_has_arrived() {
     let (host, _mark) = host(&life, limits());
     let (mut client, parked) = unread(&host).await;
     let mut leaving = Leaving::default();
-    leaving.part(parked);
+    leaving.part(parked, &host.shared);
     let shared = host.shared.clone();
-    let settled = tokio::spawn(async move { leaving.settle(&shared).await });
+    let settled = tokio::spawn(async move { leaving.settle(&shared, |_| ()).await });
     // As long as it takes to close another one.
     let (_other, server) = pair().await;
     let mut others = Leaving::default();
-    others.part(left_alone(&host, server));
-    others.settle(&host.shared).await;
+    others.part(left_alone(&host, server), &host.shared);
+    others.settle(&host.shared, |_| ()).await;
     assert!(!host.shared.crowd.is_below(1));
     let mut all = Vec::new();
     client.read_to_end(&mut all).await.expect("all and FIN");
@@ -282,8 +281,8 @@ async fn who_acknowledges_nothing_is_left_after_the_limit() {
     let (host, _mark) = host(&life, limits);
     let (_client, parked) = unread(&host).await;
     let mut leaving = Leaving::default();
-    leaving.part(parked);
-    leaving.settle(&host.shared).await;
+    leaving.part(parked, &host.shared);
+    leaving.settle(&host.shared, |_| ()).await;
     assert!(host.shared.crowd.is_below(1));
     assert_eq!(life.inflight().tally.value(Count::LingerExpired), 1);
 }
