@@ -5,9 +5,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lameduck::{Count, ListenerKind, ListenerReport, Participant};
@@ -22,7 +23,7 @@ use super::host::{Host, Stay};
 use super::listen::{LocalAddr, SocketFile};
 use super::park::Aside;
 use super::secure::Plain;
-use super::sweep::{self, Gate, Swept};
+use super::sweep::{self, Alarm, Gate, Swept};
 use super::watch::Watch;
 use super::{Shared, conn, sock};
 
@@ -37,25 +38,32 @@ pub(crate) enum Ownership {
 
 /// One listener and what it serves.
 pub(crate) struct Acceptor<A> {
+    pub(crate) door: Door<A>,
+    /// Brings the socket once it listens; its sender is dropped if that never happens.
+    pub(crate) opened: oneshot::Receiver<Socket>,
+}
+
+/// The way in: what becomes of an accepted connection, and what is said when no more come.
+pub(crate) struct Door<A> {
     pub(crate) shared: Arc<Shared>,
     /// Where its connections live.
     pub(crate) host: Arc<Host<A>>,
     pub(crate) participant: Participant,
     pub(crate) local: LocalAddr,
-    pub(crate) file: Option<SocketFile>,
+    pub(crate) file: Mutex<Option<SocketFile>>,
     pub(crate) ownership: Ownership,
-    /// Brings the socket once it listens; its sender is dropped if that never happens.
-    pub(crate) opened: oneshot::Receiver<Socket>,
+    /// The largest recent round trip, in microseconds.
+    pub(crate) round_trip: AtomicU64,
 }
 
 impl<A: App> Acceptor<A> {
     /// Accepts from Running to the end of the window, then closes, then waits for its connections.
     pub(crate) async fn run(self) {
-        let shared = self.shared.clone();
+        let shared = self.door.shared.clone();
         let mut conduct = pin!(
             shared
                 .drain
-                .conduct(self.participant.closing(), &shared.life)
+                .conduct(self.door.participant.closing(), &shared.life)
         );
         let mut run = pin!(self.accept_and_wait());
         tokio::select! {
@@ -66,36 +74,29 @@ impl<A: App> Acceptor<A> {
     }
 
     async fn accept_and_wait(mut self) {
-        let Some(socket) = self.opened().await else {
-            self.unlink();
-            let closed = self.report(Swept::NOTHING, Duration::ZERO);
-            self.participant.admission_closed(closed);
-            return self.wait().await;
-        };
-        match self.listener(socket) {
-            Ok(listener) => {
-                let recent = self.accept_until_closing(&listener).await;
-                let left = sweep::apart(move || self.leave(listener, recent.largest()));
-                // None if it panicked, which its participant has said.
-                if let Some(acceptor) = left.await {
-                    acceptor.wait().await;
+        let opened = self.opened().await;
+        let door = self.door;
+        match opened.map(|socket| door.listener(socket)) {
+            Some(Ok(listener)) => {
+                // None if what closed it panicked: its participant has said so.
+                if let Some(door) = door.serve(listener).await {
+                    door.wait().await;
                 }
             }
-            Err(error) => {
-                self.unlink();
-                self.participant.failed(format!("{}: {error}", self.local));
+            Some(Err(error)) => {
+                door.unlink();
+                let why = format!("{}: {error}", door.local);
+                door.participant.failed(why);
+            }
+            None => {
+                door.closed(Swept::NOTHING, Duration::ZERO);
+                door.wait().await;
             }
         }
     }
 
-    /// Waits for the connections.
-    async fn wait(self) {
-        self.shared.crowd.fewer_than(1).await;
-        self.participant.done();
-    }
-
     async fn opened(&mut self) -> Option<Socket> {
-        let closing = self.shared.drain.closing().first();
+        let closing = self.door.shared.drain.closing().first();
         tokio::select! {
             biased;
             opened = &mut self.opened => opened.ok(),
@@ -105,7 +106,9 @@ impl<A: App> Acceptor<A> {
             }
         }
     }
+}
 
+impl<A: App> Door<A> {
     fn listener(&self, socket: Socket) -> io::Result<Listener> {
         match self.local {
             LocalAddr::Tcp(_) => {
@@ -118,47 +121,85 @@ impl<A: App> Acceptor<A> {
     }
 
     /// Takes the way to a Unix socket away, unless others listen on it too.
-    fn unlink(&mut self) {
-        if let (Some(file), Ownership::Exclusive(_)) = (self.file.take(), self.ownership) {
+    fn unlink(&self) {
+        let file = self
+            .file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let (Some(file), Ownership::Exclusive(_)) = (file, self.ownership) {
             file.remove();
         }
     }
 
+    /// Accepts until the window's end, then closes.
+    async fn serve(self, listener: Listener) -> Option<Self> {
+        let (door, listener) = (Arc::new(self), Arc::new(listener));
+        if door.ownership == Ownership::Shared {
+            door.accept_until_closing(&listener).await;
+            drop(listener);
+            door.closed(Swept::NOTHING, Duration::ZERO);
+            return Arc::into_inner(door);
+        }
+        let (done, left) = oneshot::channel();
+        let alarm = Alarm::new({
+            let (door, listener) = (door.clone(), listener.clone());
+            move || {
+                door.leave(&listener);
+                drop((door, listener));
+                // Nobody waits for it where the runtime has gone.
+                let _ = done.send(());
+            }
+        });
+        // Heard by the one who fires it: a task would stand behind those of thousands of connections.
+        let heard = alarm.goes_off_at(door.shared.drain.closing().first());
+        door.accept_until_closing(&listener).await;
+        drop(listener);
+        left.await.ok()?;
+        drop(heard);
+        Arc::into_inner(door)
+    }
+
     /// Closes the listener, and says so. Blocks the thread for as long as that takes.
-    fn leave(mut self, listener: Listener, round_trip: Duration) -> Self {
+    fn leave(&self, listener: &Listener) {
         let window_end = self.shared.life.elapsed();
         let swept = match (listener, self.ownership) {
             (Listener::Tcp(listener), Ownership::Exclusive(gate)) => {
-                listener.into_std().map(|listener| {
-                    let patience = sweep::patience(round_trip);
-                    sweep::sweep(&listener, gate, patience, |stream, peer| {
-                        self.admit_tcp(stream, peer, &mut RoundTrips::default());
-                    })
+                let round_trip = self.round_trip.load(Ordering::Relaxed);
+                let patience = sweep::patience(Duration::from_micros(round_trip));
+                sweep::sweep(listener, gate, patience, |stream, peer| {
+                    self.admit_tcp(stream, peer, &mut RoundTrips::default());
                 })
             }
-            (Listener::Unix(listener), Ownership::Exclusive(_)) => {
+            (Listener::Unix(listener), _) => {
                 // Before the queue is emptied: who connects between the last look and the close would be reset.
                 self.unlink();
-                listener.into_std().map(|listener| {
-                    sweep::sweep_unix(&listener, |stream| self.admit(stream, None))
-                })
+                sweep::sweep_unix(listener, |stream| self.admit(stream, None))
             }
-            (_, Ownership::Shared) => Ok(Swept::NOTHING),
+            (_, Ownership::Shared) => Swept::NOTHING,
         };
-        // The kernel forgets what the runtime registered, or there was nothing to forget: the socket is closed all the same.
-        let swept = swept.unwrap_or(Swept::FAILED);
+        // Who accepts may not have heard yet, and has the socket too: from here on nobody finds it.
+        sweep::shut(listener.as_fd());
+        self.closed(swept, self.shared.life.elapsed().saturating_sub(window_end));
+    }
+
+    /// Says how the listener was closed.
+    fn closed(&self, swept: Swept, took: Duration) {
+        self.unlink();
         let tally = &self.shared.life.inflight().tally;
         tally.add(Count::Swept, u64::from(swept.connections));
         tally.add(Count::AcceptError, u64::from(swept.errors));
-        self.unlink();
-        let took = self.shared.life.elapsed().saturating_sub(window_end);
         self.participant.admission_closed(self.report(swept, took));
-        self
     }
 
-    async fn accept_until_closing(&mut self, listener: &Listener) -> RoundTrips {
+    /// Waits for the connections.
+    async fn wait(self) {
+        self.shared.crowd.fewer_than(1).await;
+        self.participant.done();
+    }
+
+    async fn accept_until_closing(&self, listener: &Listener) {
         let mut recent = RoundTrips::default();
-        // Not behind the connections that hear of it too.
         let mut closing = pin!(self.shared.drain.closing().first());
         let mut backoff = Backoff::default();
         // None at all would be a service that never answers and never says why.
@@ -168,13 +209,13 @@ impl<A: App> Acceptor<A> {
                 self.shared.tally(Count::OverLimit);
                 tokio::select! {
                     biased;
-                    () = closing.as_mut() => return recent,
+                    () = closing.as_mut() => return,
                     () = self.shared.crowd.fewer_than(limit) => {}
                 }
             }
             let accepted = tokio::select! {
                 biased;
-                () = closing.as_mut() => return recent,
+                () = closing.as_mut() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -185,7 +226,7 @@ impl<A: App> Acceptor<A> {
                     let pause = backoff.after(&error);
                     tokio::select! {
                         biased;
-                        () = closing.as_mut() => return recent,
+                        () = closing.as_mut() => return,
                         () = sleep(pause) => {}
                     }
                     continue;
@@ -195,9 +236,11 @@ impl<A: App> Acceptor<A> {
         }
     }
 
-    fn admit_tcp(&mut self, stream: TcpStream, peer: SocketAddr, recent: &mut RoundTrips) {
+    fn admit_tcp(&self, stream: TcpStream, peer: SocketAddr, recent: &mut RoundTrips) {
         if let Some(took) = sock::round_trip(stream.as_fd()) {
             recent.note(took);
+            let largest = u64::try_from(recent.largest().as_micros()).unwrap_or(u64::MAX);
+            self.round_trip.store(largest, Ordering::Relaxed);
         }
         // Fails only on a connection that is gone already, which its driver finds out.
         let _ = stream.set_nodelay(true);
@@ -207,7 +250,7 @@ impl<A: App> Acceptor<A> {
         self.admit(stream, Some(peer));
     }
 
-    fn admit<S: Aside + Into<Plain>>(&mut self, stream: S, peer: Option<SocketAddr>) {
+    fn admit<S: Aside + Into<Plain>>(&self, stream: S, peer: Option<SocketAddr>) {
         let inflight = self.shared.life.inflight();
         self.shared.tally(Count::Accepted);
         let pass = if self.shared.drain.is_inner() {
@@ -246,6 +289,15 @@ impl<A: App> Acceptor<A> {
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
 }
 
 enum Accepted {

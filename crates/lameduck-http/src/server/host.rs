@@ -173,7 +173,10 @@ impl<A: App> Host<A> {
     /// Tries again until the kernel has room, for as long as a request's head may take: what its client has said waits in the socket.
     async fn take_up_later(self: Arc<Self>, mut parked: Parked) {
         let limit = self.shared.limits.head;
-        let until = Instant::now() + self.shared.before_deadline(limit, self.shared.life.elapsed());
+        let until = Instant::now()
+            + self
+                .shared
+                .before_deadline(limit, self.shared.life.elapsed());
         while Instant::now() < until && !self.shared.drain.is_ending() {
             sleep(SCARCE).await;
             match self.try_take_up(parked) {

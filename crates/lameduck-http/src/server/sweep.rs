@@ -14,15 +14,17 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net as unix;
-use std::sync::mpsc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lameduck::SynGate;
+use lameduck::inflight::Fired;
 use socket2::{SockRef, Socket};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 use super::errors::{Trouble, trouble};
 use super::listen::BACKLOG;
@@ -55,12 +57,6 @@ impl Swept {
     /// Nothing, without a gate.
     pub(crate) const NOTHING: Self = Self::through(SynGate::Off);
 
-    /// The listener was not to be had any more.
-    pub(crate) const FAILED: Self = Self {
-        errors: 1,
-        ..Self::NOTHING
-    };
-
     const fn through(gate: SynGate) -> Self {
         Self {
             gate,
@@ -75,37 +71,74 @@ pub(crate) fn patience(largest_round_trip: Duration) -> Duration {
     (largest_round_trip * 4).clamp(LEAST_WAIT, LONGEST_WAIT)
 }
 
-/// Does `work` on a thread of its own that knows the runtime; here, where no thread is to be had. None if it panicked.
-///
-/// # Cancel safety
-/// Dropping the future ends nothing: the work is done all the same.
-pub(crate) async fn apart<T, W>(work: W) -> Option<T>
-where
-    T: Send + 'static,
-    W: FnOnce() -> T + Send + 'static,
-{
-    let (hand_over, taken) = mpsc::sync_channel::<W>(1);
-    let (done, result) = oneshot::channel();
-    let runtime = Handle::current();
-    let spawned = thread::Builder::new()
-        .name("lameduck-sweep".to_owned())
-        .spawn(move || {
-            let _entered = runtime.enter();
-            if let Ok(work) = taken.recv() {
-                // Nobody waits for it where the runtime has gone.
-                let _ = done.send(work());
-            }
-        });
-    if spawned.is_err() {
-        return Some(work());
+/// Begins something on a thread of its own when its waker is woken, by the one who wakes it: no task has to have its turn first.
+pub(crate) struct Alarm {
+    runtime: Handle,
+    work: Mutex<Option<Work>>,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+impl Alarm {
+    /// `work` is done once at most, on a thread that knows the runtime. It is dropped undone with the alarm.
+    pub(crate) fn new(work: impl FnOnce() + Send + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            runtime: Handle::current(),
+            work: Mutex::new(Some(Box::new(work))),
+        })
     }
-    hand_over.send(work).expect("the thread waits for it");
-    result.await.ok()
+
+    /// Goes off when this comes, as long as what is returned is kept.
+    pub(crate) fn goes_off_at(self: Arc<Self>, mut when: Fired) -> Fired {
+        let waker = Waker::from(self.clone());
+        if Pin::new(&mut when)
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+        {
+            self.go_off();
+        }
+        when
+    }
+
+    fn go_off(&self) {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(work) = work.take() else {
+            return;
+        };
+        let (hand_over, taken) = mpsc::sync_channel::<Work>(1);
+        let runtime = self.runtime.clone();
+        let spawned = thread::Builder::new()
+            .name("lameduck-sweep".to_owned())
+            .spawn(move || {
+                let _entered = runtime.enter();
+                if let Ok(work) = taken.recv() {
+                    work();
+                }
+            });
+        if spawned.is_ok() {
+            hand_over.send(work).expect("the thread waits for it");
+        } else {
+            // No thread is to be had: a worker is held up instead.
+            self.runtime.spawn(async move { work() });
+        }
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.go_off();
+    }
+}
+
+/// Takes a listening socket away from its clients, whoever else of this process has a descriptor of it.
+pub(crate) fn shut(listener: BorrowedFd<'_>) {
+    // Fails where the kernel does not do that to a socket that listens: then the last descriptor's end does.
+    let _ = SockRef::from(&listener).shutdown(net::Shutdown::Both);
 }
 
 /// Accepts what is on the way in; then the listener is to be closed. Blocks the thread, which must know the runtime.
 pub(crate) fn sweep(
-    listener: &net::TcpListener,
+    listener: &TcpListener,
     gate: Gate,
     patience: Duration,
     mut admit: impl FnMut(TcpStream, SocketAddr),
@@ -145,7 +178,7 @@ pub(crate) fn sweep(
 
 /// Accepts what found a Unix socket before its file was removed; then the listener is to be closed. Blocks the thread, which must know the
 /// runtime.
-pub(crate) fn sweep_unix(listener: &unix::UnixListener, mut admit: impl FnMut(UnixStream)) -> Swept {
+pub(crate) fn sweep_unix(listener: &UnixListener, mut admit: impl FnMut(UnixStream)) -> Swept {
     let mut swept = Swept::NOTHING;
     let until = Instant::now() + LONGEST_SWEEP;
     let accept = || SockRef::from(listener).accept();
@@ -280,8 +313,7 @@ mod tests {
         let accept = || answers.next().expect("not asked beyond the end");
         empty(&mut swept, Instant::now(), accept, |()| {
             failure(libc::ENOMEM)
-        })
-        ;
+        });
         assert_eq!((swept.connections, swept.errors), (0, 1));
     }
 }
