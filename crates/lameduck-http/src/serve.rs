@@ -270,7 +270,7 @@ impl<'a, A: App> Serve<'a, A> {
             local: local.clone(),
             file: file.into(),
             ownership: self.ownership,
-            round_trip: 0.into(),
+            turn: Default::default(),
         };
         let acceptor = Acceptor { door, opened };
         runtime.spawn(acceptor.run());

@@ -3,17 +3,18 @@
 //! Owns when connections are accepted, how many, and which errors are survived how. What a connection does is [`super::conn`]'s business,
 //! how a listener closes [`super::sweep`]'s.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use lameduck::{Count, ListenerKind, ListenerReport, Participant};
 use socket2::Socket;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -52,8 +53,15 @@ pub(crate) struct Door<A> {
     pub(crate) local: LocalAddr,
     pub(crate) file: Mutex<Option<SocketFile>>,
     pub(crate) ownership: Ownership,
-    /// The largest recent round trip, in microseconds.
-    pub(crate) round_trip: AtomicU64,
+    pub(crate) turn: Mutex<Turn>,
+}
+
+/// Who may accept.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    recent: RoundTrips,
+    /// From now on the one who closes the listener.
+    is_swept: bool,
 }
 
 impl<A: App> Acceptor<A> {
@@ -163,10 +171,14 @@ impl<A: App> Door<A> {
     /// Closes the listener, and says so. Blocks the thread for as long as that takes.
     fn leave(&self, listener: &Listener) {
         let window_end = self.shared.life.elapsed();
+        let round_trip = {
+            let mut turn = self.turn();
+            turn.is_swept = true;
+            turn.recent.largest()
+        };
         let swept = match (listener, self.ownership) {
             (Listener::Tcp(listener), Ownership::Exclusive(gate)) => {
-                let round_trip = self.round_trip.load(Ordering::Relaxed);
-                let patience = sweep::patience(Duration::from_micros(round_trip));
+                let patience = sweep::patience(round_trip);
                 sweep::sweep(listener, gate, patience, |stream, peer| {
                     self.admit_tcp(stream, peer, &mut RoundTrips::default());
                 })
@@ -199,7 +211,6 @@ impl<A: App> Door<A> {
     }
 
     async fn accept_until_closing(&self, listener: &Listener) {
-        let mut recent = RoundTrips::default();
         let mut closing = pin!(self.shared.drain.closing().first());
         let mut backoff = Backoff::default();
         // None at all would be a service that never answers and never says why.
@@ -216,12 +227,12 @@ impl<A: App> Door<A> {
             let accepted = tokio::select! {
                 biased;
                 () = closing.as_mut() => return,
-                accepted = listener.accept() => accepted,
+                accepted = self.accept(listener) => accepted,
             };
             match accepted {
-                Ok(Accepted::Tcp(stream, peer)) => self.admit_tcp(stream, peer, &mut recent),
-                Ok(Accepted::Unix(stream)) => self.admit(stream, None),
-                Err(error) => {
+                Some(Ok(())) => {}
+                None => return,
+                Some(Err(error)) => {
                     self.shared.tally(Count::AcceptError);
                     let pause = backoff.after(&error);
                     tokio::select! {
@@ -236,11 +247,33 @@ impl<A: App> Door<A> {
         }
     }
 
+    /// Accepts a connection and lets it in; None when that is another's business now.
+    async fn accept(&self, listener: &Listener) -> Option<io::Result<()>> {
+        poll_fn(|cx| {
+            // Held until the connection counts: whoever closes the listener says only then that no more come.
+            let mut turn = self.turn();
+            if turn.is_swept {
+                return Poll::Ready(None);
+            }
+            let accepted = match listener {
+                Listener::Tcp(listener) => ready!(listener.poll_accept(cx))
+                    .map(|(stream, peer)| self.admit_tcp(stream, peer, &mut turn.recent)),
+                Listener::Unix(listener) => {
+                    ready!(listener.poll_accept(cx)).map(|(stream, _)| self.admit(stream, None))
+                }
+            };
+            Poll::Ready(Some(accepted))
+        })
+        .await
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn admit_tcp(&self, stream: TcpStream, peer: SocketAddr, recent: &mut RoundTrips) {
         if let Some(took) = sock::round_trip(stream.as_fd()) {
             recent.note(took);
-            let largest = u64::try_from(recent.largest().as_micros()).unwrap_or(u64::MAX);
-            self.round_trip.store(largest, Ordering::Relaxed);
         }
         // Fails only on a connection that is gone already, which its driver finds out.
         let _ = stream.set_nodelay(true);
@@ -296,26 +329,6 @@ impl AsFd for Listener {
         match self {
             Self::Tcp(listener) => listener.as_fd(),
             Self::Unix(listener) => listener.as_fd(),
-        }
-    }
-}
-
-enum Accepted {
-    Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream),
-}
-
-impl Listener {
-    async fn accept(&self) -> io::Result<Accepted> {
-        match self {
-            Self::Tcp(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-            Self::Unix(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| Accepted::Unix(stream)),
         }
     }
 }
