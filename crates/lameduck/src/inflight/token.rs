@@ -182,6 +182,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
+#[cfg(any(feature = "signals", all(test, not(loom))))]
 impl Others {
     /// About how many there are.
     pub(crate) fn count(&self) -> usize {
