@@ -1,5 +1,7 @@
 #![doc = include_str!("manual/crate.md")]
 
+extern crate alloc;
+
 #[cfg(feature = "signals")]
 mod driver;
 #[cfg(feature = "signals")]
@@ -10,6 +12,10 @@ mod lifecycle;
 pub mod machine;
 #[cfg(feature = "signals")]
 pub mod manual;
+#[cfg(feature = "signals")]
+pub mod process;
+#[cfg(feature = "signals")]
+pub mod signals;
 mod sync;
 #[cfg(feature = "signals")]
 mod sys;
@@ -18,7 +24,7 @@ mod vocab;
 pub mod wire;
 
 #[cfg(feature = "signals")]
-pub use driver::{Count, Inflight, Status, Tally, sim};
+pub use driver::{Count, Inflight, Observer, Recent, Status, Tally, sim};
 #[cfg(feature = "signals")]
 pub use edge::{
     platform::{Detected, VARIABLES, parse_duration, parse_window},

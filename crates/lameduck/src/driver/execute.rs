@@ -4,13 +4,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
+    time::Instant,
 };
 
-use super::{Authority, Driver, Shared, reload::Reloads, seats::HookEnd, thread::PATIENCE};
+use super::{
+    Authority, Driver, Shared, Status, reload::Reloads, seats::HookEnd, status::Request,
+    thread::PATIENCE,
+};
 use crate::{
     inflight::Token,
     machine::{Effect, Input, ParticipantId},
-    vocab::{Known, Outcome, Phase, Report, Straggler},
+    vocab::{Known, News, Outcome, Phase, Report, Straggler},
 };
 
 impl Driver {
@@ -47,7 +51,7 @@ impl Driver {
             Effect::Reload => Reloads::run(&self.shared),
             Effect::DumpAndDie => self.dump_and_die(),
             Effect::ShowStatus => {
-                let line = format!("{}\n", self.shared.status().to_json());
+                let line = format!("{}\n", Status::of(&self.shared).to_json());
                 if let Authority::Process(words) = &mut self.authority {
                     words.say(&line, PATIENCE);
                 }
@@ -94,8 +98,12 @@ impl Driver {
     /// INV-5: what is ended here is named first.
     fn end_stragglers(&mut self) {
         let named = self.shared.name_inflight(Report::NOTES);
-        let mut stragglers = named.requests;
-        let unnamed = (named.busy.saturating_sub(stragglers.len())) as u64;
+        let unnamed = (named.busy.saturating_sub(named.requests.len())) as u64;
+        let mut stragglers: Vec<_> = named
+            .requests
+            .into_iter()
+            .map(Request::into_straggler)
+            .collect();
         let other = named.connections.saturating_sub(named.busy);
         stragglers.extend(
             (0..other)
@@ -129,12 +137,27 @@ impl Driver {
             return;
         };
         words.say(&text, PATIENCE);
-        words.die_by_quit();
+        self.tell();
+        let counts = self.shared.inflight_counts();
+        let observers = self.shared.observers();
+        observers.tell(self.shared.now(), counts, News::DiesByQuit);
+        observers.finish().wait(Instant::now() + PATIENCE);
+        if let Authority::Process(words) = &mut self.authority {
+            words.die_by_quit();
+        }
     }
 
     fn exit(&mut self, outcome: Outcome) {
         let mut report = self.machine.report();
         report.outcome = outcome;
+        self.tell();
+        let observing = self.shared.observers().finish();
+        let until = Instant::now() + PATIENCE;
+        let ends = self.ends_at_once(outcome);
+        let hears_out = !ends && !matches!(outcome, Outcome::Cut(_));
+        if hears_out {
+            self.shared.epilogues().begin(outcome);
+        }
         let inflight = self.shared.inflight();
         report.counts = [("requests", inflight.requests.total())]
             .into_iter()
@@ -144,23 +167,46 @@ impl Driver {
             ("signal_records", self.lost_signals()),
             ("commands", self.shared.commands().dropped()),
             ("slots", inflight.slots.dropped()),
+            ("observed", self.shared.observers().dropped()),
         ];
         report
             .dropped
             .extend(dropped.into_iter().filter(|(_, count)| *count > 0));
-        let ends = self.ends_at_once(outcome);
         if let Authority::Process(words) = &mut self.authority {
             let json = report.to_json();
+            if ends || hears_out && self.shared.epilogues().are_open() || observing.are_any() {
+                words.report(&json, PATIENCE, Box::new(|| {}));
+            } else {
+                // Nobody else is waited for: who has written last may say that it is over.
+                let (shared, report) = (Arc::clone(&self.shared), report.clone());
+                words.report(&json, PATIENCE, Box::new(move || shared.finish(report)));
+            }
+        }
+        // They had as long as the report: all these waits began together.
+        observing.wait(until);
+        if let Authority::Process(words) = &mut self.authority {
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
             if ends {
-                words.report(&json, PATIENCE, Box::new(|| {}));
                 words.end(outcome);
             }
-            let (shared, report) = (Arc::clone(&self.shared), report.clone());
-            words.report(&json, PATIENCE, Box::new(move || shared.finish(report)));
         }
-        // Changes nothing where the report was written in time.
+        if hears_out {
+            self.hear_out(until);
+        }
+        // Changes nothing where that has been done.
         self.shared.finish(report);
+    }
+
+    /// Lets those speak who have a last word to say.
+    fn hear_out(&mut self, until: Instant) {
+        while self.shared.epilogues().are_open() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.ends_at_once(Outcome::Drained) {
+                return;
+            }
+            self.sleep(Some(left));
+            self.stay_awake();
+        }
     }
 }
 
@@ -194,8 +240,8 @@ fn dump(shared: &Arc<Shared>) -> String {
         named.idle,
         named.guards
     );
-    for request in &named.requests {
-        let _ = writeln!(text, "lameduck:   {request}");
+    for request in named.requests {
+        let _ = writeln!(text, "lameduck:   {}", request.into_straggler());
     }
     text
 }

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -18,11 +18,14 @@ use super::{
 use crate::{
     machine::{Answer, Input, Machine},
     sys,
-    vocab::{CutBy, Outcome, Phase, Plan, Signal, SignalRecord},
+    vocab::{CutBy, News, Outcome, Phase, Plan, Signal, SignalRecord},
 };
 
 /// How long the driver waits for something that is written elsewhere.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How many different complaints about signals are said. The status shows the present ones, said or not.
+const COMPLAINTS: usize = 64;
 
 /// What the driver may do to the process.
 pub(crate) enum Authority {
@@ -40,8 +43,8 @@ pub(crate) struct Driver {
     pub(super) samples: Samples,
     /// Which gates are closed and not yet known to be empty.
     pub(super) watching: Watching,
-    /// Signals about whose handler something was said.
-    complained: Vec<Signal>,
+    /// What was said about signals that no longer arrive; at most [`COMPLAINTS`].
+    complained: Vec<String>,
     signals: Option<Box<dyn Signals>>,
     bell: OwnedFd,
 }
@@ -95,14 +98,22 @@ impl Driver {
             };
             let mut report = self.machine.report();
             report.outcome = outcome;
+            let counts = shared.inflight_counts();
+            shared
+                .observers()
+                .tell(shared.now(), counts, News::Exit { outcome });
+            let until = Instant::now() + PATIENCE;
+            let observing = shared.observers().finish();
             if let Authority::Process(words) = &mut self.authority {
                 words.say(
                     "lameduck: the driver's thread panicked, the process ends\n",
                     PATIENCE,
                 );
                 words.report(&report.to_json(), PATIENCE, Box::new(|| {}));
+                observing.wait(until);
                 words.end(outcome);
             }
+            observing.wait(until);
             shared.finish(report);
         }
         shared.commands().close();
@@ -131,7 +142,7 @@ impl Driver {
         self.sleep(due.map(|due| due.saturating_sub(now)));
     }
 
-    fn sleep(&self, at_most: Option<Duration>) {
+    pub(super) fn sleep(&self, at_most: Option<Duration>) {
         let bell = self.bell.as_fd();
         let signals = self.signals.as_ref().map_or(bell, |signals| signals.fd());
         match sys::poll2([signals, bell], at_most) {
@@ -184,22 +195,25 @@ impl Driver {
 
     /// Another library may have replaced a handler of ours: worth a line while it can still be mended.
     fn check_signals(&mut self) {
-        let replaced = self
-            .signals
-            .as_ref()
-            .map(|signals| signals.replaced())
-            .unwrap_or_default();
-        for signal in replaced {
-            if !self.complained.contains(&signal) {
-                self.complained.push(signal);
-                let what = format!(
-                    "the handler of {signal} was replaced by another library: it no longer ends this service"
-                );
-                if let Authority::Process(words) = &mut self.authority {
-                    words.say(&format!("lameduck: {what}\n"), PATIENCE);
-                }
-                self.input(Input::Note(what));
+        let Some(signals) = &self.signals else { return };
+        let of_the_lifecycle = signals.replaced().into_iter().map(|signal| {
+            format!(
+                "the handler of {signal} was replaced by another library: it no longer ends this service"
+            )
+        });
+        let complaints: Vec<String> = of_the_lifecycle
+            .chain(signals.disturbed_channels())
+            .collect();
+        self.shared.set_complaints(complaints.clone());
+        for what in complaints {
+            if self.complained.contains(&what) || self.complained.len() == COMPLAINTS {
+                continue;
             }
+            self.complained.push(what.clone());
+            if let Authority::Process(words) = &mut self.authority {
+                words.say(&format!("lameduck: {what}\n"), PATIENCE);
+            }
+            self.input(Input::Note(what));
         }
     }
 
@@ -207,6 +221,25 @@ impl Driver {
         self.machine.handle(self.shared.now(), input);
         while let Some(effect) = self.machine.poll_effect() {
             self.execute(effect);
+        }
+        self.tell();
+    }
+
+    /// Tells observers what happened, once it has been acted on.
+    pub(super) fn tell(&mut self) {
+        let mut counts = None;
+        let mut exit = None;
+        while let Some((at, news)) = self.machine.poll_news() {
+            let counts = *counts.get_or_insert_with(|| self.shared.inflight_counts());
+            // The names of stragglers may come after the machine was over; nothing follows the end all the same.
+            if matches!(news, News::Exit { .. }) {
+                exit = Some((at, counts, news));
+            } else {
+                self.shared.observers().tell(at, counts, news);
+            }
+        }
+        if let Some((at, counts, news)) = exit {
+            self.shared.observers().tell(at, counts, news);
         }
     }
 
@@ -256,7 +289,7 @@ impl Driver {
     }
 
     /// Signals and commands that come after the end: only those that end the process have a meaning.
-    fn stay_awake(&mut self) {
+    pub(super) fn stay_awake(&mut self) {
         for input in self.shared.commands().take() {
             if input == Input::Cut {
                 self.end(Outcome::Cut(CutBy::Api));

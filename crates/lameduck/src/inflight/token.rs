@@ -207,6 +207,12 @@ impl Fired {
         self
     }
 
+    /// Another future of the same moment.
+    #[cfg(feature = "signals")]
+    pub(crate) fn again(&self) -> Self {
+        self.token.fired()
+    }
+
     /// First poll: takes a place. False if the moment came meanwhile.
     fn register(&mut self, waker: &Waker) -> bool {
         let slab = match self.is_first {
