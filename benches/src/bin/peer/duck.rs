@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, Ready, ready};
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::Full;
 use hyper::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
@@ -91,11 +92,17 @@ fn door<'a>(life: &'a Lifecycle, listen: &str) -> Serve<'a, impl App + use<>> {
     lameduck_http::serve(life, listen, lameduck_http::service_fn(handle)).websockets(websockets)
 }
 
-async fn handle(request: Request<Body>) -> Result<Response<Full<Bytes>>, Infallible> {
+/// No async function around the peers' own: that would store the request once more.
+fn handle(
+    request: Request<Body>,
+) -> Either<
+    Ready<Result<Response<Full<Bytes>>, Infallible>>,
+    impl Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
+> {
     if request.uri().path() == "/ws" {
-        return Ok(upgrade(request));
+        return Either::Left(ready(Ok(upgrade(request))));
     }
-    answer(request).await
+    Either::Right(answer(request))
 }
 
 fn upgrade(mut request: Request<Body>) -> Response<Full<Bytes>> {

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -100,7 +101,8 @@ impl<A: App> hyper::service::Service<Request<Incoming>> for Exchange<A> {
             None => Call::AtOnce,
             Some(_) => Call::WhenPolled,
         };
-        respond(&self.app, watch, request, pledge, call)
+        let now = watch.shared.life.elapsed();
+        respond(&self.app, watch, request, pledge, call, now)
     }
 }
 
@@ -113,13 +115,14 @@ pub(crate) enum Call {
     WhenPolled,
 }
 
-/// Hands a request to the application, counted and named. `watch` is the request's own for as long as it lasts.
+/// Hands a request to the application, counted and named as one that begins `now`. `watch` is the request's own for as long as it lasts.
 pub(crate) fn respond<A: App>(
     app: &A,
     watch: &Arc<Watch>,
     mut request: Request<Body>,
     pledge: Option<Box<Pledge>>,
     call: Call,
+    now: Duration,
 ) -> Responding<A> {
     if let Some(introduced) = watch.introduced() {
         introduced.to(request.extensions_mut());
@@ -127,11 +130,9 @@ pub(crate) fn respond<A: App>(
     let shared = &watch.shared;
     let is_get = request.method() == Method::GET;
     watch.begin();
-    watch.slot.begin(
-        request.method().as_str(),
-        request.uri().path(),
-        shared.life.elapsed(),
-    );
+    watch
+        .slot
+        .begin(request.method().as_str(), request.uri().path(), now);
     if !shared.drain.is_inner() && !is_health_check(&request) {
         shared.life.inflight().requests.count_one();
     }

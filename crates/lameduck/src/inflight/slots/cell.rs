@@ -136,7 +136,7 @@ impl Cell {
         self.state.store(HELD, Ordering::Release);
     }
 
-    /// Held by nobody.
+    /// Held by nobody, or by somebody who has no use for it just now.
     pub(super) fn free(&self) {
         self.state.store(0, Ordering::Release);
     }
