@@ -96,7 +96,7 @@ pub(crate) struct Clock<'a> {
 
 impl<'a> Clock<'a> {
     pub(crate) fn new(watch: &'a Watch, socket: RawFd) -> Self {
-        let now = watch.shared.life.elapsed();
+        let now = watch.shared.now();
         let parked_since = watch.parked_since();
         let since = parked_since.unwrap_or(now);
         Self {
@@ -135,7 +135,7 @@ impl<'a> Clock<'a> {
     /// The window is over. A request whose first byte is here already, in the kernel's buffer at least, is not late; the next one is.
     pub(crate) fn begin_closing(&mut self) {
         let shared = &self.watch.shared;
-        self.closing = Some(shared.life.elapsed());
+        self.closing = Some(shared.now());
         if shared.drain.late() == Late::Refuse && !self.swept {
             if self.look() == Pending::Data && !self.watch.is_open() && !self.watch.is_handshaking()
             {
@@ -329,6 +329,6 @@ impl<'a> Clock<'a> {
     }
 
     fn now(&self) -> Duration {
-        self.watch.shared.life.elapsed()
+        self.watch.shared.now()
     }
 }

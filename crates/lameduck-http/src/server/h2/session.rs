@@ -25,7 +25,7 @@ use super::{Data, Http};
 use crate::body::Body;
 use crate::server::Shared;
 use crate::server::clock::{End, UNARMED};
-use crate::server::exchange::{App, Call, respond};
+use crate::server::exchange::{App, Work};
 use crate::server::io::Stream;
 use crate::server::piece::Piece;
 use crate::server::pulse::{Heard, Known};
@@ -97,7 +97,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     /// `socket` is that of the stream under `http`.
     pub(super) fn new(mut http: Http<S, A>, app: A, watch: &'a Arc<Watch>, socket: RawFd) -> Self {
         let drain = &watch.shared.drain;
-        let now = watch.shared.life.elapsed();
+        let now = watch.shared.now();
         let alive = http.ping_pong().map(|pings| KeepAlive::new(pings, now));
         Self {
             http,
@@ -236,14 +236,17 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         });
         self.quiet_since = None;
         let pledge = Pledge::of(&mut request, &watch);
-        let responding = respond(&self.app, &watch, request, pledge, Call::WhenPolled, now);
+        let work = Work::begin(&watch, &mut request, pledge, now);
         let stream = answer.stream_id().as_u32();
         let asked = Asked {
             method,
             incoming,
             respond: answer,
         };
-        seat.take(stream, Serving::new(responding, asked));
+        seat.take(
+            stream,
+            Serving::new(&self.app, request, work, asked, &watch),
+        );
         self.crew.begin(seat, now);
     }
 
@@ -412,7 +415,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     }
 
     fn now(&self) -> Duration {
-        self.watch.shared.life.elapsed()
+        self.watch.shared.now()
     }
 }
 

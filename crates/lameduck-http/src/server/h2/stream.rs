@@ -16,16 +16,17 @@ use http::header::{
     UPGRADE,
 };
 use http::response::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use pin_project_lite::pin_project;
 use tokio::io::AsyncWriteExt;
 
 use super::Data;
 use super::tunnel::Tunnel;
+use crate::body::Body;
 use crate::scope;
 use crate::server::date;
-use crate::server::exchange::{App, BoxError, Outgoing, Responding};
+use crate::server::exchange::{App, BoxError, Outgoing, Step, Work};
 use crate::server::piece::Piece;
 use crate::server::upgrade::{Keeper, Pledge};
 use crate::server::watch::Watch;
@@ -58,7 +59,7 @@ pin_project! {
     #[project = ServingOf]
     pub(super) enum Serving<A: App> {
         // The handler at work.
-        Answering { #[pin] answer: Responding<A>, asked: Option<Asked<A>> },
+        Answering { #[pin] step: Step<A, A::Answer>, work: Work, asked: Option<Asked<A>> },
         // Its answer's body on its way.
         Sending { #[pin] body: Outgoing<A::ResponseBody>, sending: Sending<Data<A>> },
         // In a box of its own: a request does not carry the room for a tunnel.
@@ -67,9 +68,17 @@ pin_project! {
 }
 
 impl<A: App> Serving<A> {
-    pub(super) const fn new(answer: Responding<A>, asked: Asked<A>) -> Self {
+    /// The application is called in the stream's own task: it may take its time for that.
+    pub(super) fn new(
+        app: &A,
+        request: Request<Body>,
+        work: Work,
+        asked: Asked<A>,
+        watch: &Watch,
+    ) -> Self {
         Self::Answering {
-            answer,
+            step: Step::new(app, request, watch),
+            work,
             asked: Some(asked),
         }
     }
@@ -82,10 +91,9 @@ impl<A: App> Serving<A> {
         let drain = &watch.shared.drain;
         loop {
             match self.as_mut().project() {
-                ServingOf::Answering { answer, asked } => {
-                    let response = match scope::with(drain, || answer.poll(cx)) {
-                        Poll::Ready(Ok(response)) => response,
-                        Poll::Ready(Err(never)) => match never {},
+                ServingOf::Answering { step, work, asked } => {
+                    let response = match scope::with(drain, || work.poll(step, cx)) {
+                        Poll::Ready(response) => response,
                         Poll::Pending => {
                             let asked = asked.as_mut().expect("it is not answered");
                             // Reset by the client, or the connection is gone.
