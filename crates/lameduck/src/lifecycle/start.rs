@@ -12,7 +12,7 @@ use std::{
 
 use super::Lifecycle;
 use crate::{
-    driver::{Authority, Driver, LastWords, Signals},
+    driver::{Authority, Driver, LastWords, Observer, Signals},
     edge::{
         platform::Detected,
         probe::{self, ProbeAnswer},
@@ -31,13 +31,22 @@ use crate::{
 /// let start = Start::from(Plan::preset(Preset::Local)).without_sigint();
 /// # let _ = start;
 /// ```
-#[derive(Debug)]
 #[must_use = "a start begins with `begin` or `lameduck::run`"]
 pub struct Start {
     plan: Result<Plan, PlanError>,
     notes: Vec<String>,
     signals: SignalSet,
     report: Option<PathBuf>,
+    observers: Vec<(String, Box<dyn Observer>)>,
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start")
+            .field("plan", &self.plan)
+            .field("signals", &self.signals)
+            .finish_non_exhaustive()
+    }
 }
 
 impl From<Plan> for Start {
@@ -48,6 +57,7 @@ impl From<Plan> for Start {
             notes,
             signals: SignalSet::default(),
             report: None,
+            observers: Vec::new(),
         }
     }
 }
@@ -61,6 +71,7 @@ impl From<Detected> for Start {
             notes,
             signals: SignalSet::default(),
             report: detected.report,
+            observers: Vec::new(),
         }
     }
 }
@@ -74,6 +85,7 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 notes: Vec::new(),
                 signals: SignalSet::default(),
                 report: None,
+                observers: Vec::new(),
             },
         }
     }
@@ -95,6 +107,12 @@ impl Start {
     /// Writes the report into a file too. The file is created, or emptied, now.
     pub fn report_to(mut self, path: impl Into<PathBuf>) -> Self {
         self.report = Some(path.into());
+        self
+    }
+
+    /// Tells an observer what happens, from the start to the end.
+    pub fn observe(mut self, name: impl Into<String>, observer: impl Observer + 'static) -> Self {
+        self.observers.push((name.into(), Box::new(observer)));
         self
     }
 
@@ -132,6 +150,9 @@ impl Start {
             Authority::Process(Box::new(words)),
         )
         .map_err(StartError::Driver)?;
+        for (name, observer) in self.observers {
+            shared.observe(name, observer).map_err(StartError::Driver)?;
+        }
         Ok(Lifecycle::new(shared))
     }
 }
