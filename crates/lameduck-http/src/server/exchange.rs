@@ -312,6 +312,7 @@ impl Failed {
 
 impl<A: App> Step<A, A::Answer> {
     /// The application is called by whoever polls this first, if the request is in time.
+    #[inline]
     pub(crate) fn new(app: &A, request: Request<Body>, watch: &Watch) -> Self {
         if watch.is_late() {
             watch.shared.tally(Count::LateRefused);

@@ -5,6 +5,10 @@
 //! copies several times on its way.
 
 use std::pin::Pin;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -15,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::session::Stall;
 use super::stream::Serving;
 use crate::server::exchange::App;
+use crate::server::pulse::Known;
 use crate::server::watch::Watch;
 
 /// Seats that a connection keeps while nobody has them. A client with more streams at a time pays for the others.
@@ -27,6 +32,8 @@ pub(super) struct Crew<A: App> {
     hall: Arc<Hall<A>>,
     /// Room for the seats that were left, empty between two looks.
     left: Vec<Seat<A>>,
+    /// Whom the hall wakes, unless a seat was left in it.
+    known: Known,
 }
 
 /// An open stream.
@@ -49,7 +56,11 @@ pub(super) struct Seat<A: App> {
 }
 
 /// Where seats are left when their streams end, on whatever thread that is. No more than there are streams.
-struct Hall<A: App>(Mutex<Left<A>>);
+struct Hall<A: App> {
+    left: Mutex<Left<A>>,
+    /// So that a look without anything to see takes no lock.
+    has_left: AtomicBool,
+}
 
 struct Left<A: App> {
     seats: Vec<Seat<A>>,
@@ -64,12 +75,16 @@ impl<A: App> Crew<A> {
         Self {
             open: Vec::new(),
             spare: Vec::new(),
-            hall: Arc::new(Hall(Mutex::new(Left {
-                seats: Vec::new(),
-                panicked: 0,
-                waker: None,
-            }))),
+            hall: Arc::new(Hall {
+                left: Mutex::new(Left {
+                    seats: Vec::new(),
+                    panicked: 0,
+                    waker: None,
+                }),
+                has_left: AtomicBool::new(false),
+            }),
             left: Vec::new(),
+            known: Known::default(),
         }
     }
 
@@ -93,7 +108,7 @@ impl<A: App> Crew<A> {
     /// Begins the task that serves a stream.
     pub(super) fn begin(&mut self, seat: Seat<A>, now: Duration) {
         let (stream, watch) = (seat.stream, seat.watch.clone());
-        let task = tokio::spawn(Work {
+        let task = tokio::spawn(Task {
             seat: Some(seat),
             hall: self.hall.clone(),
         });
@@ -108,13 +123,17 @@ impl<A: App> Crew<A> {
 
     /// Takes note of the streams that ended; the task is woken for the next ones. Gives how many of their tasks panicked.
     pub(super) fn reap(&mut self, cx: &Context<'_>) -> usize {
+        // Acquire pairs with the Release in `leave`. Whoever leaves unseen finds the waker that this task left there, and wakes it.
+        if self.known.is(cx) && !self.hall.has_left.load(Acquire) {
+            return 0;
+        }
+        self.known.learn(cx);
         let mut left = self.hall.lock();
+        // Relaxed: changed under the lock.
+        self.hall.has_left.store(false, Relaxed);
         // Not taken: both keep their room.
         std::mem::swap(&mut left.seats, &mut self.left);
-        match &mut left.waker {
-            Some(known) => known.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        left.waker = Some(cx.waker().clone());
         let panicked = std::mem::take(&mut left.panicked);
         drop(left);
         for seat in self.left.drain(..) {
@@ -155,7 +174,7 @@ impl<A: App> Seat<A> {
 
 impl<A: App> Hall<A> {
     fn lock(&self) -> MutexGuard<'_, Left<A>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leave(&self, seat: Seat<A>) {
@@ -163,6 +182,7 @@ impl<A: App> Hall<A> {
         left.seats.push(seat);
         left.panicked += usize::from(thread::panicking());
         let waker = left.waker.take();
+        self.has_left.store(true, Release);
         drop(left);
         if let Some(waker) = waker {
             waker.wake();
@@ -171,13 +191,13 @@ impl<A: App> Hall<A> {
 }
 
 /// The future of a stream's task.
-struct Work<A: App> {
+struct Task<A: App> {
     /// None only while it is dropped.
     seat: Option<Seat<A>>,
     hall: Arc<Hall<A>>,
 }
 
-impl<A: App> Future for Work<A> {
+impl<A: App> Future for Task<A> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -187,7 +207,7 @@ impl<A: App> Future for Work<A> {
     }
 }
 
-impl<A: App> Drop for Work<A> {
+impl<A: App> Drop for Task<A> {
     /// However it ends: the connection waits for its seat.
     fn drop(&mut self) {
         struct Leaving<'a, A: App>(Option<Seat<A>>, &'a Hall<A>);
