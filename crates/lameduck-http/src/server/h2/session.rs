@@ -78,6 +78,14 @@ impl Stall {
         }
     }
 
+    /// How much had moved is not known, and counts as something else than the first look finds.
+    const fn unseen(now: Duration) -> Self {
+        Self {
+            moved: u64::MAX,
+            since: now,
+        }
+    }
+
     /// Since when nothing has moved although it should.
     pub(super) fn since(&mut self, should_move: bool, moved: u64, now: Duration) -> Duration {
         if !should_move || moved != self.moved {
@@ -267,7 +275,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             if self.closing_at.is_none() {
                 self.closing_at = Some(now);
                 // The limits are shorter from now on.
-                self.tick = None;
+                self.tick = self.tick.map(|_| now);
             }
             if self.ending.came(drain.is_ending(), cx) {
                 return Next::End(End::Cut);
@@ -358,7 +366,14 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             None => (limits.stall, Duration::ZERO),
             Some(at) => (shared.before_deadline(limits.stall_draining, at), at),
         };
-        let tick = *self.tick.get_or_insert(now);
+        // Four looks for each limit: what stands still ends a quarter late, the first time half of it at most.
+        let next = now + (limit / 4).max(Duration::from_millis(10));
+        let Some(tick) = self.tick else {
+            // A request that is answered before the first look needs none, nor the system call in it.
+            self.stall = Stall::unseen(now);
+            self.tick = Some(next);
+            return Ok(Some(next));
+        };
         if now < tick {
             return Ok(Some(tick));
         }
@@ -384,8 +399,6 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
                 open.task.abort();
             }
         }
-        // Four looks for each limit: what stands still ends at most a quarter late.
-        let next = now + (limit / 4).max(Duration::from_millis(10));
         self.tick = Some(next);
         Ok(Some(next))
     }
