@@ -55,12 +55,14 @@ pub(crate) struct Shared {
     outcome: OnceLock<Outcome>,
     report: OnceLock<Report>,
     status: Mutex<machine::Status>,
+    /// What is wrong with signals at present.
+    complaints: Mutex<Vec<String>>,
     seats: Mutex<Vec<Seat>>,
     inflight: Inflight,
     commands: Commands,
     reloads: Reloads,
-    observers: Observers,
     epilogues: Epilogues,
+    observers: Observers,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -96,6 +98,7 @@ impl Shared {
             outcome: OnceLock::new(),
             report: OnceLock::new(),
             status: Mutex::new(status),
+            complaints: Mutex::default(),
             seats: Mutex::default(),
             inflight: Inflight {
                 connections: Admission::new(),
@@ -106,8 +109,8 @@ impl Shared {
             },
             commands,
             reloads: Reloads::default(),
-            observers: Observers::default(),
             epilogues: Epilogues::default(),
+            observers: Observers::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
@@ -223,6 +226,21 @@ impl Shared {
 
     pub(super) fn set_status(&self, status: machine::Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    pub(super) fn set_complaints(&self, complaints: Vec<String>) {
+        *self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = complaints;
+    }
+
+    /// What is wrong with signals at present.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What the machine said last.
