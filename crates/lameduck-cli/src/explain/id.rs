@@ -188,6 +188,7 @@ mod tests {
             what: None,
             server,
             list: false,
+            audit: None,
             format: ExplainFormat::Text,
         }
     }

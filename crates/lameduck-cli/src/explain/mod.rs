@@ -1,8 +1,11 @@
-//! `lameduck explain`: an id of the contract (`id`), or a shutdown report as a story (`story`, `advice`).
+//! `lameduck explain`: an id of the contract (`id`), a shutdown report as a story (`story`, `advice`), or an audit as the
+//! story of a process' days (`audit`, `lives`).
 //! Owns telling the two apart, and reading.
 
 mod advice;
+mod audit;
 mod id;
+mod lives;
 mod story;
 
 use std::{
@@ -21,6 +24,9 @@ use crate::{args::ExplainArguments, exit::Failure};
 const MOST_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
+    if let Some(path) = &arguments.audit {
+        return audit::run(path, arguments.format);
+    }
     let Some(what) = arguments.what.as_deref() else {
         say(&id::list(arguments.format));
         return Ok(ExitCode::SUCCESS);
