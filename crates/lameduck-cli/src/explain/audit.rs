@@ -100,10 +100,10 @@ fn headline(out: &mut String, lives: &[Life<'_>]) {
         lives.iter().map(|life| &life.last().time).max(),
     );
     let count = lives.len();
-    let plural = if count == 1 { "life" } else { "lives" };
+    let lived = if count == 1 { "life" } else { "lives" };
     let _ = writeln!(
         out,
-        "{name}: {count} {plural} on record, from {} to {}",
+        "{name}: {count} {lived} on record, from {} to {}",
         minute(&first.time),
         minute(last.unwrap_or(&first.time))
     );
@@ -115,7 +115,8 @@ fn headline(out: &mut String, lives: &[Life<'_>]) {
     let longest = lives.iter().filter_map(Life::took_ms).fold(0.0, f64::max);
     let _ = writeln!(
         out,
-        "stopped {stopped} times, at most {} from request to exit; {cut} in flight were cut",
+        "stopped {}, at most {} from request to exit; {cut} in flight were cut",
+        counted_as(stopped as u64, "time"),
         seconds(longest)
     );
 }
@@ -253,10 +254,8 @@ fn details(record: &AuditRecord) -> Vec<String> {
         lines.push(format!("why: {why}"));
     }
     if record.dropped > 0 {
-        lines.push(format!(
-            "{} records before this one were lost",
-            record.dropped
-        ));
+        let lost = counted_as(record.dropped, "record");
+        lines.push(format!("{lost} lost before this one"));
     }
     lines
 }
@@ -264,10 +263,8 @@ fn details(record: &AuditRecord) -> Vec<String> {
 fn doubts(out: &mut String, audit: &Audit, lives: &[Life<'_>]) {
     let dropped: u64 = lives.iter().map(Life::dropped).sum();
     if dropped > 0 {
-        let _ = writeln!(
-            out,
-            "\n{dropped} records were lost: the disk was full, or too slow"
-        );
+        let lost = counted_as(dropped, "record");
+        let _ = writeln!(out, "\n{lost} lost: the disk was full, or too slow");
     }
     if audit.broken > 0 {
         let last = if audit.ends_broken {
@@ -275,7 +272,8 @@ fn doubts(out: &mut String, audit: &Audit, lives: &[Life<'_>]) {
         } else {
             ""
         };
-        let _ = writeln!(out, "\n{} lines cannot be read{last}", audit.broken);
+        let broken = counted_as(audit.broken, "line");
+        let _ = writeln!(out, "\n{broken} cannot be read{last}");
     }
 }
 
@@ -329,6 +327,12 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
+/// `1 line`, `2 lines`.
+fn counted_as(count: u64, word: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{end}")
+}
+
 /// `2026-11-30T10:56:10.123456Z` to the minute.
 fn minute(time: &str) -> String {
     let short: String = time.chars().take(16).collect();
@@ -367,12 +371,12 @@ mod tests {
         let text = tell(&Audit::read(AUDIT));
         for part in [
             "api: 2 lives on record, from 2026-11-30 08:00Z to 2026-11-30 09:01Z",
-            "stopped 1 times, at most 3.50 s from request to exit; 2 in flight were cut",
+            "stopped 1 time, at most 3.50 s from request to exit; 2 in flight were cut",
             "1 × SIGTERM from systemd, uid 0, init.scope",
             "forced, exit 124",
             "no record of the end",
-            "4 records were lost",
-            "1 lines cannot be read, the last line among them",
+            "4 records lost",
+            "1 line cannot be read, the last line among them",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }

@@ -6,7 +6,10 @@ use std::{
     time::Instant,
 };
 
-use super::{Authority, Driver, Shared, reload::Reloads, seats::HookEnd, thread::PATIENCE};
+use super::{
+    Authority, Driver, Shared, Status, reload::Reloads, seats::HookEnd, status::Request,
+    thread::PATIENCE,
+};
 use crate::{
     machine::{Effect, Input, ParticipantId},
     vocab::{Known, News, Outcome, Phase, Report, Straggler},
@@ -46,7 +49,7 @@ impl Driver {
             Effect::Reload => Reloads::run(&self.shared),
             Effect::DumpAndDie => self.dump_and_die(),
             Effect::ShowStatus => {
-                let line = format!("{}\n", self.shared.status().to_json());
+                let line = format!("{}\n", Status::of(&self.shared).to_json());
                 if let Authority::Process(words) = &mut self.authority {
                     words.say(&line, PATIENCE);
                 }
@@ -93,8 +96,12 @@ impl Driver {
     /// INV-5: what is ended here is named first.
     fn end_stragglers(&mut self) {
         let named = self.shared.name_inflight(Report::NOTES);
-        let mut stragglers = named.requests;
-        let unnamed = (named.busy.saturating_sub(stragglers.len())) as u64;
+        let unnamed = (named.busy.saturating_sub(named.requests.len())) as u64;
+        let mut stragglers: Vec<_> = named
+            .requests
+            .into_iter()
+            .map(Request::into_straggler)
+            .collect();
         let other = named.connections.saturating_sub(named.busy);
         stragglers.extend(
             (0..other)
@@ -171,7 +178,26 @@ impl Driver {
                 words.end(outcome);
             }
         }
+        if !matches!(outcome, Outcome::Cut(_)) && !ends {
+            self.hear_out(outcome);
+        }
         self.shared.finish(report);
+    }
+
+    /// Lets those speak who have a last word to say.
+    fn hear_out(&mut self, outcome: Outcome) {
+        self.shared.epilogues().begin(outcome);
+        let deadline = self.machine.status().deadline;
+        let until = self.shared.now() + PATIENCE;
+        let until = deadline.map_or(until, |deadline| deadline.min(until));
+        loop {
+            let now = self.shared.now();
+            if now >= until || !self.shared.epilogues().are_open() {
+                return;
+            }
+            self.sleep(Some(until - now));
+            self.stay_awake();
+        }
     }
 }
 
@@ -187,8 +213,8 @@ fn dump(shared: &Arc<Shared>) -> String {
         named.idle,
         named.guards
     );
-    for request in &named.requests {
-        let _ = writeln!(text, "lameduck:   {request}");
+    for request in named.requests {
+        let _ = writeln!(text, "lameduck:   {}", request.into_straggler());
     }
     text
 }

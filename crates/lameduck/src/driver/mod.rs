@@ -4,10 +4,11 @@
 //! [`LastWords`]. It is the only place that ends the process, and only where the
 //! lifecycle was given the process: never for an embedded one.
 //!
-//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `observe.rs` tells whoever observes, `sim.rs` is the same
-//! machine under virtual time.
+//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `status.rs` what people
+//! are told, `observe.rs` tells whoever observes, `sim.rs` is the same machine under virtual time.
 
 mod commands;
+mod epilogue;
 mod execute;
 mod last;
 mod observe;
@@ -16,6 +17,7 @@ mod reload;
 mod seats;
 mod shared;
 pub mod sim;
+mod status;
 mod tally;
 mod thread;
 mod traffic;
@@ -23,7 +25,8 @@ mod traffic;
 pub(crate) use last::{LastWords, Signals};
 pub use observe::{Observer, Recent};
 pub(crate) use seats::{HookRun, Seat};
+pub use shared::Inflight;
 pub(crate) use shared::Shared;
-pub use shared::{Inflight, Status};
+pub use status::Status;
 pub use tally::{Count, Tally};
 pub(crate) use thread::{Authority, Driver};

@@ -8,16 +8,17 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
-    Observer, Recent, Seat, commands::Commands, observe::Observers, reload::Reloads, tally::Tally,
+    Observer, Recent, Seat, commands::Commands, epilogue::Epilogues, observe::Observers,
+    reload::Reloads, tally::Tally,
 };
 use crate::{
     inflight::{Admission, Requests, Slots, Token},
     machine::{self, Input, ShutdownRequest},
-    vocab::{InflightCounts, Observed, Outcome, Phase, Plan, Report, json::Json},
+    vocab::{InflightCounts, Outcome, Phase, Plan, Report},
 };
 
 /// What is in flight, by kind.
@@ -40,6 +41,8 @@ pub struct Inflight {
 /// See the module.
 pub(crate) struct Shared {
     started: Instant,
+    /// For people and pages, who tell one process from the next by it; nothing is decided by it.
+    started_on: SystemTime,
     plan: Plan,
     phase: AtomicU8,
     pub(crate) running: Token,
@@ -59,6 +62,7 @@ pub(crate) struct Shared {
     observers: Observers,
     /// Records of the audit that were not written.
     audit_lost: AtomicU64,
+    epilogues: Epilogues,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -81,6 +85,7 @@ impl Shared {
         let (commands, reader) = Commands::new()?;
         let shared = Arc::new(Self {
             started: Instant::now(),
+            started_on: SystemTime::now(),
             plan,
             phase: AtomicU8::new(Phase::Initializing as u8),
             running: Token::new(),
@@ -105,6 +110,7 @@ impl Shared {
             reloads: Reloads::default(),
             observers: Observers::default(),
             audit_lost: AtomicU64::new(0),
+            epilogues: Epilogues::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
@@ -190,6 +196,10 @@ impl Shared {
         self.started.elapsed()
     }
 
+    pub(super) const fn started_on(&self) -> SystemTime {
+        self.started_on
+    }
+
     pub(crate) const fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -227,7 +237,8 @@ impl Shared {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
-    pub(crate) fn status(&self) -> Status {
+    /// What the machine said last.
+    pub(super) fn machine(&self) -> machine::Status {
         let mut machine = self
             .status
             .lock()
@@ -235,39 +246,18 @@ impl Shared {
             .clone();
         // The driver publishes the phase before it has time for the rest.
         machine.phase = machine.phase.max(self.phase());
-        Status {
-            machine,
-            now: self.now(),
-            inflight: self.name_inflight(STATUS_NAMES),
-            recent: self.recent(),
-        }
+        machine
     }
 
-    /// What is in flight, by name, as far as `limit` goes.
-    pub(super) fn name_inflight(&self, limit: usize) -> Named {
-        let now = self.now();
-        let snapshot = self.inflight.slots.snapshot(limit);
-        Named {
-            connections: self.inflight.connections.count(),
-            guards: self.inflight.guards.count(),
-            idle: snapshot.idle,
-            busy: snapshot.busy,
-            requests: snapshot
-                .requests
-                .into_iter()
-                .map(|view| {
-                    let path = if view.path_is_cut {
-                        format!("{}…", view.path)
-                    } else {
-                        view.path
-                    };
-                    let what = crate::vocab::Known::Request {
-                        method: view.method,
-                        path,
-                    };
-                    crate::vocab::Straggler::new(what, view.peer, now.saturating_sub(view.since))
-                })
-                .collect(),
+    /// Something that has a last word to say after the end.
+    pub(crate) const fn epilogues(&self) -> &Epilogues {
+        &self.epilogues
+    }
+
+    /// One of them has said it.
+    pub(crate) fn leave_epilogue(&self) {
+        if self.epilogues.leave() {
+            self.commands.ring();
         }
     }
 
@@ -303,99 +293,5 @@ impl Shared {
                 .wait(held)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-    }
-}
-
-/// How many requests a status names.
-const STATUS_NAMES: usize = 32;
-/// How many of the last signals, phases, reloads and ends it tells.
-const STATUS_RECENT: usize = 16;
-
-/// What is in flight, by name.
-#[derive(Clone, Debug)]
-pub(crate) struct Named {
-    pub(super) connections: usize,
-    pub(super) guards: usize,
-    pub(super) idle: usize,
-    pub(super) busy: usize,
-    pub(super) requests: Vec<crate::vocab::Straggler>,
-}
-
-/// What a person is told about a lifecycle that is still going.
-#[derive(Clone, Debug)]
-pub struct Status {
-    machine: machine::Status,
-    now: Duration,
-    inflight: Named,
-    recent: Recent,
-}
-
-impl Status {
-    /// The phase.
-    #[must_use]
-    pub const fn phase(&self) -> Phase {
-        self.machine.phase
-    }
-
-    /// Connections that are open and counted.
-    #[must_use]
-    pub const fn connections(&self) -> usize {
-        self.inflight.connections
-    }
-
-    /// What happened lately.
-    #[must_use]
-    pub const fn recent(&self) -> &Recent {
-        &self.recent
-    }
-
-    /// The last signals, phases, reloads and ends, oldest first.
-    fn latest(&self) -> impl Iterator<Item = &Observed> {
-        let whole = |seen: &&Arc<Observed>| seen.news.is_of_the_whole();
-        let happened = self.recent.happened.iter().filter(whole);
-        let count = happened.clone().count();
-        happened
-            .skip(count.saturating_sub(STATUS_RECENT))
-            .map(|seen| &**seen)
-    }
-
-    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `deadline_in_ms` counts from now,
-    /// and `at_ms` of what happened lately (at most 16, oldest first) is before it.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let machine = &self.machine;
-        Json::object(|json| {
-            json.text("schema", "lameduck.status/1");
-            json.text("phase", machine.phase.as_str());
-            json.millis("since_ms", self.now.saturating_sub(machine.since));
-            json.millis("uptime_ms", self.now);
-            if let Some(cause) = &machine.cause {
-                json.text("cause", &cause.to_string());
-            }
-            for (key, at) in [
-                ("drain_ends_in_ms", machine.drain_end),
-                ("deadline_in_ms", machine.deadline),
-            ] {
-                if let Some(at) = at {
-                    json.signed_millis(key, at, self.now);
-                }
-            }
-            json.nested("in_flight", |json| {
-                json.number("connections", self.inflight.connections as u64);
-                json.number("busy", self.inflight.busy as u64);
-                json.number("idle", self.inflight.idle as u64);
-                json.number("guards", self.inflight.guards as u64);
-            });
-            json.texts("participants_open", &machine.open);
-            json.list("recent", self.latest(), |json, seen| {
-                json.signed_millis("at_ms", seen.at, self.now);
-                json.text("what", seen.news.as_str());
-                json.text("said", &seen.news.to_string());
-            });
-            json.texts(
-                "blockers",
-                self.inflight.requests.iter().map(ToString::to_string),
-            );
-        })
     }
 }

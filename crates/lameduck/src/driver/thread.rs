@@ -139,7 +139,7 @@ impl Driver {
         self.sleep(due.map(|due| due.saturating_sub(now)));
     }
 
-    fn sleep(&self, at_most: Option<Duration>) {
+    pub(super) fn sleep(&self, at_most: Option<Duration>) {
         let bell = self.bell.as_fd();
         let signals = self.signals.as_ref().map_or(bell, |signals| signals.fd());
         match sys::poll2([signals, bell], at_most) {
@@ -283,7 +283,7 @@ impl Driver {
     }
 
     /// Signals and commands that come after the end: only those that end the process have a meaning.
-    fn stay_awake(&mut self) {
+    pub(super) fn stay_awake(&mut self) {
         for input in self.shared.commands().take() {
             if input == Input::Cut {
                 self.end(Outcome::Cut(CutBy::Api));

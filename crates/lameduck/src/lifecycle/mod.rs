@@ -2,6 +2,7 @@
 
 mod drain;
 mod enrol;
+mod epilogue;
 mod guard;
 #[cfg(feature = "tower")]
 mod layer;
@@ -17,6 +18,7 @@ use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 pub use drain::Drain;
 pub use enrol::{Enrol, EnrolError};
+pub use epilogue::{Begun, Epilogue};
 pub use guard::Guard;
 #[cfg(feature = "tower")]
 pub use layer::{DrainBody, DrainFuture, DrainLayer, DrainService};
@@ -110,7 +112,7 @@ impl Lifecycle {
     /// What a person is told: phase, in flight, blockers, deadline.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.status()
+        Status::of(&self.shared)
     }
 
     /// What work sees of the shutdown.
@@ -159,6 +161,19 @@ impl Lifecycle {
     /// Cuts the shutdown: the end, now, in any phase. What is in flight is lost.
     pub fn cut(&self) {
         self.send(Input::Cut);
+    }
+
+    /// Asks to reload, as SIGHUP would: what was given to [`on_reload`](Self::on_reload) is called.
+    ///
+    /// # Phases
+    /// Only in `Running`; in any other phase it is refused, and a line in the report says so.
+    pub fn reload(&self) {
+        self.send(Input::Reload);
+    }
+
+    /// Takes part in the end's last moment: see [`Epilogue`].
+    pub fn epilogue(&self) -> Epilogue {
+        Epilogue::new(Arc::clone(&self.shared))
     }
 
     /// Writes a line into the report; at most [`Report::NOTES`] are kept.

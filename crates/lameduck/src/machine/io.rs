@@ -124,6 +124,8 @@ pub enum Input {
     },
     /// The program, or an operator, cuts the shutdown.
     Cut,
+    /// The program, or an operator, asked to reload; refused outside `Running`.
+    Reload,
     /// The answer to [`Effect::ReadTraffic`].
     Traffic(Traffic),
     /// A listening participant has closed its listener.

@@ -69,6 +69,39 @@ impl Journal {
         self.phases.last().map_or(Duration::ZERO, |last| last.1)
     }
 
+    /// The phases so far, with how long each lasted up to `now`.
+    pub(super) fn phases(&self, now: Duration) -> Vec<PhaseReport> {
+        let ends = self.phases.iter().skip(1).map(|next| next.1).chain([now]);
+        self.phases
+            .iter()
+            .zip(ends)
+            .map(|(&(phase, at), end)| PhaseReport::new(phase, at, end.saturating_sub(at)))
+            .collect()
+    }
+
+    /// The last signals that were kept, at most `most`.
+    pub(super) fn last_signals(&self, most: usize) -> &[SignalNote] {
+        &self.signals[self.signals.len().saturating_sub(most)..]
+    }
+
+    /// The last events that were kept, at most `most`.
+    pub(super) fn last_events(&self, most: usize) -> &[Event] {
+        &self.events[self.events.len().saturating_sub(most)..]
+    }
+
+    /// What did not fit, by the list's name; only what is above zero.
+    pub(super) fn dropped(&self) -> Vec<(&'static str, u64)> {
+        [
+            ("signals", self.signals_dropped),
+            ("stragglers", self.stragglers_dropped),
+            ("events", self.events_dropped),
+            ("news", self.news_dropped),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect()
+    }
+
     pub(super) fn phase(&self) -> Phase {
         self.phases
             .last()
@@ -145,19 +178,7 @@ impl Journal {
         roster: &Roster,
         present: &Present,
     ) -> Report {
-        let ends = self.phases.iter().skip(1).map(|next| next.1).chain([now]);
-        let phases = self
-            .phases
-            .iter()
-            .zip(ends)
-            .map(|(&(phase, at), end)| PhaseReport::new(phase, at, end.saturating_sub(at)));
         let leaving = present.leaving();
-        let dropped = [
-            ("signals", self.signals_dropped),
-            ("stragglers", self.stragglers_dropped),
-            ("events", self.events_dropped),
-            ("news", self.news_dropped),
-        ];
         Report {
             // A report made before the end can only be one of a process that is being ended: the caller says otherwise.
             outcome: present.outcome().unwrap_or(Outcome::Forced {
@@ -167,17 +188,14 @@ impl Journal {
             plan: plan.clone(),
             requested_at: leaving.map(|leaving| leaving.requested_at),
             ended_at: now,
-            phases: phases.collect(),
+            phases: self.phases(now),
             signals: self.signals.clone(),
             participants: roster.reports(),
             listeners: roster.listeners(),
             stragglers: self.stragglers.clone(),
             events: self.events.clone(),
             counts: Vec::new(),
-            dropped: dropped
-                .into_iter()
-                .filter(|(_, count)| *count > 0)
-                .collect(),
+            dropped: self.dropped(),
         }
     }
 }

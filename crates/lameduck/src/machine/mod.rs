@@ -34,6 +34,7 @@ mod journal;
 mod phases;
 mod repeats;
 mod roster;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -47,8 +48,9 @@ use journal::Journal;
 use phases::{Leaving, Present};
 pub use roster::MOST_PARTICIPANTS;
 use roster::Roster;
+pub use status::{ParticipantStatus, Status};
 
-use crate::vocab::{Cause, News, Phase, Plan, Report};
+use crate::vocab::{News, Phase, Plan, Report};
 
 /// The five-phase machine. See the [module](self) for how it is driven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,26 +100,6 @@ impl Core {
             self.journal.news(at, news);
         }
     }
-}
-
-/// What a person or a page is told of a machine that is still going.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Status {
-    /// The phase.
-    pub phase: Phase,
-    /// When it was entered.
-    pub since: Duration,
-    /// When the request came (T), if it came.
-    pub requested_at: Option<Duration>,
-    /// Its cause.
-    pub cause: Option<Cause>,
-    /// When the drain ends.
-    pub drain_end: Option<Duration>,
-    /// When the process is gone.
-    pub deadline: Option<Duration>,
-    /// Participants that have not ended.
-    pub open: Vec<String>,
 }
 
 impl Machine {
@@ -197,16 +179,7 @@ impl Machine {
     /// What a person is told.
     #[must_use]
     pub fn status(&self) -> Status {
-        let leaving = self.present.leaving();
-        Status {
-            phase: self.phase(),
-            since: self.core.journal.since(),
-            requested_at: leaving.map(|leaving| leaving.requested_at),
-            cause: leaving.map(|leaving| leaving.cause.clone()),
-            drain_end: leaving.map(|leaving| leaving.drain_end(&self.core.plan)),
-            deadline: leaving.map(|leaving| leaving.deadline(&self.core.plan)),
-            open: self.core.roster.open_names(),
-        }
+        Status::of(&self.core, &self.present)
     }
 
     /// What happened so far. The driver adds the counts.
@@ -227,6 +200,10 @@ impl Machine {
             }
             Input::Reloaded { name, result } => {
                 self.core.journal.reloaded(now, name, result);
+                None
+            }
+            Input::Reload => {
+                self.reload(now);
                 None
             }
             Input::Enrol(enrolment) => {
@@ -254,6 +231,21 @@ impl Machine {
                 None
             }
             other => Some(other),
+        }
+    }
+
+    /// As SIGHUP, which says the same in its own record.
+    fn reload(&mut self, now: Duration) {
+        let phase = self.phase();
+        if phase == Phase::Running {
+            self.core
+                .journal
+                .note(now, "a reload was asked for by the program".to_owned());
+            self.core.effect(Effect::Reload);
+        } else {
+            self.core
+                .journal
+                .note(now, format!("a reload was refused in {phase}"));
         }
     }
 

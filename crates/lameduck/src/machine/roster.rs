@@ -1,9 +1,10 @@
 //! The participants: who there is, who depends on whom, how far each has come.
 
 use core::time::Duration;
-use std::{borrow::ToOwned, string::String, vec::Vec};
+use std::{string::String, sync::Arc, vec::Vec};
 
 use super::io::{Answer, Enrolment, Hook, Listens, ParticipantId};
+use super::status::ParticipantStatus;
 use crate::vocab::{HookState, Hooked, ListenerReport, News, ParticipantReport, ParticipantState};
 
 /// How many participants a lifecycle takes; more are refused at enrolment.
@@ -33,7 +34,8 @@ pub(super) enum HookStanding {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Entry {
-    enrolment: Enrolment,
+    /// Shared with each status, which is made after every turn of the driver.
+    enrolment: Arc<Enrolment>,
     pub(super) standing: Standing,
     pub(super) hook: HookStanding,
     /// When it was told to close; its budget runs from here.
@@ -46,7 +48,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) const fn id(&self) -> ParticipantId {
+    pub(super) fn id(&self) -> ParticipantId {
         self.enrolment.id
     }
 
@@ -109,7 +111,7 @@ impl Roster {
         };
         self.news.push((now, enrolled));
         self.entries.push(Entry {
-            enrolment,
+            enrolment: Arc::new(enrolment),
             standing: Standing::Starting,
             hook,
             closed_at: None,
@@ -516,12 +518,19 @@ impl Roster {
             .collect()
     }
 
-    /// Names of those not ended, for the status: what blocks.
-    pub(super) fn open_names(&self) -> Vec<String> {
+    /// How each stands; budgets end at `limit` at the latest.
+    pub(super) fn statuses(&self, limit: Option<Duration>) -> Vec<ParticipantStatus> {
         self.entries
             .iter()
-            .filter(|entry| !entry.is_ended())
-            .map(|entry| entry.enrolment.name.to_owned())
+            .map(|entry| ParticipantStatus {
+                enrolment: Arc::clone(&entry.enrolment),
+                standing: entry.standing.clone(),
+                hook: entry.hook.clone(),
+                admits: entry.admits,
+                closed_at: entry.closed_at,
+                due_at: limit.and_then(|limit| entry.due(limit)),
+                ended_at: entry.ended_at,
+            })
             .collect()
     }
 }

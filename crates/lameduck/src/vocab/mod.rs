@@ -8,7 +8,7 @@ mod phase;
 mod plan;
 mod preset;
 mod report;
-mod report_json;
+pub(crate) mod report_json;
 mod signal;
 
 pub use cause::Cause;

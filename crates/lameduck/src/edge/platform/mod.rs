@@ -32,6 +32,8 @@ pub struct Detected {
     pub probes_listen: Option<String>,
     /// Where `LAMEDUCK_ADMIN_LISTEN` wants the admin listener.
     pub admin_listen: Option<String>,
+    /// Where `LAMEDUCK_ADMIN_TOKEN_FILE` has the token of whoever may act on the admin listener.
+    pub admin_token_file: Option<PathBuf>,
 }
 
 impl fmt::Display for Detected {
@@ -41,7 +43,7 @@ impl fmt::Display for Detected {
 }
 
 /// The variables that lameduck reads, for `--help` and for the warning about others.
-pub const VARIABLES: [&str; 8] = [
+pub const VARIABLES: [&str; 9] = [
     "LAMEDUCK_GRACE",
     "LAMEDUCK_PRESET",
     "LAMEDUCK_WINDOW",
@@ -50,6 +52,7 @@ pub const VARIABLES: [&str; 8] = [
     "LAMEDUCK_AUDIT",
     "LAMEDUCK_PROBES_LISTEN",
     "LAMEDUCK_ADMIN_LISTEN",
+    "LAMEDUCK_ADMIN_TOKEN_FILE",
 ];
 
 impl Plan {
@@ -160,6 +163,7 @@ fn detect(
         audit: var("LAMEDUCK_AUDIT").filter(|place| !place.is_empty()),
         probes_listen: var("LAMEDUCK_PROBES_LISTEN"),
         admin_listen: var("LAMEDUCK_ADMIN_LISTEN"),
+        admin_token_file: var("LAMEDUCK_ADMIN_TOKEN_FILE").map(PathBuf::from),
     })
 }
 

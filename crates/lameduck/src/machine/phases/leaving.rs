@@ -72,6 +72,12 @@ impl Leaving {
         self.after_request(plan.drain_end())
     }
 
+    /// When the lame-duck window ends at the latest, while it is open.
+    pub(in crate::machine) fn window_until(&self) -> Option<Duration> {
+        self.in_window
+            .then(|| self.after_request(self.window.ceiling))
+    }
+
     /// T plus a time; a plan may hold times that are too long for the clock.
     pub(super) fn after_request(&self, time: Duration) -> Duration {
         self.requested_at.saturating_add(time)
