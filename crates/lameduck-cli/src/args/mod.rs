@@ -68,6 +68,8 @@ mod tests {
             "lameduck explain report.json",
             "lameduck demo --audit audit.jsonl --audit-argv",
             "lameduck explain --audit audit.jsonl",
+            "lameduck explain report.json --format mermaid",
+            "lameduck explain report.json --format html",
             "lameduck explain --audit - --format json",
             "lameduck verify --format html --output report.html --also json=report.json --also junit=report.xml",
             "lameduck verify --baseline last.json --compare older.json --compare oldest.json",

@@ -45,7 +45,7 @@ pub(super) fn run(path: &Path, format: ExplainFormat) -> Result<ExitCode, Failur
     match format {
         ExplainFormat::Text => say(&tell(&audit)),
         ExplainFormat::Json => say(&format!("{:#}\n", as_json(&audit))),
-        ExplainFormat::Markdown => {
+        _ => {
             return Err(Failure::new("an audit is told as text or json")
                 .hint("`--format text` is the default"));
         }

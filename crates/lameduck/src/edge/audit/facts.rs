@@ -78,6 +78,12 @@ impl Facts {
                         .to_owned(),
                 );
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                facts.unknown = Some(
+                    "it was exiting when it was looked at: it has no executable any more"
+                        .to_owned(),
+                );
+            }
             Err(error) => facts.unknown = Some(format!("its executable cannot be read: {error}")),
         }
         facts.home = home.ok().and_then(|text| {
