@@ -55,14 +55,16 @@ pub(crate) struct Shared {
     outcome: OnceLock<Outcome>,
     report: OnceLock<Report>,
     status: Mutex<machine::Status>,
+    /// What is wrong with signals at present.
+    complaints: Mutex<Vec<String>>,
     seats: Mutex<Vec<Seat>>,
     inflight: Inflight,
     commands: Commands,
     reloads: Reloads,
+    epilogues: Epilogues,
     observers: Observers,
     /// Records of the audit that were not written.
     audit_lost: AtomicU64,
-    epilogues: Epilogues,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -98,6 +100,7 @@ impl Shared {
             outcome: OnceLock::new(),
             report: OnceLock::new(),
             status: Mutex::new(status),
+            complaints: Mutex::default(),
             seats: Mutex::default(),
             inflight: Inflight {
                 connections: Admission::new(),
@@ -108,9 +111,9 @@ impl Shared {
             },
             commands,
             reloads: Reloads::default(),
+            epilogues: Epilogues::default(),
             observers: Observers::default(),
             audit_lost: AtomicU64::new(0),
-            epilogues: Epilogues::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
@@ -235,6 +238,21 @@ impl Shared {
 
     pub(super) fn set_status(&self, status: machine::Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    pub(super) fn set_complaints(&self, complaints: Vec<String>) {
+        *self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = complaints;
+    }
+
+    /// What is wrong with signals at present.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What the machine said last.

@@ -5,3 +5,6 @@ pub mod signals {}
 
 #[doc = include_str!("audit.md")]
 pub mod audit {}
+
+#[doc = include_str!("channels.md")]
+pub mod channels {}
