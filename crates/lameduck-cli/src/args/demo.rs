@@ -60,6 +60,12 @@ pub(crate) struct DemoArguments {
     /// Write the shutdown report here too
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Write who sent which signal, every phase, reload and end: to a file, stderr, journald or journald:SOCKET
+    #[arg(long, value_name = "PLACE", env = "LAMEDUCK_AUDIT")]
+    pub(crate) audit: Option<String>,
+    /// Keep the sender's arguments in the audit too, secrets masked
+    #[arg(long, requires = "audit")]
+    pub(crate) audit_argv: bool,
     /// Greeting and limits as JSON, read again on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
