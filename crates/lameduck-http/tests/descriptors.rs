@@ -5,20 +5,26 @@
 mod support;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response};
 use lameduck::{Count, Lifecycle, Outcome, Window};
 use lameduck_http::{Body, Limits, serve, service_fn};
 use socket2::{Domain, Socket, Type};
-use tokio::sync::Mutex;
 
 use support::{Client, Control, GET, Rig, plan, soon};
 
-/// One at a time: the limit is that of all.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Runs one test at a time, its runtime's making included: the limit is that of all.
+fn alone(test: impl Future<Output = ()>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(test);
+}
 
 fn set_limit(descriptors: u64) -> u64 {
     let mut limit = libc::rlimit {
@@ -61,9 +67,12 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
     soon(what, waiting).await;
 }
 
-#[tokio::test]
-async fn who_cannot_be_parked_for_want_of_descriptors_is_served_and_parked_later() {
-    let _turn = TURN.lock().await;
+#[test]
+fn who_cannot_be_parked_for_want_of_descriptors_is_served_and_parked_later() {
+    alone(parked_later());
+}
+
+async fn parked_later() {
     let mut limits = Limits::default();
     limits.park_after = Some(Duration::from_millis(20));
     let clones = Arc::new(AtomicUsize::new(0));
@@ -94,9 +103,12 @@ async fn who_cannot_be_parked_for_want_of_descriptors_is_served_and_parked_later
     assert_eq!(rig.outcome().await, Outcome::Drained);
 }
 
-#[tokio::test]
-async fn a3_running_out_of_descriptors_delays_connections_and_loses_none() {
-    let _turn = TURN.lock().await;
+#[test]
+fn a3_running_out_of_descriptors_delays_connections_and_loses_none() {
+    alone(accepted_later());
+}
+
+async fn accepted_later() {
     let rig = Rig::start(plan(Window::NONE)).await;
     let sockets: Vec<_> = (0..8)
         .map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket"))
