@@ -20,6 +20,12 @@ pub mod wire;
 #[cfg(feature = "signals")]
 pub use driver::{Count, Inflight, Status, Tally, sim};
 #[cfg(feature = "signals")]
+pub use edge::dump;
+#[cfg(feature = "profile")]
+pub use edge::profile;
+#[cfg(feature = "dump")]
+pub use edge::signal::StackSignal;
+#[cfg(feature = "signals")]
 pub use edge::{
     platform::{Detected, VARIABLES, parse_duration, parse_window},
     probe::{PROBE_PATHS, ProbeAnswer, is_health_check},

@@ -1,15 +1,21 @@
-//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`.
+//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`; the dump of a process that dies by SIGQUIT has `DUMP`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
-use super::{Authority, Driver, Shared, reload::Reloads, seats::HookEnd, thread::PATIENCE};
+use super::{Authority, Driver, DumpCause, reload::Reloads, seats::HookEnd, thread::PATIENCE};
 use crate::{
     machine::{Effect, Input, ParticipantId},
-    vocab::{Known, Outcome, Phase, Report, Straggler},
+    sys,
+    vocab::{Known, Outcome, Phase, Report, Signal, Straggler},
 };
+
+/// How long the death by SIGQUIT waits for the dump: a thousand threads take less than a second, a reader of stderr may be slow.
+const DUMP: Duration = Duration::from_secs(5);
 
 impl Driver {
     pub(super) fn execute(&mut self, effect: Effect) {
@@ -48,6 +54,8 @@ impl Driver {
                 let line = format!("{}\n", self.shared.status().to_json());
                 if let Authority::Process(words) = &mut self.authority {
                     words.say(&line, PATIENCE);
+                    // Not waited for. A service that is asked again and again has one dump being written and one that waits.
+                    words.dump(&self.shared, DumpCause::Usr1);
                 }
             }
             Effect::Exit(outcome) => self.exit(outcome),
@@ -121,13 +129,52 @@ impl Driver {
         hook(HookEnd::new(Arc::clone(&self.shared), id));
     }
 
-    fn dump_and_die(&mut self) {
-        let text = dump(&self.shared);
+    /// Nothing may hold this up: the dump is gathered and written elsewhere, and only waited for.
+    pub(super) fn dump_and_die(&mut self) {
         let Authority::Process(words) = &mut self.authority else {
             return;
         };
-        words.say(&text, PATIENCE);
-        words.die_by_quit();
+        if words.dump(&self.shared, DumpCause::Quit) {
+            self.wait_for_dump();
+        }
+        if let Authority::Process(words) = &mut self.authority {
+            words.die_by_quit();
+        }
+    }
+
+    /// Until the dump is written, the time for it is over, or another SIGQUIT comes.
+    fn wait_for_dump(&mut self) {
+        let deadline = self.machine.status().deadline.unwrap_or(Duration::MAX);
+        let until = deadline.min(self.shared.now() + DUMP);
+        let mut records = Vec::new();
+        loop {
+            let left = until.saturating_sub(self.shared.now());
+            let Authority::Process(words) = &self.authority else {
+                return;
+            };
+            let Some(written) = words.dumped().filter(|_| !left.is_zero()) else {
+                return;
+            };
+            let signals = self
+                .signals
+                .as_ref()
+                .map_or(written, |signals| signals.fd());
+            match sys::poll2([signals, written], Some(left)) {
+                Ok([came, false]) if came => {
+                    if let Some(signals) = &mut self.signals {
+                        signals.drain(&mut records);
+                    }
+                    if records.iter().any(|record| record.signal == Signal::Quit) {
+                        return;
+                    }
+                    records.clear();
+                }
+                Ok([_, true]) => return,
+                Ok(_) => {}
+                // For want of kernel memory only.
+                Err(_) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
     }
 
     fn exit(&mut self, outcome: Outcome) {
@@ -156,22 +203,4 @@ impl Driver {
         }
         self.shared.finish(report);
     }
-}
-
-/// What is in flight, as lines for people.
-fn dump(shared: &Arc<Shared>) -> String {
-    use core::fmt::Write as _;
-    let named = shared.name_inflight(Report::NOTES);
-    let mut text = format!(
-        "lameduck: SIGQUIT in {}: {} connection(s), {} busy, {} idle, {} guard(s)\n",
-        shared.phase(),
-        named.connections,
-        named.busy,
-        named.idle,
-        named.guards
-    );
-    for request in &named.requests {
-        let _ = writeln!(text, "lameduck:   {request}");
-    }
-    text
 }

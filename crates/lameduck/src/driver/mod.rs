@@ -9,6 +9,7 @@
 
 mod commands;
 mod execute;
+mod facts;
 mod last;
 mod rehearse;
 mod reload;
@@ -19,7 +20,8 @@ mod tally;
 mod thread;
 mod traffic;
 
-pub(crate) use last::{LastWords, Signals};
+pub(crate) use facts::Facts;
+pub(crate) use last::{DumpCause, LastWords, Signals};
 pub(crate) use seats::{HookRun, Seat};
 pub(crate) use shared::Shared;
 pub use shared::{Inflight, Status};

@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     os::fd::OwnedFd,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use std::{
 
 use super::{Seat, commands::Commands, reload::Reloads, tally::Tally};
 use crate::{
-    inflight::{Admission, Requests, Slots, Token},
+    inflight::{Admission, Requests, Slots, Tasks, Token},
     machine::{self, Input, ShutdownRequest},
     vocab::{Outcome, Phase, Plan, Report, json::Json},
 };
@@ -31,6 +31,8 @@ pub struct Inflight {
     pub requests: Requests,
     /// Who each connection is serving.
     pub slots: Slots,
+    /// What the tasks are doing that were spawned through the lifecycle.
+    pub tasks: Tasks,
     /// How connections and requests ended.
     pub tally: Tally,
 }
@@ -94,6 +96,7 @@ impl Shared {
                 guards: Admission::new(),
                 requests: Requests::new(),
                 slots: Slots::new(),
+                tasks: Tasks::new(),
                 tally: Tally::new(),
             },
             commands,
@@ -180,6 +183,15 @@ impl Shared {
 
     pub(super) fn set_status(&self, status: machine::Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// What the machine said last; `None` while somebody else reads or writes it.
+    pub(super) fn try_machine(&self) -> Option<machine::Status> {
+        match self.status.try_lock() {
+            Ok(status) => Some(status.clone()),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner().clone()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -42,7 +42,7 @@ pub(crate) struct Driver {
     pub(super) watching: Watching,
     /// Signals about whose handler something was said.
     complained: Vec<Signal>,
-    signals: Option<Box<dyn Signals>>,
+    pub(super) signals: Option<Box<dyn Signals>>,
     bell: OwnedFd,
 }
 
@@ -266,12 +266,9 @@ impl Driver {
         if let Some(signals) = &mut self.signals {
             signals.drain(&mut records);
         }
-        for record in records {
-            if record.signal == Signal::Quit
-                && let Authority::Process(words) = &mut self.authority
-            {
-                words.die_by_quit();
-            }
+        // Who is still here after the end is worth a look.
+        if records.iter().any(|record| record.signal == Signal::Quit) {
+            self.dump_and_die();
         }
     }
 

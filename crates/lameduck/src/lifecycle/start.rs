@@ -7,13 +7,15 @@ use std::{
         unix::fs::OpenOptionsExt as _,
     },
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::Lifecycle;
 use crate::{
-    driver::{Authority, Driver, LastWords, Signals},
+    driver::{Authority, Driver, DumpCause, LastWords, Shared, Signals},
     edge::{
+        dump::{self, Dumper},
         platform::Detected,
         probe::{self, ProbeAnswer},
         process::{BoundedWriter, shell_above_us},
@@ -38,6 +40,8 @@ pub struct Start {
     notes: Vec<String>,
     signals: SignalSet,
     report: Option<PathBuf>,
+    #[cfg(feature = "dump")]
+    stacks: Option<signal::StackSignal>,
 }
 
 impl From<Plan> for Start {
@@ -48,6 +52,8 @@ impl From<Plan> for Start {
             notes,
             signals: SignalSet::default(),
             report: None,
+            #[cfg(feature = "dump")]
+            stacks: None,
         }
     }
 }
@@ -61,6 +67,8 @@ impl From<Detected> for Start {
             notes,
             signals: SignalSet::default(),
             report: detected.report,
+            #[cfg(feature = "dump")]
+            stacks: None,
         }
     }
 }
@@ -74,6 +82,8 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 notes: Vec::new(),
                 signals: SignalSet::default(),
                 report: None,
+                #[cfg(feature = "dump")]
+                stacks: None,
             },
         }
     }
@@ -98,6 +108,20 @@ impl Start {
         self
     }
 
+    /// Puts the stacks of all threads into dumps: those of SIGQUIT and SIGUSR1, and those that the program asks for.
+    ///
+    /// A thread is asked by a real-time signal, copies its registers and its stack, and goes on; system calls that this interrupts are
+    /// restarted, but those that signal(7) lists under "never restarted" (`poll`, `nanosleep`, …) return `EINTR` in *blocking* foreign code.
+    /// Nothing is done before the first dump but to map 8 MiB of address space. Where it cannot be had (another processor than x86-64,
+    /// another system than Linux, a signal that is taken), the service starts all the same, a note says why, and so does each dump.
+    ///
+    /// It holds for the whole process: of several lifecycles the first one decides.
+    #[cfg(feature = "dump")]
+    pub const fn dump_stacks(mut self, signal: signal::StackSignal) -> Self {
+        self.stacks = Some(signal);
+        self
+    }
+
     /// Takes the signals and starts the driver.
     ///
     /// # Errors
@@ -108,6 +132,12 @@ impl Start {
         let words = Words::new(self.report)?;
         let intake = Intake::install(self.signals).map_err(StartError::Signals)?;
         let mut notes = self.notes;
+        #[cfg(feature = "dump")]
+        if let Some(signal) = self.stacks
+            && let Err(why) = take_stacks(signal)
+        {
+            notes.push(format!("dumps have no stacks: {why}"));
+        }
         if let Some(shell) = shell_above_us() {
             notes.push(format!(
                 "PID 1 is {shell}, which does not pass SIGTERM on; start this program with exec"
@@ -136,6 +166,19 @@ impl Start {
     }
 }
 
+/// The slots first: from the moment that the handler is there, any thread may run it.
+#[cfg(feature = "dump")]
+fn take_stacks(signal: signal::StackSignal) -> Result<(), String> {
+    let taken = sys::snapshot::prepare()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => "they are taken on x86-64 Linux only".to_owned(),
+            _ => format!("no memory for them: {error}"),
+        })
+        .and_then(|()| signal::take_stack_signal(signal).map_err(|why| why.to_string()));
+    dump::stacks::enable(taken.clone());
+    taken.map(drop)
+}
+
 impl Lifecycle {
     /// A lifecycle with signals, after [`Plan::detect`]: for a server that you keep.
     ///
@@ -151,6 +194,31 @@ impl Lifecycle {
     /// No descriptor or no thread is left.
     pub fn embedded(plan: Plan) -> io::Result<Self> {
         Driver::start(plan, Vec::new(), None, Authority::Embedded).map(Self::new)
+    }
+
+    /// Writes a dump for people: process, phase, participants, requests and connections in flight, tasks, and every thread, with its stack
+    /// where [`Start::dump_stacks`] switched that on. The process goes on.
+    ///
+    /// Blocks its thread: for 3 s at most on the threads that it asks, besides on `into` and on reading the program's symbols. In an async
+    /// program call it from `spawn_blocking`; while the runtime is wedged SIGQUIT and SIGUSR1 still work. What it may write is bounded
+    /// ([the manual](crate::manual::dumps) has the figures), and of two at the same time the second has no stacks if the first takes longer
+    /// than a second.
+    ///
+    /// # Errors
+    /// What `into` reports.
+    ///
+    /// # Examples
+    /// ```
+    /// use lameduck::{Lifecycle, Plan, Preset};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let life = Lifecycle::embedded(Plan::preset(Preset::Local))?;
+    /// let mut text = Vec::new();
+    /// life.dump(&mut text)?;
+    /// assert!(String::from_utf8(text)?.contains("phase Initializing"));
+    /// # Ok(()) }
+    /// ```
+    pub fn dump(&self, into: &mut dyn io::Write) -> io::Result<()> {
+        dump::write(&self.shared, DumpCause::Asked, into)
     }
 
     /// Answers a probe: `/livez`, `/readyz`, `/startupz` or `/lbz`; `None` for any other path.
@@ -268,6 +336,7 @@ impl Signals for FromIntake {
 
 /// stderr, the termination log, the report's file, and death.
 struct Words {
+    dumper: Option<Dumper>,
     stderr: Option<BoundedWriter>,
     /// The termination log's own thread.
     log: Option<BoundedWriter>,
@@ -295,6 +364,7 @@ impl Words {
             .transpose()?;
         // Without a stderr there is nobody to speak to.
         Ok(Self {
+            dumper: Dumper::new().ok(),
             stderr: BoundedWriter::stderr().ok(),
             log: BoundedWriter::stderr().ok(),
             file,
@@ -324,6 +394,19 @@ impl LastWords for Words {
         for writing in begun.into_iter().flatten().flatten() {
             let _ = writing.wait(deadline);
         }
+    }
+
+    fn dump(&mut self, shared: &Arc<Shared>, why: DumpCause) -> bool {
+        if why == DumpCause::Quit {
+            signal::second_quit_kills();
+        }
+        self.dumper
+            .as_ref()
+            .is_some_and(|dumper| dumper.begin(shared, why))
+    }
+
+    fn dumped(&self) -> Option<BorrowedFd<'_>> {
+        self.dumper.as_ref().map(Dumper::written)
     }
 
     fn end(&mut self, outcome: Outcome) -> ! {

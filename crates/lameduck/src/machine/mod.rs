@@ -47,7 +47,7 @@ use phases::Present;
 pub use roster::MOST_PARTICIPANTS;
 use roster::Roster;
 
-use crate::vocab::{Cause, Phase, Plan, Report};
+use crate::vocab::{Cause, ParticipantState, Phase, Plan, Report};
 
 /// The five-phase machine. See the [module](self) for how it is driven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +100,22 @@ pub struct Status {
     pub deadline: Option<Duration>,
     /// Participants that have not ended.
     pub open: Vec<String>,
+    /// Every participant, in the order of enrolment.
+    pub participants: Vec<ParticipantStatus>,
+}
+
+/// One participant, for whoever asks now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParticipantStatus {
+    /// Its name.
+    pub name: String,
+    /// How far it has come: before the request `NotStarted` is "starting" and `Silent` is "up".
+    pub state: ParticipantState,
+    /// Its budget, if it has one.
+    pub budget: Option<Duration>,
+    /// When it was told to finish: its budget runs from here.
+    pub closed_at: Option<Duration>,
 }
 
 impl Machine {
@@ -179,6 +195,7 @@ impl Machine {
             drain_end: leaving.map(|leaving| leaving.drain_end(&self.core.plan)),
             deadline: leaving.map(|leaving| leaving.deadline(&self.core.plan)),
             open: self.core.roster.open_names(),
+            participants: self.core.roster.statuses(),
         }
     }
 

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::{borrow::ToOwned, string::String, vec::Vec};
 
+use super::ParticipantStatus;
 use super::io::{Answer, Enrolment, Hook, Listens, ParticipantId};
 use crate::vocab::{HookState, Hooked, ListenerReport, ParticipantReport, ParticipantState};
 
@@ -421,12 +422,7 @@ impl Roster {
                 .iter()
                 .map(|id| self.name(*id))
                 .collect(),
-            state: match &entry.standing {
-                Standing::Starting => ParticipantState::NotStarted,
-                Standing::Up | Standing::Asked { answered: false } => ParticipantState::Silent,
-                Standing::Asked { answered: true } => ParticipantState::Working,
-                Standing::Ended(state) => state.clone(),
-            },
+            state: entry.state(),
             budget: entry.enrolment.budget,
             ended_at: entry.ended_at,
             hook: match &entry.hook {
@@ -469,6 +465,17 @@ impl Roster {
             .collect()
     }
 
+    /// All of them, for a dump.
+    pub(super) fn statuses(&self) -> Vec<ParticipantStatus> {
+        let status = |entry: &Entry| ParticipantStatus {
+            name: entry.enrolment.name.clone(),
+            state: entry.state(),
+            budget: entry.enrolment.budget,
+            closed_at: entry.closed_at,
+        };
+        self.entries.iter().map(status).collect()
+    }
+
     /// Names of those not ended, for the status: what blocks.
     pub(super) fn open_names(&self) -> Vec<String> {
         self.entries
@@ -480,6 +487,15 @@ impl Roster {
 }
 
 impl Entry {
+    fn state(&self) -> ParticipantState {
+        match &self.standing {
+            Standing::Starting => ParticipantState::NotStarted,
+            Standing::Up | Standing::Asked { answered: false } => ParticipantState::Silent,
+            Standing::Asked { answered: true } => ParticipantState::Working,
+            Standing::Ended(state) => state.clone(),
+        }
+    }
+
     fn give_up(&mut self, now: Duration) {
         let answered = matches!(self.standing, Standing::Asked { answered: true });
         self.end(now, ParticipantState::Overdue { answered });

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::ProcessFacts;
+use super::{ProcessFacts, ThreadFacts};
 
 /// A pipe, read end first; both ends are closed on exec and never block.
 ///
@@ -70,4 +70,28 @@ pub(crate) fn since_boot() -> Duration {
 /// Always `Unsupported`.
 pub(crate) fn process_facts(_pid: u32) -> io::Result<ProcessFacts> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: POSIX gives threads no number that others know.
+pub(crate) const fn tid() -> i32 {
+    0
+}
+
+/// Nothing: POSIX has no way to list threads.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn thread_ids(_limit: usize) -> io::Result<(Vec<i32>, usize)> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: POSIX has no way to ask for a thread.
+pub(crate) fn thread_facts(_tid: i32) -> ThreadFacts {
+    ThreadFacts::default()
+}
+
+/// Nothing: POSIX has no way to ask for a thread's mask.
+pub(crate) const fn blocked_signals(_tid: i32) -> Option<u64> {
+    None
 }
