@@ -9,7 +9,12 @@ mod fd;
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 mod linux;
 mod mask;
-#[cfg(all(feature = "dump", target_os = "linux", not(lameduck_portable)))]
+#[cfg(all(
+    feature = "dump",
+    target_os = "linux",
+    target_arch = "x86_64",
+    not(lameduck_portable)
+))]
 mod modules;
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 mod portable;
@@ -41,7 +46,12 @@ pub(crate) use fd::{poll2, read, write_all, write_once};
 #[cfg(all(target_os = "linux", target_env = "gnu", not(lameduck_portable)))]
 pub(crate) use linux::heap_info;
 pub(crate) use mask::{block, current_mask, unblock};
-#[cfg(all(feature = "dump", target_os = "linux", not(lameduck_portable)))]
+#[cfg(all(
+    feature = "dump",
+    target_os = "linux",
+    target_arch = "x86_64",
+    not(lameduck_portable)
+))]
 pub(crate) use modules::{Module, modules};
 pub(crate) use os::{pipe, process_facts, since_boot};
 pub(crate) use process::{
@@ -50,7 +60,14 @@ pub(crate) use process::{
 };
 #[cfg(feature = "dump")]
 pub(crate) use process::{rtmax, rtmin, set_handler};
-pub(crate) use threads::{blocked_signals, thread_facts, thread_ids, tid};
+#[cfg(all(
+    feature = "dump",
+    target_os = "linux",
+    target_arch = "x86_64",
+    not(lameduck_portable)
+))]
+pub(crate) use threads::blocked_signals;
+pub(crate) use threads::{thread_facts, thread_ids, tid};
 
 use std::time::Duration;
 

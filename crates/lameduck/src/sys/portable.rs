@@ -90,8 +90,3 @@ pub(crate) fn thread_ids(_limit: usize) -> io::Result<(Vec<i32>, usize)> {
 pub(crate) fn thread_facts(_tid: i32) -> ThreadFacts {
     ThreadFacts::default()
 }
-
-/// Nothing: POSIX has no way to ask for a thread's mask.
-pub(crate) const fn blocked_signals(_tid: i32) -> Option<u64> {
-    None
-}

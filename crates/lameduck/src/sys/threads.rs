@@ -47,6 +47,7 @@ pub(crate) fn thread_facts(tid: i32) -> ThreadFacts {
 }
 
 /// The signals that one of our threads has blocked, bit `n - 1` for signal `n`; `None` when it is gone.
+#[cfg(all(feature = "dump", target_arch = "x86_64"))]
 pub(crate) fn blocked_signals(tid: i32) -> Option<u64> {
     let status = task_file(tid, "status");
     let line = status.lines().find_map(|l| l.strip_prefix("SigBlk:"))?;
