@@ -18,7 +18,7 @@ mod vocab;
 pub mod wire;
 
 #[cfg(feature = "signals")]
-pub use driver::{Count, Inflight, Status, Tally, sim};
+pub use driver::{Count, Inflight, Observer, Recent, Status, Tally, sim};
 #[cfg(feature = "signals")]
 pub use edge::dump;
 #[cfg(feature = "profile")]

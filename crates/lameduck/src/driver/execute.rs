@@ -1,21 +1,19 @@
-//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`; the dump of a process that dies by SIGQUIT has `DUMP`.
+//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`. (Dying by SIGQUIT is in `quit.rs`.)
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    thread,
-    time::Duration,
+    time::Instant,
 };
 
-use super::{Authority, Driver, DumpCause, reload::Reloads, seats::HookEnd, thread::PATIENCE};
+use super::{
+    Authority, Driver, DumpCause, Status, reload::Reloads, seats::HookEnd, status::Request,
+    thread::PATIENCE,
+};
 use crate::{
     machine::{Effect, Input, ParticipantId},
-    sys,
-    vocab::{Known, Outcome, Phase, Report, Signal, Straggler},
+    vocab::{Known, Outcome, Phase, Report, Straggler},
 };
-
-/// How long the death by SIGQUIT waits for the dump: a thousand threads take less than a second, a reader of stderr may be slow.
-const DUMP: Duration = Duration::from_secs(5);
 
 impl Driver {
     pub(super) fn execute(&mut self, effect: Effect) {
@@ -51,7 +49,7 @@ impl Driver {
             Effect::Reload => Reloads::run(&self.shared),
             Effect::DumpAndDie => self.dump_and_die(),
             Effect::ShowStatus => {
-                let line = format!("{}\n", self.shared.status().to_json());
+                let line = format!("{}\n", Status::of(&self.shared).to_json());
                 if let Authority::Process(words) = &mut self.authority {
                     words.say(&line, PATIENCE);
                     // Not waited for. A service that is asked again and again has one dump being written and one that waits.
@@ -100,8 +98,12 @@ impl Driver {
     /// INV-5: what is ended here is named first.
     fn end_stragglers(&mut self) {
         let named = self.shared.name_inflight(Report::NOTES);
-        let mut stragglers = named.requests;
-        let unnamed = (named.busy.saturating_sub(stragglers.len())) as u64;
+        let unnamed = (named.busy.saturating_sub(named.requests.len())) as u64;
+        let mut stragglers: Vec<_> = named
+            .requests
+            .into_iter()
+            .map(Request::into_straggler)
+            .collect();
         let other = named.connections.saturating_sub(named.busy);
         stragglers.extend(
             (0..other)
@@ -129,57 +131,12 @@ impl Driver {
         hook(HookEnd::new(Arc::clone(&self.shared), id));
     }
 
-    /// Nothing may hold this up: the dump is gathered and written elsewhere, and only waited for.
-    pub(super) fn dump_and_die(&mut self) {
-        let Authority::Process(words) = &mut self.authority else {
-            return;
-        };
-        if words.dump(&self.shared, DumpCause::Quit) {
-            self.wait_for_dump();
-        }
-        if let Authority::Process(words) = &mut self.authority {
-            words.die_by_quit();
-        }
-    }
-
-    /// Until the dump is written, the time for it is over, or another SIGQUIT comes.
-    fn wait_for_dump(&mut self) {
-        let deadline = self.machine.status().deadline.unwrap_or(Duration::MAX);
-        let until = deadline.min(self.shared.now() + DUMP);
-        let mut records = Vec::new();
-        loop {
-            let left = until.saturating_sub(self.shared.now());
-            let Authority::Process(words) = &self.authority else {
-                return;
-            };
-            let Some(written) = words.dumped().filter(|_| !left.is_zero()) else {
-                return;
-            };
-            let signals = self
-                .signals
-                .as_ref()
-                .map_or(written, |signals| signals.fd());
-            match sys::poll2([signals, written], Some(left)) {
-                Ok([came, false]) if came => {
-                    if let Some(signals) = &mut self.signals {
-                        signals.drain(&mut records);
-                    }
-                    if records.iter().any(|record| record.signal == Signal::Quit) {
-                        return;
-                    }
-                    records.clear();
-                }
-                Ok([_, true]) => return,
-                Ok(_) => {}
-                // For want of kernel memory only.
-                Err(_) => thread::sleep(Duration::from_millis(1)),
-            }
-        }
-    }
-
     fn exit(&mut self, outcome: Outcome) {
         let mut report = self.machine.report();
         report.outcome = outcome;
+        self.tell();
+        let observing = self.shared.observers().finish();
+        let until = Instant::now() + PATIENCE;
         let inflight = self.shared.inflight();
         report.counts = [("requests", inflight.requests.total())]
             .into_iter()
@@ -189,6 +146,7 @@ impl Driver {
             ("signal_records", self.lost_signals()),
             ("commands", self.shared.commands().dropped()),
             ("slots", inflight.slots.dropped()),
+            ("observed", self.shared.observers().dropped()),
         ];
         report
             .dropped
@@ -196,11 +154,34 @@ impl Driver {
         let ends = self.ends_at_once(outcome);
         if let Authority::Process(words) = &mut self.authority {
             words.report(&report.to_json(), PATIENCE);
+        }
+        // They had as long as the report: both waits began together.
+        observing.wait(until);
+        if let Authority::Process(words) = &mut self.authority {
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
             if ends {
                 words.end(outcome);
             }
         }
+        if !matches!(outcome, Outcome::Cut(_)) && !ends {
+            self.hear_out(outcome);
+        }
         self.shared.finish(report);
+    }
+
+    /// Lets those speak who have a last word to say.
+    fn hear_out(&mut self, outcome: Outcome) {
+        self.shared.epilogues().begin(outcome);
+        let deadline = self.machine.status().deadline;
+        let until = self.shared.now() + PATIENCE;
+        let until = deadline.map_or(until, |deadline| deadline.min(until));
+        loop {
+            let now = self.shared.now();
+            if now >= until || !self.shared.epilogues().are_open() {
+                return;
+            }
+            self.sleep(Some(until - now));
+            self.stay_awake();
+        }
     }
 }

@@ -4,26 +4,32 @@
 //! [`LastWords`]. It is the only place that ends the process, and only where the
 //! lifecycle was given the process: never for an embedded one.
 //!
-//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `sim.rs` is the same
-//! machine under virtual time.
+//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `status.rs` what people
+//! are told, `observe.rs` tells whoever observes, `sim.rs` is the same machine under virtual time.
 
 mod commands;
+mod epilogue;
 mod execute;
 mod facts;
 mod last;
+mod observe;
+mod quit;
 mod rehearse;
 mod reload;
 mod seats;
 mod shared;
 pub mod sim;
+mod status;
 mod tally;
 mod thread;
 mod traffic;
 
 pub(crate) use facts::Facts;
 pub(crate) use last::{DumpCause, LastWords, Signals};
+pub use observe::{Observer, Recent};
 pub(crate) use seats::{HookRun, Seat};
+pub use shared::Inflight;
 pub(crate) use shared::Shared;
-pub use shared::{Inflight, Status};
+pub use status::Status;
 pub use tally::{Count, Tally};
 pub(crate) use thread::{Authority, Driver};

@@ -8,6 +8,7 @@
 //! remembers nothing. Memory: 128 bytes a slot, in chunks that double, kept for the next connection.
 
 mod cell;
+mod protocol;
 
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -16,6 +17,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use self::cell::{Cell, Raw, Read};
+pub use self::protocol::{ByProtocol, Protocol};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
 const FIRST_CHUNK: usize = 64;
@@ -69,6 +71,8 @@ pub struct Snapshot {
     pub busy: usize,
     /// How many connections were open without a request.
     pub idle: usize,
+    /// What is spoken, of those and these.
+    pub by_protocol: ByProtocol,
     /// How many slots could not be read because they were being written all the time.
     pub torn: usize,
 }
@@ -85,6 +89,8 @@ pub struct SlotView {
     pub path_is_cut: bool,
     /// Who asked; none on a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// What is spoken, as far as the server said so.
+    pub protocol: Protocol,
     /// When the request began, on the clock of whoever called [`Slot::begin`], to the microsecond.
     pub since: Duration,
 }
@@ -154,10 +160,14 @@ impl Slots {
         for cell in self.table.cells() {
             match cell.read() {
                 Read::Free => {}
-                Read::Idle => snapshot.idle += 1,
+                Read::Idle => {
+                    snapshot.idle += 1;
+                    snapshot.by_protocol.count(cell.protocol());
+                }
                 Read::Torn => snapshot.torn += 1,
                 Read::Busy(raw) => {
                     snapshot.busy += 1;
+                    snapshot.by_protocol.count(raw.protocol());
                     oldest.push(Oldest(raw));
                     if oldest.len() > limit {
                         oldest.pop();
@@ -188,6 +198,19 @@ impl Slots {
             since: Duration::from_micros(raw.since),
         });
         views.collect()
+    }
+
+    /// How many connections are in a request, and how many are between two. One load for each slot; takes no lock.
+    pub fn counts(&self) -> (usize, usize) {
+        let (mut busy, mut idle) = (0, 0);
+        for cell in self.table.cells() {
+            match cell.is_busy() {
+                Some(true) => busy += 1,
+                Some(false) => idle += 1,
+                None => {}
+            }
+        }
+        (busy, idle)
     }
 
     /// How many connections were not named because the table was full.
@@ -231,6 +254,13 @@ impl Slot {
         }
     }
 
+    /// Says what is spoken on the connection. Wait-free; said once it is known, not for each request.
+    pub fn speaks(&self, protocol: Protocol) {
+        if let Some(place) = &self.place {
+            place.cell().speak(protocol);
+        }
+    }
+
     /// The request is over. Wait-free.
     #[inline]
     pub fn idle(&self) {
@@ -264,6 +294,7 @@ impl SlotView {
             path: raw.path(),
             path_is_cut: raw.is_cut(),
             peer: raw.peer(),
+            protocol: raw.protocol(),
             since: Duration::from_micros(raw.since),
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use super::Lifecycle;
 use crate::{
-    driver::{Authority, Driver, DumpCause, LastWords, Shared, Signals},
+    driver::{Authority, Driver, DumpCause, LastWords, Observer, Shared, Signals},
     edge::{
         dump::{self, Dumper},
         platform::Detected,
@@ -33,7 +33,6 @@ use crate::{
 /// let start = Start::from(Plan::preset(Preset::Local)).without_sigint();
 /// # let _ = start;
 /// ```
-#[derive(Debug)]
 #[must_use = "a start begins with `begin` or `lameduck::run`"]
 pub struct Start {
     plan: Result<Plan, PlanError>,
@@ -42,6 +41,16 @@ pub struct Start {
     report: Option<PathBuf>,
     #[cfg(feature = "dump")]
     stacks: Option<signal::StackSignal>,
+    observers: Vec<(String, Box<dyn Observer>)>,
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start")
+            .field("plan", &self.plan)
+            .field("signals", &self.signals)
+            .finish_non_exhaustive()
+    }
 }
 
 impl From<Plan> for Start {
@@ -54,6 +63,7 @@ impl From<Plan> for Start {
             report: None,
             #[cfg(feature = "dump")]
             stacks: None,
+            observers: Vec::new(),
         }
     }
 }
@@ -69,6 +79,7 @@ impl From<Detected> for Start {
             report: detected.report,
             #[cfg(feature = "dump")]
             stacks: None,
+            observers: Vec::new(),
         }
     }
 }
@@ -84,6 +95,7 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 report: None,
                 #[cfg(feature = "dump")]
                 stacks: None,
+                observers: Vec::new(),
             },
         }
     }
@@ -117,8 +129,14 @@ impl Start {
     ///
     /// It holds for the whole process: of several lifecycles the first one decides.
     #[cfg(feature = "dump")]
-    pub const fn dump_stacks(mut self, signal: signal::StackSignal) -> Self {
+    pub fn dump_stacks(mut self, signal: signal::StackSignal) -> Self {
         self.stacks = Some(signal);
+        self
+    }
+
+    /// Tells an observer what happens, from the start to the end.
+    pub fn observe(mut self, name: impl Into<String>, observer: impl Observer + 'static) -> Self {
+        self.observers.push((name.into(), Box::new(observer)));
         self
     }
 
@@ -162,6 +180,9 @@ impl Start {
             Authority::Process(Box::new(words)),
         )
         .map_err(StartError::Driver)?;
+        for (name, observer) in self.observers {
+            shared.observe(name, observer).map_err(StartError::Driver)?;
+        }
         Ok(Lifecycle::new(shared))
     }
 }

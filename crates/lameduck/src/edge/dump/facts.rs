@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::text::{Age, Text, printable, utc};
 use crate::driver::{DumpCause, Facts};
 use crate::inflight::TaskView;
-use crate::machine::ParticipantStatus;
 use crate::sys;
-use crate::vocab::{ParticipantState, Phase};
 
 pub(super) fn write(facts: &Facts, why: DumpCause, text: &mut Text<'_>) {
     head(facts, why, text);
@@ -93,30 +91,27 @@ fn participants(facts: &Facts, text: &mut Text<'_>) {
     text.line(format_args!(
         "== participants: {}, {} not ended",
         machine.participants.len(),
-        machine.open.len()
+        machine.open().count()
     ));
     for one in &machine.participants {
-        let budget = one.budget.map_or_else(String::new, |budget| {
-            let began = one
-                .closed_at
-                .map_or_else(String::new, |at| format!(", told {} ago", age(facts, at)));
-            format!(", budget {}{began}", Age(budget))
-        });
-        text.line(format_args!(
-            "  {}: {}{budget}",
-            printable(&one.name),
-            state(one, facts.phase)
-        ));
-    }
-}
-
-/// Before the request nobody was asked anything yet.
-fn state(one: &ParticipantStatus, phase: Phase) -> String {
-    match &one.state {
-        ParticipantState::NotStarted if !phase.is_leaving() => "starting".to_owned(),
-        ParticipantState::Silent if !phase.is_leaving() => "up".to_owned(),
-        ParticipantState::Failed { why } => format!("failed: {}", printable(why)),
-        other => other.as_str().to_owned(),
+        let mut line = format!("  {}: {}", printable(one.name()), one.state());
+        let mut add = |what: String| line.push_str(&what);
+        if let Some(why) = one.why() {
+            add(format!(": {}", printable(why)));
+        }
+        if let Some(budget) = one.enrolment().budget {
+            add(format!(", budget {}", Age(budget)));
+        }
+        if let Some(at) = one.closed_at() {
+            add(format!(", told to finish {} ago", age(facts, at)));
+        }
+        if let Some(due) = one.due_at().filter(|_| !one.is_ended()) {
+            add(format!(", its budget ends {}", ahead(facts.now, due)));
+        }
+        if let Some(hook) = one.hook() {
+            add(format!(", stop hook {hook}"));
+        }
+        text.line(line);
     }
 }
 

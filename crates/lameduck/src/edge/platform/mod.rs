@@ -30,6 +30,8 @@ pub struct Detected {
     pub probes_listen: Option<String>,
     /// Where `LAMEDUCK_ADMIN_LISTEN` wants the admin listener.
     pub admin_listen: Option<String>,
+    /// Where `LAMEDUCK_ADMIN_TOKEN_FILE` has the token of whoever may act on the admin listener.
+    pub admin_token_file: Option<PathBuf>,
 }
 
 impl fmt::Display for Detected {
@@ -39,7 +41,7 @@ impl fmt::Display for Detected {
 }
 
 /// The variables that lameduck reads, for `--help` and for the warning about others.
-pub const VARIABLES: [&str; 7] = [
+pub const VARIABLES: [&str; 8] = [
     "LAMEDUCK_GRACE",
     "LAMEDUCK_PRESET",
     "LAMEDUCK_WINDOW",
@@ -47,6 +49,7 @@ pub const VARIABLES: [&str; 7] = [
     "LAMEDUCK_REPORT",
     "LAMEDUCK_PROBES_LISTEN",
     "LAMEDUCK_ADMIN_LISTEN",
+    "LAMEDUCK_ADMIN_TOKEN_FILE",
 ];
 
 impl Plan {
@@ -156,6 +159,7 @@ fn detect(
         report: var("LAMEDUCK_REPORT").map(PathBuf::from),
         probes_listen: var("LAMEDUCK_PROBES_LISTEN"),
         admin_listen: var("LAMEDUCK_ADMIN_LISTEN"),
+        admin_token_file: var("LAMEDUCK_ADMIN_TOKEN_FILE").map(PathBuf::from),
     })
 }
 
