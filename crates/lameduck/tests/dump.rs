@@ -174,6 +174,29 @@ fn sigusr1_writes_the_same_and_it_goes_on() {
 }
 
 #[test]
+fn a_program_may_ask_and_so_may_two_at_once() {
+    let _seat = seat();
+    let mut service = Service::launch(&mut child("asks"));
+    service.line("both");
+    let said = service.said.join("\n");
+    for part in [
+        "asked for, the process goes on",
+        "phase Running for ",
+        "== end of the dump",
+    ] {
+        assert_eq!(said.matches(part).count(), 2, "{part} in {said}");
+    }
+    if STACKS {
+        let writing = said.matches("(it writes this dump)").count();
+        let without = said.matches("another dump is being taken").count();
+        assert!(writing > 0 && writing + without == 2, "{said}");
+        assert!(said.contains("== addresses"), "{said}");
+    }
+    service.signal(libc::SIGTERM);
+    service.end().assert_drained();
+}
+
+#[test]
 fn without_stacks_it_says_why() {
     let _seat = seat();
     for (body, why) in [

@@ -74,6 +74,8 @@ pub(crate) enum Answer<'a> {
     Silent,
     /// It had ended.
     Gone,
+    /// The system did not deliver the signal: too many are pending (RLIMIT_SIGPENDING), or a sandbox forbids it.
+    Refused,
 }
 
 /// Instruction, stack and base pointer.
@@ -276,11 +278,12 @@ impl Desk {
             let mut open: Vec<(usize, &Slot)> = Vec::with_capacity(batch.len());
             for (place, (tid, slot)) in batch.iter().zip(&free).enumerate() {
                 slot.ask(*tid);
-                if signal_thread(*tid, signo) {
-                    open.push((asked + place, slot));
-                } else {
-                    slot.give_back();
-                    heard(asked + place, Answer::Gone);
+                match signal_thread(*tid, signo) {
+                    Ok(()) => open.push((asked + place, slot)),
+                    Err(error) => {
+                        slot.give_back();
+                        heard(asked + place, answer_of(&error));
+                    }
                 }
             }
             listen(&mut open, patience, heard);
@@ -347,10 +350,22 @@ impl Drop for Desk {
     }
 }
 
-/// Sends the signal to one thread of this process; says whether there is such a thread.
-fn signal_thread(tid: i32, signo: i32) -> bool {
+/// Sends the signal to one thread of this process.
+fn signal_thread(tid: i32, signo: i32) -> io::Result<()> {
     // SAFETY: takes no pointer; a number that is no thread of this process is refused.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signo) == 0 }
+    if unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signo) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn answer_of(refusal: &io::Error) -> Answer<'static> {
+    if refusal.raw_os_error() == Some(libc::ESRCH) {
+        Answer::Gone
+    } else {
+        Answer::Refused
+    }
 }
 
 /// Reads the writable mappings; without `/proc` there are none, and only a page of each stack is copied.

@@ -53,6 +53,7 @@ async fn be(body: String, life: Lifecycle) -> Started {
             match said.as_str() {
                 "wedge" => wedge(&watched),
                 "many" => many(),
+                "asks" => ask(&watched),
                 _ => println!("running"),
             }
         }
@@ -114,6 +115,25 @@ fn block_every_signal() {
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
     }
+}
+
+/// Two dumps at the same time, asked for by the program: on standard output, one after the other.
+fn ask(life: &Lifecycle) {
+    let askers = [(); 2].map(|()| {
+        let life = life.clone();
+        let asked = move || {
+            let mut text = Vec::new();
+            life.dump(&mut text).expect("a vector takes all");
+            text
+        };
+        let asker = thread::Builder::new().name("asker".to_owned());
+        asker.spawn(asked).expect("a thread")
+    });
+    for asker in askers {
+        let text = asker.join().expect("no panic");
+        println!("{}", String::from_utf8_lossy(&text));
+    }
+    println!("both");
 }
 
 /// Every worker of the runtime is blocked.

@@ -100,7 +100,7 @@ impl Error for NotSampled {
 
 /// Looks at all threads `hz` times a second for as long as `over`, and says where they were. Linux only.
 ///
-/// Blocks for that time: call it from a thread that may, such as one of `spawn_blocking`. One look costs some 40 µs of processor time for each
+/// Blocks for that time: call it from a thread that may, such as one of `spawn_blocking`. One look reads four small files of `/proc` for each
 /// thread; where a round takes longer than its share of a second, the next one begins as much later, so that half of one processor is used at
 /// most.
 ///

@@ -31,6 +31,7 @@ enum Stack {
     Frames(Frames),
     Silent,
     Gone,
+    Refused,
     /// The time for all was over.
     NotAsked,
     /// It is the one that writes.
@@ -93,6 +94,7 @@ fn take(mut desk: Desk, signo: i32, tids: &[i32], modules: &mut [Module]) -> Vec
             Answer::Stack { registers, stack } => Stack::Frames(unwinder.walk(registers, stack)),
             Answer::Silent => Stack::Silent,
             Answer::Gone => Stack::Gone,
+            Answer::Refused => Stack::Refused,
         };
     };
     desk.ask(signo, &others, PATIENCE, Instant::now() + ALL, &mut hear);
@@ -156,6 +158,8 @@ fn named(
         match thread.stack {
             Stack::Own => text.line("  (it writes this dump)"),
             Stack::Gone => text.line("  (it has ended)"),
+            Stack::Refused => text
+                .line("  the system did not deliver the signal: RLIMIT_SIGPENDING, or a sandbox"),
             Stack::NotAsked => {
                 text.line(format_args!("  not asked: {} s were over", ALL.as_secs()))
             }
