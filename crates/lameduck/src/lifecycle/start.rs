@@ -39,8 +39,6 @@ pub struct Start {
     notes: Vec<String>,
     signals: SignalSet,
     report: Option<PathBuf>,
-    #[cfg(feature = "dump")]
-    stacks: Option<signal::StackSignal>,
     observers: Vec<(String, Box<dyn Observer>)>,
 }
 
@@ -61,8 +59,6 @@ impl From<Plan> for Start {
             notes,
             signals: SignalSet::default(),
             report: None,
-            #[cfg(feature = "dump")]
-            stacks: None,
             observers: Vec::new(),
         }
     }
@@ -77,8 +73,6 @@ impl From<Detected> for Start {
             notes,
             signals: SignalSet::default(),
             report: detected.report,
-            #[cfg(feature = "dump")]
-            stacks: None,
             observers: Vec::new(),
         }
     }
@@ -93,8 +87,6 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 notes: Vec::new(),
                 signals: SignalSet::default(),
                 report: None,
-                #[cfg(feature = "dump")]
-                stacks: None,
                 observers: Vec::new(),
             },
         }
@@ -124,13 +116,15 @@ impl Start {
     ///
     /// A thread is asked by a real-time signal, copies its registers and its stack, and goes on; system calls that this interrupts are
     /// restarted, but those that signal(7) lists under "never restarted" (`poll`, `nanosleep`, …) return `EINTR` in *blocking* foreign code.
-    /// Nothing is done before the first dump but to map 8 MiB of address space. Where it cannot be had (another processor than x86-64,
+    /// The signal is taken at once; besides, nothing is done before the first dump but to map 8 MiB of address space. Where it cannot be had (another processor than x86-64,
     /// another system than Linux, a signal that is taken), the service starts all the same, a note says why, and so does each dump.
     ///
     /// It holds for the whole process: of several lifecycles the first one decides.
     #[cfg(feature = "dump")]
     pub fn dump_stacks(mut self, signal: signal::StackSignal) -> Self {
-        self.stacks = Some(signal);
+        if let Err(why) = take_stacks(signal) {
+            self.notes.push(format!("dumps have no stacks: {why}"));
+        }
         self
     }
 
@@ -150,12 +144,6 @@ impl Start {
         let words = Words::new(self.report)?;
         let intake = Intake::install(self.signals).map_err(StartError::Signals)?;
         let mut notes = self.notes;
-        #[cfg(feature = "dump")]
-        if let Some(signal) = self.stacks
-            && let Err(why) = take_stacks(signal)
-        {
-            notes.push(format!("dumps have no stacks: {why}"));
-        }
         if let Some(shell) = shell_above_us() {
             notes.push(format!(
                 "PID 1 is {shell}, which does not pass SIGTERM on; start this program with exec"

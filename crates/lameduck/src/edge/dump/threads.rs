@@ -1,6 +1,7 @@
 //! The threads: what the kernel says of each, and its stack.
 
 use std::io;
+use std::sync::OnceLock;
 
 use super::syscalls;
 use super::text::{Age, Text, printable};
@@ -8,6 +9,12 @@ use crate::sys::{self, ThreadFacts};
 
 /// How many threads are listed.
 pub(super) const MOST_THREADS: usize = 4_096;
+
+/// Writes these threads, of so many, with their stacks.
+pub(super) type WithStacks = fn(&[i32], &[ThreadFacts], usize, &mut Text<'_>) -> io::Result<()>;
+
+/// Set once stacks were switched on.
+pub(super) static WITH_STACKS: OnceLock<WithStacks> = OnceLock::new();
 
 pub(super) fn write(text: &mut Text<'_>) -> io::Result<()> {
     text.line("");
@@ -21,10 +28,13 @@ pub(super) fn write(text: &mut Text<'_>) -> io::Result<()> {
         }
     };
     let facts: Vec<ThreadFacts> = tids.iter().map(|tid| sys::thread_facts(*tid)).collect();
-    #[cfg(feature = "dump")]
-    super::stacks::write(&tids, &facts, total, text)?;
-    #[cfg(not(feature = "dump"))]
-    write_plain(&tids, &facts, total, "the feature `dump` is off", text);
+    match WITH_STACKS.get() {
+        Some(write) => write(&tids, &facts, total, text)?,
+        None => {
+            let why = "they were not switched on: Start::dump_stacks, feature `dump`";
+            write_plain(&tids, &facts, total, why, text);
+        }
+    }
     text.flush()
 }
 

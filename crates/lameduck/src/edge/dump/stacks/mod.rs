@@ -13,7 +13,7 @@ use std::io;
 use std::sync::OnceLock;
 
 use super::text::Text;
-use super::threads::write_plain;
+use super::threads::{WITH_STACKS, write_plain};
 use crate::sys::ThreadFacts;
 
 /// The signal that asks for stacks, or why there is none.
@@ -23,16 +23,12 @@ static SIGNAL: OnceLock<Result<i32, String>> = OnceLock::new();
 pub(crate) fn enable(taken: Result<i32, String>) {
     // A second lifecycle found the same signal taken by us, or asks for another one that then is not used.
     let _ = SIGNAL.set(taken);
+    let _ = WITH_STACKS.set(write);
 }
 
-pub(super) fn write(
-    tids: &[i32],
-    facts: &[ThreadFacts],
-    total: usize,
-    text: &mut Text<'_>,
-) -> io::Result<()> {
+fn write(tids: &[i32], facts: &[ThreadFacts], total: usize, text: &mut Text<'_>) -> io::Result<()> {
     let why = match SIGNAL.get() {
-        None => "they were not switched on: Start::dump_stacks",
+        None => "they were not switched on",
         Some(Err(why)) => why,
         #[cfg(all(target_os = "linux", target_arch = "x86_64", not(lameduck_portable)))]
         Some(Ok(signo)) => return taken::write(*signo, tids, facts, total, text),
