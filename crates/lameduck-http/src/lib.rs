@@ -19,6 +19,11 @@
 //! # }
 //! ```
 //!
+//! # Watching a drain
+//!
+//! [`admin`] puts a page on a loopback address or a Unix socket that shows who holds the exit while it is held, and lets whoever has the token
+//! drain, cut and reload: see [the manual](manual::watching).
+//!
 //! # TLS
 //!
 //! With the feature `tls`, `Serve::tls` takes the service's own `Arc<rustls::ServerConfig>`, made with whatever crypto provider it likes. A
@@ -53,6 +58,7 @@ mod end_when;
 mod handler;
 mod health;
 mod layer;
+pub mod manual;
 mod peer;
 mod probes;
 mod scope;
@@ -78,7 +84,7 @@ pub use server::exchange::{App, BoxError};
 pub use server::limits::{Limits, TcpKeepAlive};
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
 pub use server::secure::TlsObjection;
-pub use side::{SideServer, admin, probes};
+pub use side::{Admin, AdminRequest, AdminRoute, SideServer, TokenError, admin, probes};
 pub use ws::{Farewell, WebSockets, farewell};
 
 /// What reads untrusted or endless bytes, for the fuzzer.

@@ -1,5 +1,7 @@
 #![doc = include_str!("manual/crate.md")]
 
+extern crate alloc;
+
 #[cfg(feature = "signals")]
 mod driver;
 #[cfg(feature = "signals")]
@@ -10,6 +12,10 @@ mod lifecycle;
 pub mod machine;
 #[cfg(feature = "signals")]
 pub mod manual;
+#[cfg(feature = "signals")]
+pub mod process;
+#[cfg(feature = "signals")]
+pub mod signals;
 mod sync;
 #[cfg(feature = "signals")]
 mod sys;

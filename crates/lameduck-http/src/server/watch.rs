@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lameduck::inflight::Slot;
+use lameduck::inflight::{Protocol, Slot};
 
 pub(crate) use self::rest::Facts;
 use super::Shared;
@@ -146,6 +146,7 @@ impl Watch {
         stream.connection = Some(self.clone());
         stream.born = self.born;
         stream.note_http2();
+        stream.slot.speaks(Protocol::Stream);
         if let Some(introduced) = self.introduced() {
             stream.introduce(introduced.clone());
         }
@@ -204,6 +205,12 @@ impl Watch {
     /// The client's first bytes are the preface of HTTP/2.
     pub(crate) fn note_http2(&self) {
         self.http2.store(true, Relaxed);
+        self.slot.speaks(Protocol::Http2);
+    }
+
+    /// The client's first bytes are no preface, or nobody asks.
+    pub(crate) fn note_http1(&self) {
+        self.slot.speaks(Protocol::Http1);
     }
 
     pub(crate) fn note_written(&self, count: usize) {

@@ -57,12 +57,14 @@ pub(crate) struct Shared {
     outcome: OnceLock<Outcome>,
     report: OnceLock<Report>,
     status: Mutex<machine::Status>,
+    /// What is wrong with signals at present.
+    complaints: Mutex<Vec<String>>,
     seats: Mutex<Vec<Seat>>,
     inflight: Inflight,
     commands: Commands,
     reloads: Reloads,
-    observers: Observers,
     epilogues: Epilogues,
+    observers: Observers,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -98,6 +100,7 @@ impl Shared {
             outcome: OnceLock::new(),
             report: OnceLock::new(),
             status: Mutex::new(status),
+            complaints: Mutex::default(),
             seats: Mutex::default(),
             inflight: Inflight {
                 connections: Admission::new(),
@@ -109,8 +112,8 @@ impl Shared {
             },
             commands,
             reloads: Reloads::default(),
-            observers: Observers::default(),
             epilogues: Epilogues::default(),
+            observers: Observers::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
@@ -235,6 +238,21 @@ impl Shared {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner().clone()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    pub(super) fn set_complaints(&self, complaints: Vec<String>) {
+        *self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = complaints;
+    }
+
+    /// What is wrong with signals at present.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What the machine said last.

@@ -5,3 +5,6 @@ pub mod signals {}
 
 #[doc = include_str!("dumps.md")]
 pub mod dumps {}
+
+#[doc = include_str!("channels.md")]
+pub mod channels {}

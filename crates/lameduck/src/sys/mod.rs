@@ -2,7 +2,7 @@
 //!
 //! Owns every `unsafe` call into libc that the signal and process edges and the driver need, and nothing that decides:
 //! no function here knows what a phase or a deadline of the lifecycle is. What is the same on every POSIX system stands
-//! in [`fd`], [`mask`] and [`process`]; what is not stands twice, with the same function set, in `linux` and
+//! in [`fd`], [`mask`], [`process`], [`signo`] and [`spawn`]; what is not stands twice, with the same function set, in `linux` and
 //! `portable`. `--cfg lameduck_portable` selects the second one on Linux too, so that it is compiled and tested.
 
 mod fd;
@@ -19,6 +19,7 @@ mod modules;
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 mod portable;
 mod process;
+mod signo;
 #[cfg(all(
     feature = "dump",
     not(all(target_os = "linux", target_arch = "x86_64", not(lameduck_portable)))
@@ -32,6 +33,7 @@ pub(crate) mod snapshot;
     not(lameduck_portable)
 ))]
 pub(crate) mod snapshot;
+mod spawn;
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 mod threads;
 
@@ -42,7 +44,7 @@ use portable as os;
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 use portable as threads;
 
-pub(crate) use fd::{poll2, read, write_all, write_once};
+pub(crate) use fd::{poll_once, poll2, read, write_all, write_once};
 #[cfg(all(target_os = "linux", target_env = "gnu", not(lameduck_portable)))]
 pub(crate) use linux::heap_info;
 pub(crate) use mask::{block, current_mask, unblock};
@@ -53,13 +55,16 @@ pub(crate) use mask::{block, current_mask, unblock};
     not(lameduck_portable)
 ))]
 pub(crate) use modules::{Module, modules};
-pub(crate) use os::{pipe, process_facts, since_boot};
+pub(crate) use os::{pipe, process_facts, read_signalfd, signalfd, since_boot, thread_masks};
 pub(crate) use process::{
     exists, exit_now, getpid, getppid, handler_of, is_ignored, is_pid1, kill_self, limits, raise,
     reset_default,
 };
 #[cfg(feature = "dump")]
 pub(crate) use process::{rtmax, rtmin, set_handler};
+pub use signo::{Signo, SignoError};
+pub(crate) use signo::{Signos, number_of};
+pub(crate) use spawn::{Plan as SpawnPlan, Wait, kill, spawn, wait_for};
 #[cfg(all(
     feature = "dump",
     target_os = "linux",
@@ -67,7 +72,7 @@ pub(crate) use process::{rtmax, rtmin, set_handler};
     not(lameduck_portable)
 ))]
 pub(crate) use threads::blocked_signals;
-pub(crate) use threads::{thread_facts, thread_ids, tid};
+pub(crate) use threads::{thread_ids, thread_state, tid};
 
 use std::time::Duration;
 
@@ -82,7 +87,7 @@ pub(crate) struct ProcessFacts {
 
 /// What the kernel tells about a thread of ours; what it does not tell is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ThreadFacts {
+pub(crate) struct ThreadState {
     /// The thread's name, at most 15 bytes.
     pub(crate) comm: String,
     /// The letter of proc(5): `R`unning, `S`leeping, `D` uninterruptible, …
@@ -93,4 +98,29 @@ pub(crate) struct ThreadFacts {
     pub(crate) wchan: String,
     /// The number of the system call that it is in; -1 when it is in none.
     pub(crate) syscall: Option<i64>,
+}
+
+/// A thread of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadFacts {
+    pub(crate) id: u32,
+    /// Its name, as raw bytes.
+    pub(crate) name: Vec<u8>,
+    /// The signals that it blocks.
+    pub(crate) blocked: Signos,
+}
+
+/// How many signals one read of a signalfd takes.
+pub(crate) const FD_BATCH: usize = 16;
+
+/// A signal, as a signalfd tells it (signalfd(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FdSignal {
+    pub(crate) signo: i32,
+    pub(crate) code: i32,
+    pub(crate) pid: u32,
+    pub(crate) uid: u32,
+    pub(crate) overrun: u32,
+    /// `ssi_ptr`, in which `ssi_int` lies where a C union has it.
+    pub(crate) value: usize,
 }

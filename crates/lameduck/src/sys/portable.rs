@@ -1,10 +1,11 @@
 //! The twin of `linux` in plain POSIX: `pipe` and `fcntl`, `poll`, the monotonic clock, no knowledge of other processes.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{ProcessFacts, ThreadFacts};
+use super::{FdSignal, ProcessFacts, Signos, ThreadFacts, ThreadState};
 
 /// A pipe, read end first; both ends are closed on exec and never block.
 ///
@@ -72,6 +73,48 @@ pub(crate) fn process_facts(_pid: u32) -> io::Result<ProcessFacts> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Nothing: POSIX has no way to ask for another thread's mask.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn thread_masks(_at_most: usize) -> io::Result<Vec<ThreadFacts>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: only Linux has signalfd(2).
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn signalfd(_set: Signos) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: only Linux has signalfd(2).
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn read_signalfd(
+    _fd: BorrowedFd<'_>,
+    _found: &mut impl FnMut(FdSignal),
+) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: a directory for the child is not part of POSIX before 2024.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(super) fn add_chdir(
+    _actions: &mut libc::posix_spawn_file_actions_t,
+    _directory: &CStr,
+) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Nothing: POSIX gives threads no number that others know.
 pub(crate) const fn tid() -> i32 {
     0
@@ -87,6 +130,6 @@ pub(crate) fn thread_ids(_limit: usize) -> io::Result<(Vec<i32>, usize)> {
 }
 
 /// Nothing: POSIX has no way to ask for a thread.
-pub(crate) fn thread_facts(_tid: i32) -> ThreadFacts {
-    ThreadFacts::default()
+pub(crate) fn thread_state(_tid: i32) -> ThreadState {
+    ThreadState::default()
 }

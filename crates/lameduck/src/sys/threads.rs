@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use super::ThreadFacts;
+use super::ThreadState;
 use super::os::{read_bounded, ticks_per_second};
 
 /// What is read of any one file: a stat line has below 1,200 bytes (proc(5)), the others less.
@@ -34,10 +34,10 @@ pub(crate) fn thread_ids(limit: usize) -> io::Result<(Vec<i32>, usize)> {
 /// What the kernel tells about one of our threads; what cannot be read is empty. Takes four short reads of `/proc`.
 ///
 /// Each file is read at its own instant.
-pub(crate) fn thread_facts(tid: i32) -> ThreadFacts {
+pub(crate) fn thread_state(tid: i32) -> ThreadState {
     let stat = task_file(tid, "stat");
     let (state, cpu) = parse_stat(&stat).unwrap_or(('?', Duration::ZERO));
-    ThreadFacts {
+    ThreadState {
         comm: task_file(tid, "comm"),
         state,
         cpu,
@@ -96,7 +96,7 @@ mod tests {
         let own = tid();
         let (all, total) = thread_ids(usize::MAX).expect("/proc is mounted");
         assert!(all.contains(&own) && all.len() == total && all.is_sorted());
-        let facts = thread_facts(own);
+        let facts = thread_state(own);
         assert_eq!(facts.state, 'R', "{facts:?}");
         assert!(!facts.comm.is_empty());
         assert!(thread_ids(0).expect("/proc is mounted").0.is_empty());

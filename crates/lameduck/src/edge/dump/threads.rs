@@ -5,13 +5,13 @@ use std::sync::OnceLock;
 
 use super::syscalls;
 use super::text::{Age, Text, printable};
-use crate::sys::{self, ThreadFacts};
+use crate::sys::{self, ThreadState};
 
 /// How many threads are listed.
 pub(super) const MOST_THREADS: usize = 4_096;
 
 /// Writes these threads, of so many, with their stacks.
-pub(super) type WithStacks = fn(&[i32], &[ThreadFacts], usize, &mut Text<'_>) -> io::Result<()>;
+pub(super) type WithStacks = fn(&[i32], &[ThreadState], usize, &mut Text<'_>) -> io::Result<()>;
 
 /// Set once stacks were switched on.
 pub(super) static WITH_STACKS: OnceLock<WithStacks> = OnceLock::new();
@@ -27,7 +27,7 @@ pub(super) fn write(text: &mut Text<'_>) -> io::Result<()> {
             return text.flush();
         }
     };
-    let facts: Vec<ThreadFacts> = tids.iter().map(|tid| sys::thread_facts(*tid)).collect();
+    let facts: Vec<ThreadState> = tids.iter().map(|tid| sys::thread_state(*tid)).collect();
     match WITH_STACKS.get() {
         Some(write) => write(&tids, &facts, total, text)?,
         None => {
@@ -41,7 +41,7 @@ pub(super) fn write(text: &mut Text<'_>) -> io::Result<()> {
 /// The threads without their stacks, and why.
 pub(super) fn write_plain(
     tids: &[i32],
-    facts: &[ThreadFacts],
+    facts: &[ThreadState],
     total: usize,
     why: &str,
     text: &mut Text<'_>,
@@ -60,7 +60,7 @@ pub(super) fn left_out(text: &mut Text<'_>, total: usize, named: usize) {
 }
 
 /// `thread 123 "worker" sleeping in futex (futex_do_wait), cpu 1200 ms`
-pub(super) fn title(tid: i32, facts: &ThreadFacts) -> String {
+pub(super) fn title(tid: i32, facts: &ThreadState) -> String {
     format!(
         "thread {tid} \"{}\" {}, cpu {}",
         printable(&facts.comm),
@@ -70,7 +70,7 @@ pub(super) fn title(tid: i32, facts: &ThreadFacts) -> String {
 }
 
 /// State, system call and wait channel in words.
-pub(super) fn waiting(facts: &ThreadFacts) -> String {
+pub(super) fn waiting(facts: &ThreadState) -> String {
     let state = match facts.state {
         'R' => "running",
         'S' => "sleeping",
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_told_in_a_line() {
-        let facts = ThreadFacts {
+        let facts = ThreadState {
             comm: "work\ner".to_owned(),
             state: 'S',
             cpu: Duration::from_millis(12),
@@ -114,7 +114,7 @@ mod tests {
             title(7, &facts),
             "thread 7 \"work\u{fffd}er\" sleeping (futex_do_wait), cpu 12 ms"
         );
-        let unknown = ThreadFacts::default();
+        let unknown = ThreadState::default();
         assert_eq!(
             title(7, &unknown),
             "thread 7 \"\" in a state that is not known, cpu 0 ms"

@@ -174,7 +174,7 @@ impl Tally {
         self.left_out += (total - tids.len()) as u64;
         self.samples += (total - tids.len()) as u64;
         for tid in tids.into_iter().filter(|tid| *tid != own) {
-            let facts = sys::thread_facts(tid);
+            let facts = sys::thread_state(tid);
             // It has ended since the list was read.
             if facts.comm.is_empty() {
                 continue;

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use super::text::Text;
 use super::threads::{WITH_STACKS, write_plain};
-use crate::sys::ThreadFacts;
+use crate::sys::ThreadState;
 
 /// The signal that asks for stacks, or why there is none.
 static SIGNAL: OnceLock<Result<i32, String>> = OnceLock::new();
@@ -26,7 +26,7 @@ pub(crate) fn enable(taken: Result<i32, String>) {
     let _ = WITH_STACKS.set(write);
 }
 
-fn write(tids: &[i32], facts: &[ThreadFacts], total: usize, text: &mut Text<'_>) -> io::Result<()> {
+fn write(tids: &[i32], facts: &[ThreadState], total: usize, text: &mut Text<'_>) -> io::Result<()> {
     let why = match SIGNAL.get() {
         None => "they were not switched on",
         Some(Err(why)) => why,

@@ -11,7 +11,7 @@ use super::unwind::{Frames, MOST_FRAMES, Unwinder};
 use crate::edge::dump::text::Text;
 use crate::edge::dump::threads::{left_out, title, waiting, write_plain};
 use crate::sys::snapshot::{Answer, Desk, STACK_MAX};
-use crate::sys::{self, Module, ThreadFacts};
+use crate::sys::{self, Module, ThreadState};
 
 /// How long one thread has to answer.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -41,7 +41,7 @@ enum Stack {
 pub(super) fn write(
     signo: i32,
     tids: &[i32],
-    facts: &[ThreadFacts],
+    facts: &[ThreadState],
     total: usize,
     text: &mut Text<'_>,
 ) -> io::Result<()> {
@@ -106,7 +106,7 @@ fn take(mut desk: Desk, signo: i32, tids: &[i32], modules: &mut [Module]) -> Vec
 
 struct Thread<'a> {
     tid: i32,
-    facts: &'a ThreadFacts,
+    facts: &'a ThreadState,
     stack: &'a Stack,
 }
 
