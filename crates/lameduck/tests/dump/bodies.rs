@@ -27,6 +27,9 @@ pub(crate) extern "C" fn run_if_child() {
     let Ok(body) = std::env::var(BODY) else {
         return;
     };
+    // A shell ignores SIGQUIT in what it starts in the background, and programs inherit that.
+    // SAFETY: nothing else runs yet; the default is no handler.
+    unsafe { libc::signal(libc::SIGQUIT, libc::SIG_DFL) };
     limit_core(std::env::var_os(CORE).is_some());
     let mut start = Start::from(Plan::detect()).signals(SignalSet::default().with(Signal::Usr1));
     match body.as_str() {

@@ -32,7 +32,7 @@ pub(super) fn write(text: &mut Text<'_>) -> io::Result<()> {
         Some(write) => write(&tids, &facts, total, text)?,
         None => {
             let why = "they were not switched on: Start::dump_stacks, feature `dump`";
-            write_plain(&tids, &facts, total, why, text);
+            write_plain(&tids, &facts, total, why, text)?;
         }
     }
     text.flush()
@@ -45,12 +45,14 @@ pub(super) fn write_plain(
     total: usize,
     why: &str,
     text: &mut Text<'_>,
-) {
+) -> io::Result<()> {
     text.line(format_args!("== threads: {total}, without stacks: {why}"));
     for (tid, facts) in tids.iter().zip(facts) {
         text.line(title(*tid, facts));
+        text.flush_some()?;
     }
     left_out(text, total, tids.len());
+    Ok(())
 }
 
 pub(super) fn left_out(text: &mut Text<'_>, total: usize, named: usize) {

@@ -35,6 +35,5 @@ fn write(tids: &[i32], facts: &[ThreadState], total: usize, text: &mut Text<'_>)
         #[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(lameduck_portable))))]
         Some(Ok(_)) => "they are taken on x86-64 Linux only",
     };
-    write_plain(tids, facts, total, why, text);
-    Ok(())
+    write_plain(tids, facts, total, why, text)
 }

@@ -47,8 +47,7 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let Some(desk) = desk() else {
         let why = "another dump is being taken, and did not end within a second";
-        write_plain(tids, facts, total, why, text);
-        return Ok(());
+        return write_plain(tids, facts, total, why, text);
     };
     let mut modules = sys::modules();
     let begun = Instant::now();
