@@ -165,11 +165,21 @@ fn status_says_what_is_in_flight_and_who_blocks() {
 }
 
 #[test]
-fn p6_sigquit_names_the_request_in_flight() {
+fn p6_sigquit_and_sigusr1_name_the_request_in_flight_and_every_thread() {
     let _seat = seat();
-    let demo = Demo::start(&[]);
+    let mut demo = Demo::start(&[]);
     let mut busy = Wire::connect(demo.address).expect("served");
     busy.begin_post("/echo", 3);
+    demo.service.signal(libc::SIGUSR1);
+    for part in [
+        "SIGUSR1, the process goes on",
+        "POST /echo from ",
+        "\"accept 127.0.0.1:",
+        "thread ",
+        "== end of the dump",
+    ] {
+        demo.service.complaint(part);
+    }
     demo.service.signal(libc::SIGQUIT);
     let ended = demo.service.end();
     assert_eq!(ended.how(), "signal 3");
@@ -178,6 +188,18 @@ fn p6_sigquit_names_the_request_in_flight() {
         "{}",
         ended.stderr
     );
+    if cfg!(target_arch = "x86_64") {
+        assert!(
+            ended.stderr.contains("stacks taken within"),
+            "{}",
+            ended.stderr
+        );
+        assert!(
+            ended.stderr.contains("lameduck::driver::thread::Driver"),
+            "{}",
+            ended.stderr
+        );
+    }
 }
 
 // ---- what it answers ------------------------------------------------------------------------------------------------

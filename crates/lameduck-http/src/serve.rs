@@ -222,7 +222,7 @@ impl<'a, A: App> Serve<'a, A> {
     }
 
     fn start(self) -> Result<Server, ServeError> {
-        let runtime = Handle::try_current().map_err(|_| ServeError::Runtime)?;
+        Handle::try_current().map_err(|_| ServeError::Runtime)?;
         let bound = self.bound.map_err(ServeError::Bind)?;
         if let Some(secure) = &self.secure
             && let Some(objection) = (secure.objection)(self.protocols)
@@ -264,6 +264,8 @@ impl<'a, A: App> Serve<'a, A> {
         };
         let shared = Arc::new(shared);
         let host = Host::new(shared.clone(), self.app, self.secure);
+        // A task for each listener: dumps say what it does. Those of connections are named by their slots, which cost a request nothing.
+        let life = shared.life.clone();
         let door = Door {
             shared,
             host: Arc::new(host),
@@ -274,7 +276,7 @@ impl<'a, A: App> Serve<'a, A> {
             turn: Default::default(),
         };
         let acceptor = Acceptor { door, opened };
-        runtime.spawn(acceptor.run());
+        life.spawn(format!("accept {local}"), acceptor.run());
         Ok(Server { local, place })
     }
 }

@@ -26,6 +26,12 @@ pub mod wire;
 #[cfg(feature = "signals")]
 pub use driver::{Count, Inflight, Observer, Recent, Status, Tally, sim};
 #[cfg(feature = "signals")]
+pub use edge::dump;
+#[cfg(feature = "profile")]
+pub use edge::profile;
+#[cfg(feature = "dump")]
+pub use edge::signal::StackSignal;
+#[cfg(feature = "signals")]
 pub use edge::{
     audit::{Audit, NoAudit},
     platform::{Detected, VARIABLES, parse_duration, parse_window},

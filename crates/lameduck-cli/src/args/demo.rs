@@ -19,7 +19,7 @@ use clap::{Args, ValueEnum};
 
 HTTP/1.1 and HTTP/2 on the same port: by prior knowledge, or by ALPN with --tls-listen.
 
-The plan comes from the platform (LAMEDUCK_PRESET overrides what is detected), then LAMEDUCK_* variables, then these flags.\nAt exit one JSON line, lameduck.shutdown/1, goes to stderr: `lameduck explain FILE` tells its story.")]
+The plan comes from the platform (LAMEDUCK_PRESET overrides what is detected), then LAMEDUCK_* variables, then these flags.\nSIGQUIT writes the stacks of all threads and all that is in flight to stderr, and ends it; SIGUSR1 writes the same, and it goes on.\nAt exit one JSON line, lameduck.shutdown/1, goes to stderr: `lameduck explain FILE` tells its story.")]
 pub(crate) struct DemoArguments {
     /// Where it serves; port 0 lets the system choose
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]

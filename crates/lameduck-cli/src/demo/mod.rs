@@ -16,7 +16,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use lameduck::{Audit, Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Start};
+use lameduck::{
+    Audit, Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Signal, SignalSet,
+    StackSignal, Start,
+};
 
 use self::config::Config;
 use crate::{
@@ -85,7 +88,9 @@ fn start(arguments: &DemoArguments) -> Result<(Plan, Start), Failure> {
         eprintln!("warning: {warning}");
     }
     detected.plan = plan.clone();
-    let mut start = Start::from(detected);
+    let mut start = Start::from(detected)
+        .signals(SignalSet::default().with(Signal::Usr1))
+        .dump_stacks(StackSignal::default());
     if arguments.no_sigint {
         start = start.without_sigint();
     }

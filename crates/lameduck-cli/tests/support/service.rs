@@ -105,6 +105,20 @@ impl Service {
         }
     }
 
+    /// The lines of its standard error, from here on, up to the first that has `part` in it.
+    #[track_caller]
+    pub fn complaints_until(&mut self, part: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.complaint("");
+            let found = line.contains(part);
+            lines.push(line);
+            if found {
+                return lines;
+            }
+        }
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id()
     }

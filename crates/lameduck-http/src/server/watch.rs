@@ -93,8 +93,8 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>, spread: u64) -> Self {
-        let slot = shared.life.inflight().slots.claim(peer);
         let born = shared.now();
+        let slot = shared.life.inflight().slots.claim_at(peer, born);
         Self::with(shared, slot, peer, spread, born)
     }
 

@@ -1,4 +1,4 @@
-//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`.
+//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`. (Dying by SIGQUIT is in `quit.rs`.)
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    Authority, Driver, Shared, Status, reload::Reloads, seats::HookEnd, status::Request,
+    Authority, Driver, DumpCause, Status, reload::Reloads, seats::HookEnd, status::Request,
     thread::PATIENCE,
 };
 use crate::{
     inflight::Token,
     machine::{Effect, Input, ParticipantId},
-    vocab::{Known, News, Outcome, Phase, Report, Straggler},
+    vocab::{Known, Outcome, Phase, Report, Straggler},
 };
 
 impl Driver {
@@ -54,6 +54,8 @@ impl Driver {
                 let line = format!("{}\n", Status::of(&self.shared).to_json());
                 if let Authority::Process(words) = &mut self.authority {
                     words.say(&line, PATIENCE);
+                    // Not waited for. A service that is asked again and again has one dump being written and one that waits.
+                    words.dump(&self.shared, DumpCause::Usr1);
                 }
             }
             Effect::Exit(outcome) => self.exit(outcome),
@@ -129,22 +131,6 @@ impl Driver {
             return;
         };
         hook(HookEnd::new(Arc::clone(&self.shared), id));
-    }
-
-    fn dump_and_die(&mut self) {
-        let text = dump(&self.shared);
-        let Authority::Process(words) = &mut self.authority else {
-            return;
-        };
-        words.say(&text, PATIENCE);
-        self.tell();
-        let counts = self.shared.inflight_counts();
-        let observers = self.shared.observers();
-        observers.tell(self.shared.now(), counts, News::DiesByQuit);
-        observers.finish().wait(Instant::now() + PATIENCE);
-        if let Authority::Process(words) = &mut self.authority {
-            words.die_by_quit();
-        }
     }
 
     fn exit(&mut self, outcome: Outcome) {
@@ -227,22 +213,4 @@ fn fire(token: &Token) {
             .spawn(move || drop(others));
         drop(spawned);
     }
-}
-
-/// What is in flight, as lines for people.
-fn dump(shared: &Arc<Shared>) -> String {
-    use core::fmt::Write as _;
-    let named = shared.name_inflight(Report::NOTES);
-    let mut text = format!(
-        "lameduck: SIGQUIT in {}: {} connection(s), {} busy, {} idle, {} guard(s)\n",
-        shared.phase(),
-        named.connections,
-        named.busy,
-        named.idle,
-        named.guards
-    );
-    for request in named.requests {
-        let _ = writeln!(text, "lameduck:   {}", request.into_straggler());
-    }
-    text
 }

@@ -1,7 +1,8 @@
 //! What the driver needs from the world, as two traits that edges implement.
 
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{os::fd::BorrowedFd, sync::Arc, time::Duration};
 
+use super::Shared;
 use crate::vocab::{Outcome, Signal, SignalRecord};
 
 /// Where signals come from.
@@ -30,8 +31,23 @@ pub(crate) trait LastWords: Send {
     /// Writes the report wherever reports go, waiting at most `patience`. Who has written last does `then`, so that nobody has to be woken in
     /// between; past `patience` nobody may have done it yet.
     fn report(&mut self, json: &str, patience: Duration, then: Then);
+    /// Begins to write a dump to stderr, somewhere else, and returns at once. `false`: nobody can, or one is being written and one waits.
+    fn dump(&mut self, shared: &Arc<Shared>, why: DumpCause) -> bool;
+    /// Becomes readable when the dump of a SIGQUIT was written; `None` where there is no dump to wait for.
+    fn dumped(&self) -> Option<BorrowedFd<'_>>;
     /// Ends the process as the outcome says.
     fn end(&mut self, outcome: Outcome) -> !;
     /// Ends the process as SIGQUIT does.
     fn die_by_quit(&mut self) -> !;
+}
+
+/// Who wants a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DumpCause {
+    /// SIGQUIT: the process dies of it.
+    Quit,
+    /// SIGUSR1: it goes on.
+    Usr1,
+    /// The program, or an admin request.
+    Asked,
 }

@@ -10,9 +10,11 @@
 mod commands;
 mod epilogue;
 mod execute;
+mod facts;
 mod holds;
 mod last;
 mod observe;
+mod quit;
 mod rehearse;
 mod reload;
 mod seats;
@@ -23,7 +25,8 @@ mod tally;
 mod thread;
 mod traffic;
 
-pub(crate) use last::{LastWords, Signals, Then};
+pub(crate) use facts::Facts;
+pub(crate) use last::{DumpCause, LastWords, Signals, Then};
 pub use observe::{Observer, Recent};
 pub(crate) use seats::{HookRun, Seat};
 pub use shared::Inflight;

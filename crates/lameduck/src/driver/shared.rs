@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     os::fd::OwnedFd,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -16,7 +16,7 @@ use super::{
     reload::Reloads, tally::Tally,
 };
 use crate::{
-    inflight::{Admission, Requests, Slots, Token},
+    inflight::{Admission, Requests, Slots, Tasks, Token},
     machine::{self, Input, ShutdownRequest},
     vocab::{InflightCounts, Outcome, Phase, Plan, Report},
 };
@@ -34,6 +34,8 @@ pub struct Inflight {
     pub requests: Requests,
     /// Who each connection is serving.
     pub slots: Slots,
+    /// What the tasks are doing that were spawned through the lifecycle.
+    pub tasks: Tasks,
     /// How connections and requests ended.
     pub tally: Tally,
 }
@@ -107,6 +109,7 @@ impl Shared {
                 guards: Admission::new(),
                 requests: Requests::new(),
                 slots: Slots::new(),
+                tasks: Tasks::new(),
                 tally: Tally::new(),
             },
             commands,
@@ -238,6 +241,15 @@ impl Shared {
 
     pub(super) fn set_status(&self, status: machine::Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// What the machine said last; `None` while somebody else reads or writes it.
+    pub(super) fn try_machine(&self) -> Option<machine::Status> {
+        match self.status.try_lock() {
+            Ok(status) => Some(status.clone()),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner().clone()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     pub(super) fn set_complaints(&self, complaints: Vec<String>) {

@@ -45,7 +45,7 @@ pub(crate) struct Driver {
     pub(super) watching: Watching,
     /// What was said about signals that no longer arrive; at most [`COMPLAINTS`].
     complained: Vec<String>,
-    signals: Option<Box<dyn Signals>>,
+    pub(super) signals: Option<Box<dyn Signals>>,
     bell: OwnedFd,
 }
 
@@ -299,12 +299,9 @@ impl Driver {
         if let Some(signals) = &mut self.signals {
             signals.drain(&mut records);
         }
-        for record in records {
-            if record.signal == Signal::Quit
-                && let Authority::Process(words) = &mut self.authority
-            {
-                words.die_by_quit();
-            }
+        // Who is still here after the end is worth a look.
+        if records.iter().any(|record| record.signal == Signal::Quit) {
+            self.dump_and_die();
         }
     }
 

@@ -6,6 +6,7 @@
 //! | [`Token`], [`Fired`] | has that moment come? | one load |
 //! | [`Requests`] | how many requests so far? (for people and for quiet, never for correctness) | one plain store |
 //! | [`Slots`], [`Slot`] | who is it that still holds the exit? | a dozen plain stores |
+//! | [`Tasks`], [`TaskEntry`] | what are the tasks doing that the program spawned through its lifecycle? | four plain stores a poll |
 //!
 //! Nothing here knows phases, clocks, sockets or a runtime: the driver decides, this module only counts and wakes.
 
@@ -15,9 +16,11 @@ mod loom_tests;
 mod requests;
 mod shard;
 mod slots;
+mod tasks;
 mod token;
 
 pub use admission::{Admission, Closed, Pass};
 pub use requests::Requests;
-pub use slots::{ByProtocol, Protocol, Slot, SlotView, Slots, Snapshot};
+pub use slots::{ByProtocol, IdleView, Protocol, Slot, SlotView, Slots, Snapshot};
+pub use tasks::{TaskEntry, TaskView, Tasks, TasksView};
 pub use token::{Fired, Token};

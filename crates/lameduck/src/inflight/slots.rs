@@ -95,6 +95,16 @@ pub struct SlotView {
     pub since: Duration,
 }
 
+/// A connection in no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdleView {
+    /// Who is at its other end; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// When its last request began, or when it came if there was none. (Nothing is written when a request ends.)
+    pub since: Duration,
+}
+
 struct Table {
     chunks: [OnceLock<std::sync::Arc<[Cell]>>; CHUNKS],
     /// How many slots were ever claimed at the same time: where a reader may stop.
@@ -121,11 +131,16 @@ impl Slots {
         }
     }
 
-    /// A slot for a new connection, idle.
+    /// A slot for a new connection, idle, that came at the clock's zero; for those who do not ask for [`idle`](Self::idle).
     pub fn claim(&self, peer: Option<SocketAddr>) -> Slot {
+        self.claim_at(peer, Duration::ZERO)
+    }
+
+    /// A slot for a new connection, idle, that came at `at`, on the clock of [`Slot::begin`].
+    pub fn claim_at(&self, peer: Option<SocketAddr>, at: Duration) -> Slot {
         let place = self.table.claim();
         match &place {
-            Some(place) => place.cell().claim(peer),
+            Some(place) => place.cell().claim(peer, at),
             // Relaxed: a figure.
             None => _ = self.table.dropped.fetch_add(1, Ordering::Relaxed),
         }
@@ -166,6 +181,23 @@ impl Slots {
             .map(|Oldest(raw)| SlotView::from_raw(raw))
             .collect();
         snapshot
+    }
+
+    /// Which connections are in no request: the `limit` that were so for longest. Takes no lock.
+    pub fn idle(&self, limit: usize) -> Vec<IdleView> {
+        let mut oldest: BinaryHeap<Oldest> = BinaryHeap::new();
+        for raw in self.table.cells().filter_map(Cell::read_idle) {
+            oldest.push(Oldest(raw));
+            if oldest.len() > limit {
+                oldest.pop();
+            }
+        }
+        let sorted = oldest.into_sorted_vec();
+        let views = sorted.iter().map(|Oldest(raw)| IdleView {
+            peer: raw.peer(),
+            since: Duration::from_micros(raw.since),
+        });
+        views.collect()
     }
 
     /// How many connections are in a request, and how many are between two. One load for each slot; takes no lock.

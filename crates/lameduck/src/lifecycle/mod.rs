@@ -9,6 +9,8 @@ mod layer;
 mod participant;
 #[cfg(feature = "tokio")]
 mod run;
+#[cfg(feature = "tokio")]
+mod spawn;
 mod start;
 mod wait;
 #[cfg(feature = "tokio")]

@@ -13,9 +13,10 @@ use std::{
 
 use super::Lifecycle;
 use crate::{
-    driver::{Authority, Driver, LastWords, Observer, Shared, Signals, Then},
+    driver::{Authority, Driver, DumpCause, LastWords, Observer, Shared, Signals, Then},
     edge::{
         audit::Audit,
+        dump::{self, Dumper},
         platform::Detected,
         probe::{self, ProbeAnswer},
         process::{BoundedWriter, has_termination_log, shell_above_us},
@@ -130,6 +131,22 @@ impl Start {
         self
     }
 
+    /// Puts the stacks of all threads into dumps: those of SIGQUIT and SIGUSR1, and those that the program asks for.
+    ///
+    /// A thread is asked by a real-time signal, copies its registers and its stack, and goes on; system calls that this interrupts are
+    /// restarted, but those that signal(7) lists under "never restarted" (`poll`, `nanosleep`, …) return `EINTR` in *blocking* foreign code.
+    /// The signal is taken at once; besides, nothing is done before the first dump but to map 8 MiB of address space. Where it cannot be had (another processor than x86-64,
+    /// another system than Linux, a signal that is taken), the service starts all the same, a note says why, and so does each dump.
+    ///
+    /// It holds for the whole process: of several lifecycles the first one decides.
+    #[cfg(feature = "dump")]
+    pub fn dump_stacks(mut self, signal: signal::StackSignal) -> Self {
+        if let Err(why) = take_stacks(signal) {
+            self.notes.push(format!("dumps have no stacks: {why}"));
+        }
+        self
+    }
+
     /// Tells an observer what happens, from the start to the end.
     pub fn observe(mut self, name: impl Into<String>, observer: impl Observer + 'static) -> Self {
         self.observers.push((name.into(), Box::new(observer)));
@@ -180,6 +197,19 @@ impl Start {
     }
 }
 
+/// The slots first: from the moment that the handler is there, any thread may run it.
+#[cfg(feature = "dump")]
+fn take_stacks(signal: signal::StackSignal) -> Result<(), String> {
+    let taken = sys::snapshot::prepare()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => "they are taken on x86-64 Linux only".to_owned(),
+            _ => format!("no memory for them: {error}"),
+        })
+        .and_then(|()| signal::take_stack_signal(signal).map_err(|why| why.to_string()));
+    dump::stacks::enable(taken.clone());
+    taken.map(drop)
+}
+
 impl Lifecycle {
     /// A lifecycle with signals, after [`Plan::detect`]: for a server that you keep.
     ///
@@ -203,6 +233,31 @@ impl Lifecycle {
     /// No thread or descriptor is left. A file that cannot be written is none: see [`Audit::file`].
     pub fn audit(&self, audit: Audit) -> io::Result<()> {
         begin_audit(&self.shared, audit)
+    }
+
+    /// Writes a dump for people: process, phase, participants, requests and connections in flight, tasks, and every thread, with its stack
+    /// where [`Start::dump_stacks`] switched that on. The process goes on.
+    ///
+    /// Blocks its thread: for 3 s at most on the threads that it asks, besides on `into` and on reading the program's symbols. In an async
+    /// program call it from `spawn_blocking`; while the runtime is wedged SIGQUIT and SIGUSR1 still work. What it may write is bounded
+    /// ([the manual](crate::manual::dumps) has the figures), and of two at the same time the second has no stacks if the first takes longer
+    /// than a second.
+    ///
+    /// # Errors
+    /// What `into` reports.
+    ///
+    /// # Examples
+    /// ```
+    /// use lameduck::{Lifecycle, Plan, Preset};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let life = Lifecycle::embedded(Plan::preset(Preset::Local))?;
+    /// let mut text = Vec::new();
+    /// life.dump(&mut text)?;
+    /// assert!(String::from_utf8(text)?.contains("phase Initializing"));
+    /// # Ok(()) }
+    /// ```
+    pub fn dump(&self, into: &mut dyn io::Write) -> io::Result<()> {
+        dump::write(&self.shared, DumpCause::Asked, into)
     }
 
     /// Answers a probe: `/livez`, `/readyz`, `/startupz` or `/lbz`; `None` for any other path.
@@ -329,6 +384,7 @@ impl Signals for FromIntake {
 
 /// stderr, the termination log, the report's file, and death.
 struct Words {
+    dumper: Option<Dumper>,
     stderr: Option<BoundedWriter>,
     /// The termination log's own thread, where there is one to be written.
     log: Option<BoundedWriter>,
@@ -356,6 +412,7 @@ impl Words {
             .transpose()?;
         // Without a stderr there is nobody to speak to.
         Ok(Self {
+            dumper: Dumper::new().ok(),
             stderr: BoundedWriter::stderr().ok(),
             log: has_termination_log()
                 .then(|| BoundedWriter::stderr().ok())
@@ -412,6 +469,19 @@ impl LastWords for Words {
         // Who is refused here has been heard all the same: his part of it is dropped.
         drop((begun, afterwards));
         let _ = heard.recv_timeout(patience);
+    }
+
+    fn dump(&mut self, shared: &Arc<Shared>, why: DumpCause) -> bool {
+        if why == DumpCause::Quit {
+            signal::second_quit_kills();
+        }
+        self.dumper
+            .as_ref()
+            .is_some_and(|dumper| dumper.begin(shared, why))
+    }
+
+    fn dumped(&self) -> Option<BorrowedFd<'_>> {
+        self.dumper.as_ref().map(Dumper::written)
     }
 
     fn end(&mut self, outcome: Outcome) -> ! {

@@ -1,8 +1,8 @@
 //! Workers: background tasks that take part in the shutdown.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, panic::Location, time::Duration};
 
-use super::{EnrolError, Lifecycle, Member, Participant, Place};
+use super::{EnrolError, Lifecycle, Member, Participant, Place, spawn::watched};
 use crate::inflight::{Fired, Token};
 
 /// What a worker sees: when to finish.
@@ -73,13 +73,14 @@ impl Worker {
 
 impl Lifecycle {
     /// Spawns a background task as a participant: ready at once, told to finish when nothing that depends on it is at
-    /// work, done when its future ends. In `Running`, a worker that panics ends the service.
+    /// work, done when its future ends. In `Running`, a worker that panics ends the service. Dumps list it, as they do what [`spawn`](Self::spawn) spawns.
     ///
     /// # Errors
     /// [`EnrolError`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    #[track_caller]
     pub fn worker<F, Fut>(&self, name: impl Into<String>, work: F) -> Result<Worker, EnrolError>
     where
         F: FnOnce(Stop) -> Fut,
@@ -95,6 +96,7 @@ impl Lifecycle {
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    #[track_caller]
     pub fn worker_within<F, Fut>(
         &self,
         name: impl Into<String>,
@@ -105,7 +107,8 @@ impl Lifecycle {
         F: FnOnce(Stop) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let mut enrol = self.participate(name);
+        let name = name.into();
+        let mut enrol = self.participate(name.clone());
         if let Some(budget) = budget.into() {
             enrol = enrol.budget(budget);
         }
@@ -115,7 +118,8 @@ impl Lifecycle {
         let work = work(Stop {
             closing: participant.closing_token(),
         });
-        runtime.spawn(answer(participant, self.drain().steering(), work));
+        let task = answer(participant, self.drain().steering(), work);
+        runtime.spawn(watched(&self.shared, name, Location::caller(), task));
         Ok(Worker { place, runtime })
     }
 }

@@ -6,5 +6,8 @@ pub mod signals {}
 #[doc = include_str!("audit.md")]
 pub mod audit {}
 
+#[doc = include_str!("dumps.md")]
+pub mod dumps {}
+
 #[doc = include_str!("channels.md")]
 pub mod channels {}

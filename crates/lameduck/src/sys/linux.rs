@@ -85,8 +85,22 @@ pub(crate) fn process_facts(pid: u32) -> io::Result<ProcessFacts> {
     })
 }
 
+/// What glibc's allocator says of itself; `None` before 2.33, which has no `mallinfo2`.
+#[cfg(target_env = "gnu")]
+pub(crate) fn heap_info() -> Option<libc::mallinfo2> {
+    // Looked up, not linked: a program linked against it would not start with an older glibc.
+    // SAFETY: the name is NUL-terminated; looking a symbol up has no other obligation.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"mallinfo2".as_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: this is the function that malloc.h declares: no arguments, the structure as its value.
+    let mallinfo2: extern "C" fn() -> libc::mallinfo2 = unsafe { std::mem::transmute(found) };
+    Some(mallinfo2())
+}
+
 /// Reads a file until its end or the end of the buffer.
-fn read_bounded<'b>(path: &str, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+pub(super) fn read_bounded<'b>(path: &str, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
     let mut file = File::open(path)?;
     let mut filled = 0;
     while filled < buffer.len() {
@@ -223,7 +237,7 @@ pub(super) fn add_chdir(
     }
 }
 
-fn ticks_per_second() -> u32 {
+pub(super) fn ticks_per_second() -> u32 {
     // SAFETY: takes no pointer and has no precondition.
     let hz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     // 100 on every Linux (USER_HZ); the fallback is for an answer that is no number of ticks.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{FdSignal, ProcessFacts, Signos, ThreadFacts};
+use super::{FdSignal, ProcessFacts, Signos, ThreadFacts, ThreadState};
 
 /// A pipe, read end first; both ends are closed on exec and never block.
 ///
@@ -113,4 +113,23 @@ pub(super) fn add_chdir(
     _directory: &CStr,
 ) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: POSIX gives threads no number that others know.
+pub(crate) const fn tid() -> i32 {
+    0
+}
+
+/// Nothing: POSIX has no way to list threads.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn thread_ids(_limit: usize) -> io::Result<(Vec<i32>, usize)> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: POSIX has no way to ask for a thread.
+pub(crate) fn thread_state(_tid: i32) -> ThreadState {
+    ThreadState::default()
 }

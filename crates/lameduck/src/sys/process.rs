@@ -86,3 +86,65 @@ pub(crate) fn reset_default(signo: i32) {
     // list of signal-safety(7). It refuses only numbers that are no signal, SIGKILL and SIGSTOP: nothing changes then.
     unsafe { libc::sigaction(signo, &raw const action, std::ptr::null_mut()) };
 }
+
+/// The lowest real-time signal that the C library leaves to programs; 0 where there are none.
+#[cfg(feature = "dump")]
+pub(crate) fn rtmin() -> i32 {
+    #[cfg(target_os = "linux")]
+    return libc::SIGRTMIN();
+    #[cfg(not(target_os = "linux"))]
+    0
+}
+
+/// The highest real-time signal; 0 where there are none.
+#[cfg(feature = "dump")]
+pub(crate) fn rtmax() -> i32 {
+    #[cfg(target_os = "linux")]
+    return libc::SIGRTMAX();
+    #[cfg(not(target_os = "linux"))]
+    0
+}
+
+/// Gives the signal a handler that gets `siginfo_t` and context: restarts system calls, runs on the alternate stack where there is one, and
+/// blocks every other signal meanwhile.
+///
+/// # Errors
+///
+/// `EINVAL` when the number is no signal, or one that the C library keeps for itself.
+///
+/// # Safety
+///
+/// `handler` is `SIG_DFL`, `SIG_IGN` or the address of an `extern "C" fn(c_int, *mut siginfo_t, *mut c_void)` that does only what
+/// signal-safety(7) allows.
+#[cfg(feature = "dump")]
+pub(crate) unsafe fn set_handler(signo: i32, handler: usize) -> io::Result<()> {
+    // SAFETY: zeroed memory is a valid `sigaction`: SIG_DFL, no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = handler;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: the mask is part of `action`, which lives for the call.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
+    // SAFETY: `action` is initialised and lives for the call; the handler is as the caller promises; the old action is not asked for.
+    if unsafe { libc::sigaction(signo, &raw const action, std::ptr::null_mut()) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The bounds that the system puts on this process: open files, and bytes of a core file; soft limits, `None` without one.
+pub(crate) fn limits() -> [Option<u64>; 2] {
+    [libc::RLIMIT_NOFILE, libc::RLIMIT_CORE].map(|resource| {
+        let mut limit = libc::rlimit {
+            rlim_cur: libc::RLIM_INFINITY,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: `limit` is a value that the call may write; it fails only for a resource that the system lacks.
+        unsafe { libc::getrlimit(resource, &raw mut limit) };
+        #[allow(
+            clippy::unnecessary_cast,
+            reason = "rlim_t has another width on some systems"
+        )]
+        (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
+    })
+}

@@ -8,7 +8,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Signal {
-    /// SIGQUIT: say what is in flight, then die by it.
+    /// SIGQUIT: write a dump, then die by it.
     Quit,
     /// SIGTERM: terminate.
     Term,
@@ -18,7 +18,7 @@ pub enum Signal {
     Hup,
     /// SIGUSR2: reserved for hand-over; opt-in.
     Usr2,
-    /// SIGUSR1: status; opt-in.
+    /// SIGUSR1: status and a dump; opt-in.
     Usr1,
 }
 

@@ -45,12 +45,12 @@ pub(super) const FIXES: &[Fix] = &[
     Fix {
         server: Lameduck,
         ids: &["P6"],
-        how: "SIGQUIT says what is in flight and dies of the signal; stacks of all threads are not written yet, so this check differs.",
-        code: "kill -QUIT $PID   # what is in flight, on stderr",
-        language: "sh",
+        how: "Switch stacks on where the lifecycle starts (feature `dump`): SIGQUIT then writes the stacks of all threads with all that is in flight, and dies of the signal.",
+        code: "use lameduck::{Plan, StackSignal, Start};\n\nlameduck::run(Start::from(Plan::detect()).dump_stacks(StackSignal::default()), body)",
+        language: "rust",
         version: "lameduck 0.1",
-        leaves: "The stacks.",
-        source: "this repository, docs/contract.md",
+        leaves: "Names need a program that is not stripped; else there are modules, offsets and build ids.",
+        source: "this repository, the demo; the manual's page on dumps",
         checked: Checked::Run,
     },
     Fix {

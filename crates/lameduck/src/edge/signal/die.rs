@@ -24,3 +24,11 @@ pub(crate) fn die_by(signal: Signal) -> ! {
     }
     sys::exit_now(128 + signo)
 }
+
+/// Lets the next SIGQUIT end the process without us. Not as PID 1, which the kernel would then keep from dying of it: there the driver
+/// looks for it.
+pub(crate) fn second_quit_kills() {
+    if !sys::is_pid1() {
+        sys::reset_default(number(Signal::Quit));
+    }
+}

@@ -97,8 +97,8 @@ impl Cell {
         }
     }
 
-    /// Becomes a held, idle slot of `peer`.
-    pub(super) fn claim(&self, peer: Option<SocketAddr>) {
+    /// Becomes a held, idle slot of `peer`, who came at `at`.
+    pub(super) fn claim(&self, peer: Option<SocketAddr>, at: Duration) {
         let (origin, address) = encode_peer(peer);
         // The table gave the cell to this caller alone, so the write cannot meet another.
         let written = self.write(|cell| {
@@ -106,6 +106,7 @@ impl Cell {
             for (word, value) in cell.address.iter().zip(address) {
                 word.store(value, Ordering::Relaxed);
             }
+            cell.since.store(micros(at), Ordering::Relaxed);
             cell.state.store(HELD, Ordering::Relaxed);
         });
         debug_assert_eq!(written, Ok(()), "a cell is claimed by its only holder");
@@ -116,11 +117,7 @@ impl Cell {
     pub(super) fn begin(&self, method: &str, path: &str, at: Duration) -> Result<(), Contended> {
         let (method_word, method_len) = first_word(method.as_bytes());
         let path = path.as_bytes();
-        // Half a million years fit; `as_micros` would divide 128 bits.
-        let since = at
-            .as_secs()
-            .saturating_mul(1_000_000)
-            .saturating_add(u64::from(at.subsec_micros()));
+        let since = micros(at);
         self.write(|cell| {
             let (path_len, cut) = cell.store_path(path);
             cell.method.store(method_word, Ordering::Relaxed);
@@ -190,6 +187,22 @@ impl Cell {
         if state & BUSY == 0 {
             return Some(Read::Idle);
         }
+        self.words(seq, state).map(Read::Busy)
+    }
+
+    /// A connection that is in no request; `None` for any other cell, and for one that is being written.
+    pub(super) fn read_idle(&self) -> Option<Raw> {
+        (0..ATTEMPTS).find_map(|_| {
+            // R1; pairs with W4.
+            let seq = self.seq.load(Ordering::Acquire);
+            let state = self.state.load(Ordering::Relaxed);
+            let idle = seq & 1 == 0 && state & (HELD | BUSY) == HELD;
+            idle.then(|| self.words(seq, state)).flatten()
+        })
+    }
+
+    /// R2 to R4: the words, unless they changed since `seq` was read.
+    fn words(&self, seq: u64, state: u64) -> Option<Raw> {
         let raw = Raw {
             state,
             since: self.since.load(Ordering::Relaxed),
@@ -203,7 +216,7 @@ impl Cell {
         };
         // R3; pairs with W2.
         fence(Ordering::Acquire);
-        (self.seq.load(Ordering::Relaxed) == seq).then_some(Read::Busy(raw))
+        (self.seq.load(Ordering::Relaxed) == seq).then_some(raw)
     }
 
     #[inline]
@@ -290,6 +303,14 @@ impl Raw {
     }
 }
 
+/// Half a million years fit; `as_micros` would divide 128 bits.
+#[inline]
+const fn micros(at: Duration) -> u64 {
+    at.as_secs()
+        .saturating_mul(1_000_000)
+        .saturating_add(at.subsec_micros() as u64)
+}
+
 const fn protocol(origin: u64) -> Protocol {
     Protocol::from_bits(origin >> PROTOCOL_SHIFT & 0xff)
 }
@@ -365,7 +386,7 @@ mod tests {
     #[test]
     fn a_path_ends_at_its_query_and_at_64_bytes() {
         let cell = Cell::new();
-        cell.claim(None);
+        cell.claim(None, Duration::ZERO);
         let long = "/abcdefg".repeat(20);
         for (path, stored, cut) in [
             ("/", "/", false),
@@ -390,7 +411,7 @@ mod tests {
     #[test]
     fn a_path_cut_inside_a_character_is_still_text() {
         let cell = Cell::new();
-        cell.claim(None);
+        cell.claim(None, Duration::ZERO);
         cell.begin(
             "GET",
             &"ä".repeat(40).replacen('ä', "/ä", 1),
@@ -411,7 +432,7 @@ mod tests {
         ] {
             let peer: SocketAddr = peer.parse().expect("an address");
             let cell = Cell::new();
-            cell.claim(Some(peer));
+            cell.claim(Some(peer), Duration::ZERO);
             assert_eq!(cell.read(), Read::Idle);
             cell.begin("PROPFIND-LONG", "/", Duration::from_micros(7))
                 .expect("one writer");
@@ -427,7 +448,7 @@ mod tests {
     fn what_is_spoken_stands_beside_the_peer() {
         let peer: SocketAddr = "[fe80::1%3]:443".parse().expect("an address");
         let cell = Cell::new();
-        cell.claim(Some(peer));
+        cell.claim(Some(peer), Duration::ZERO);
         assert_eq!(cell.protocol(), Protocol::Unknown);
         for spoken in Protocol::ALL.into_iter().rev() {
             cell.speak(spoken);
@@ -438,7 +459,7 @@ mod tests {
             assert_eq!(cell.protocol(), spoken);
         }
         cell.speak(Protocol::Http2);
-        cell.claim(Some(peer));
+        cell.claim(Some(peer), Duration::ZERO);
         assert_eq!(cell.protocol(), Protocol::Unknown, "a claim forgets it");
     }
 
@@ -446,12 +467,14 @@ mod tests {
     fn states_follow_the_holder() {
         let cell = Cell::new();
         assert_eq!(cell.read(), Read::Free);
-        cell.claim(None);
-        assert_eq!(cell.read(), Read::Idle);
-        cell.begin("GET", "/", Duration::ZERO).expect("one writer");
-        assert_eq!(busy(&cell).peer(), None);
+        let at = |cell: &Cell| cell.read_idle().map(|raw| raw.since);
+        cell.claim(None, Duration::from_micros(5));
+        assert_eq!((cell.read(), at(&cell)), (Read::Idle, Some(5)));
+        cell.begin("GET", "/", Duration::from_micros(7))
+            .expect("one writer");
+        assert_eq!((busy(&cell).peer(), at(&cell)), (None, None));
         cell.idle();
-        assert_eq!(cell.read(), Read::Idle);
+        assert_eq!((cell.read(), at(&cell)), (Read::Idle, Some(7)));
         cell.free();
         assert_eq!(cell.read(), Read::Free);
     }
@@ -459,7 +482,7 @@ mod tests {
     #[test]
     fn a_second_writer_gives_way_and_a_reader_gives_up() {
         let cell = Cell::new();
-        cell.claim(None);
+        cell.claim(None, Duration::ZERO);
         let inner = cell.write(|cell| {
             assert_eq!(cell.begin("GET", "/", Duration::ZERO), Err(Contended));
             assert_eq!(cell.read(), Read::Torn);

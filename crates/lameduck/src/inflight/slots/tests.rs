@@ -37,6 +37,26 @@ fn the_oldest_are_named_and_all_are_counted() {
 }
 
 #[test]
+fn idle_connections_are_listed_oldest_first() {
+    let slots = Slots::new();
+    let peer = |n: u16| Some(([192, 0, 2, 1], n).into());
+    let held: Vec<Slot> = (1..=9)
+        .map(|n| slots.claim_at(peer(n), ms(u64::from(n))))
+        .collect();
+    held[0].begin("GET", "/", ms(20));
+    held[1].begin("GET", "/", ms(30));
+    held[1].idle();
+    let seen: Vec<_> = slots
+        .idle(2)
+        .iter()
+        .map(|view| (view.peer, view.since))
+        .collect();
+    assert_eq!(seen, [(peer(3), ms(3)), (peer(4), ms(4))]);
+    assert_eq!(slots.idle(100).len(), 8, "one is in a request");
+    assert_eq!(slots.idle(100)[7].since, ms(30), "since it last began");
+}
+
+#[test]
 fn a_given_back_slot_is_used_again_and_remembers_nothing() {
     let slots = Slots::new();
     for _ in 0..1_000 {

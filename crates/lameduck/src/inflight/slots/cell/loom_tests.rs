@@ -11,7 +11,7 @@ use crate::inflight::loom_tests::model;
 fn a_reading_is_never_a_mixture() {
     model(3, || {
         let cell = Arc::new(Cell::new());
-        cell.claim(None);
+        cell.claim(None, Duration::ZERO);
         cell.begin("1", "/1", Duration::from_micros(1))
             .expect("one writer");
         let writer = {
@@ -35,7 +35,7 @@ fn a_reading_is_never_a_mixture() {
 fn writers_that_meet_do_not_mix() {
     model(2, || {
         let cell = Arc::new(Cell::new());
-        cell.claim(None);
+        cell.claim(None, Duration::ZERO);
         let other = {
             let cell = cell.clone();
             thread::spawn(move || cell.begin("2", "/2", Duration::from_micros(2)).is_ok())
