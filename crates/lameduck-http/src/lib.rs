@@ -53,6 +53,8 @@ mod end_when;
 mod handler;
 mod health;
 mod layer;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod peer;
 mod probes;
 mod scope;
@@ -68,6 +70,8 @@ pub use end_when::{EndWhen, end_when};
 pub use handler::{ServiceFn, service_fn};
 pub use health::is_health_check;
 pub use layer::{EndStreams, EndStreamsFuture, EndStreamsService, ExposeDrain, ExposeDrainService};
+#[cfg(feature = "metrics")]
+pub use metrics::{MetricsFormat, MetricsRoute, metrics, metrics_route};
 pub use peer::Peer;
 pub use probes::{ProbeRoutes, probe_routes};
 pub use scope::drain;

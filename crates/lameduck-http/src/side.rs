@@ -52,7 +52,7 @@ pub async fn probes(life: &Lifecycle, addr: impl ToListenAddr) -> Result<SideSer
     start(life, bind(&addr)?, Role::Probes)
 }
 
-/// Answers `/status` (JSON) and the probes on `addr`, a loopback address or a Unix socket, from now until the last stop hook.
+/// Answers `/status` (JSON), `/metrics` (feature `metrics`) and the probes on `addr`, a loopback address or a Unix socket, from now until the last stop hook.
 ///
 /// Bounded like [`probes`].
 ///
@@ -210,6 +210,10 @@ fn respond(life: &Lifecycle, role: Role, request: &Request<Incoming>) -> Respons
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
         return response;
+    }
+    #[cfg(feature = "metrics")]
+    if role == Role::Admin && request.uri().path() == "/metrics" {
+        return crate::metrics::answer(life, request.headers());
     }
     answer(life, request.uri().path())
 }

@@ -18,7 +18,10 @@ mod vocab;
 pub mod wire;
 
 #[cfg(feature = "signals")]
-pub use driver::{Count, Inflight, Status, Tally, sim};
+pub use driver::{
+    Count, Figures, Inflight, Latency, ParticipantFigures, PhaseFigures, SignalFigures, Status,
+    Tally, sim,
+};
 #[cfg(feature = "signals")]
 pub use edge::{
     platform::{Detected, VARIABLES, parse_duration, parse_window},

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Shutdown {
     /// `lameduck.shutdown/1`.
     pub schema: String,
+    /// Names the lifecycle in metrics, traces and logs.
+    pub drain_id: String,
     /// One word: `drained`, `failed`, `start-failed`, `impossible`, `forced` or `cut`.
     pub outcome: String,
     /// The outcome for people.

@@ -36,7 +36,7 @@ pub(crate) struct DemoArguments {
     /// Where it answers /livez, /readyz, /startupz and /lbz
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_PROBES_LISTEN")]
     pub(crate) probes: Option<String>,
-    /// Where it answers /status: a loopback address or unix:PATH
+    /// Where it answers /status and /metrics: a loopback address or unix:PATH
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_ADMIN_LISTEN")]
     pub(crate) admin: Option<String>,
     /// The lame-duck window: none, the name of a preset such as local or kubernetes, or FLOOR,QUIET,CEILING

@@ -85,7 +85,7 @@ fn start(arguments: &DemoArguments) -> Result<(Plan, Start), Failure> {
         eprintln!("warning: {warning}");
     }
     detected.plan = plan.clone();
-    let mut start = Start::from(detected);
+    let mut start = Start::from(detected).systemd();
     if arguments.no_sigint {
         start = start.without_sigint();
     }

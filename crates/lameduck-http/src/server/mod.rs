@@ -72,6 +72,8 @@ use crate::ws::WebSockets;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) life: Lifecycle,
+    /// The number of the listener's participant, for figures.
+    pub(crate) owner: Option<u32>,
     /// The shutdown as this listener sees it.
     pub(crate) drain: Course,
     pub(crate) limits: Limits,
@@ -97,6 +99,7 @@ impl Shared {
     ) -> Self {
         Self {
             life: life.clone(),
+            owner: None,
             drain: Course::new(life, wishes),
             limits,
             protocols,

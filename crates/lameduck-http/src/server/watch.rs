@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lameduck::inflight::Slot;
+use lameduck::inflight::{Slot, Speaks};
 
 pub(crate) use self::rest::Facts;
 use super::Shared;
@@ -94,6 +94,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>, spread: u64) -> Self {
         let slot = shared.life.inflight().slots.claim(peer);
+        slot.tag(shared.owner, Speaks::Nothing);
         let born = shared.life.elapsed();
         Self::with(shared, slot, peer, spread, born)
     }
@@ -143,9 +144,10 @@ impl Watch {
     /// The facts about one stream of this connection.
     pub(crate) fn of_stream(self: &Arc<Self>) -> Self {
         let mut stream = Self::new(self.shared.clone(), self.peer, self.spread);
+        stream.slot.tag(self.shared.owner, Speaks::Stream);
         stream.connection = Some(self.clone());
         stream.born = self.born;
-        stream.note_http2();
+        stream.http2.store(true, Relaxed);
         if let Some(introduced) = self.introduced() {
             stream.introduce(introduced.clone());
         }
@@ -204,6 +206,7 @@ impl Watch {
     /// The client's first bytes are the preface of HTTP/2.
     pub(crate) fn note_http2(&self) {
         self.http2.store(true, Relaxed);
+        self.slot.tag(self.shared.owner, Speaks::Http2);
     }
 
     pub(crate) fn note_written(&self, count: usize) {
@@ -226,8 +229,11 @@ impl Watch {
         self.head.store(false, Relaxed);
         self.abandoned.store(false, Relaxed);
         self.open.store(true, Relaxed);
-        self.served
-            .store(self.served.load(Relaxed).wrapping_add(1), Relaxed);
+        let served = self.served.load(Relaxed);
+        if served == 0 && !self.is_http2() {
+            self.slot.tag(self.shared.owner, Speaks::Http1);
+        }
+        self.served.store(served.wrapping_add(1), Relaxed);
     }
 
     /// The response was handed to hyper whole, or given up.
@@ -251,6 +257,9 @@ impl Watch {
 
     /// The connection speaks something else from now on: open to its end.
     pub(crate) fn upgrade(&self) {
+        if !self.is_http2() {
+            self.slot.tag(self.shared.owner, Speaks::Upgraded);
+        }
         self.head.store(false, Relaxed);
         self.open.store(true, Relaxed);
     }
@@ -423,6 +432,11 @@ impl Watch {
 
     pub(crate) fn end_handshake(&self) {
         self.handshaking.store(false, Relaxed);
+    }
+
+    /// Whether TLS stands below HTTP.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.wire_read.load(Relaxed) > 0
     }
 
     /// `count` bytes of TLS came from the peer, and end within a record or at its end.

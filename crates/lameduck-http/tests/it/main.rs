@@ -7,6 +7,8 @@ mod h2;
 mod handlers;
 mod limits;
 mod load;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod order;
 mod park;
 mod peer;

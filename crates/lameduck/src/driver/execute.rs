@@ -58,14 +58,16 @@ impl Driver {
         self.shared.seats().get_mut(id.0 as usize).map(read)
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&mut self, phase: Phase) {
         self.shared.publish(phase);
         match phase {
             Phase::Running => self.shared.running.fire(),
             Phase::Terminating => self.shared.steering.fire(),
             Phase::Initializing | Phase::Draining | Phase::Stopped => {}
         }
+        self.shared.mark(phase);
         self.shared.set_status(self.machine.status());
+        self.tell_phase(phase);
     }
 
     fn open_admission(&mut self) {
@@ -133,6 +135,10 @@ impl Driver {
     fn exit(&mut self, outcome: Outcome) {
         let mut report = self.machine.report();
         report.outcome = outcome;
+        self.shared
+            .ledger()
+            .drain_id()
+            .clone_into(&mut report.drain_id);
         let inflight = self.shared.inflight();
         report.counts = [("requests", inflight.requests.total())]
             .into_iter()
@@ -142,6 +148,7 @@ impl Driver {
             ("signal_records", self.lost_signals()),
             ("commands", self.shared.commands().dropped()),
             ("slots", inflight.slots.dropped()),
+            ("notifications", self.shared.notifications_dropped()),
         ];
         report
             .dropped

@@ -9,19 +9,26 @@
 
 mod commands;
 mod execute;
+mod figures;
 mod last;
+mod ledger;
 mod rehearse;
 mod reload;
 mod seats;
 mod shared;
 pub mod sim;
+mod supervisor;
 mod tally;
 mod thread;
 mod traffic;
 
-pub(crate) use last::{LastWords, Signals};
+pub use figures::{Figures, Latency, ParticipantFigures, PhaseFigures, SignalFigures};
+pub(crate) use last::{Arrival, LastWords, Signals};
 pub(crate) use seats::{HookRun, Seat};
 pub(crate) use shared::Shared;
 pub use shared::{Inflight, Status};
+pub(crate) use supervisor::Supervisor;
+#[cfg(feature = "systemd")]
+pub(crate) use supervisor::Word;
 pub use tally::{Count, Tally};
 pub(crate) use thread::{Authority, Driver};

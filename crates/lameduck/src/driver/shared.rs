@@ -6,12 +6,19 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::{Seat, commands::Commands, reload::Reloads, tally::Tally};
+use super::{
+    Seat,
+    commands::Commands,
+    ledger::{Ledger, Mark},
+    reload::Reloads,
+    supervisor::Supervisor,
+    tally::Tally,
+};
 use crate::{
     inflight::{Admission, Requests, Slots, Token},
     machine::{self, Input, ShutdownRequest},
@@ -35,6 +42,18 @@ pub struct Inflight {
     pub tally: Tally,
 }
 
+impl Inflight {
+    pub(super) fn new() -> Self {
+        Self {
+            connections: Admission::new(),
+            guards: Admission::new(),
+            requests: Requests::new(),
+            slots: Slots::new(),
+            tally: Tally::new(),
+        }
+    }
+}
+
 /// See the module.
 pub(crate) struct Shared {
     started: Instant,
@@ -52,6 +71,10 @@ pub(crate) struct Shared {
     status: Mutex<machine::Status>,
     seats: Mutex<Vec<Seat>>,
     inflight: Inflight,
+    ledger: Ledger,
+    supervisor: OnceLock<Arc<dyn Supervisor>>,
+    /// How often the program said that it is alive.
+    beats: AtomicU64,
     commands: Commands,
     reloads: Reloads,
     /// Whether lines for people may go to stderr.
@@ -74,6 +97,7 @@ impl Shared {
         speaks: bool,
     ) -> std::io::Result<(Arc<Self>, OwnedFd)> {
         let (commands, reader) = Commands::new()?;
+        let inflight = Inflight::new();
         let shared = Arc::new(Self {
             started: Instant::now(),
             plan,
@@ -89,13 +113,10 @@ impl Shared {
             report: OnceLock::new(),
             status: Mutex::new(status),
             seats: Mutex::default(),
-            inflight: Inflight {
-                connections: Admission::new(),
-                guards: Admission::new(),
-                requests: Requests::new(),
-                slots: Slots::new(),
-                tally: Tally::new(),
-            },
+            ledger: Ledger::new(&inflight),
+            supervisor: OnceLock::new(),
+            beats: AtomicU64::new(0),
+            inflight,
             commands,
             reloads: Reloads::default(),
             speaks,
@@ -118,6 +139,35 @@ impl Shared {
 
     pub(super) const fn commands(&self) -> &Commands {
         &self.commands
+    }
+
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(super) fn set_supervisor(&self, supervisor: Arc<dyn Supervisor>) {
+        // The driver sets it once, before its thread starts.
+        let _ = self.supervisor.set(supervisor);
+    }
+
+    pub(crate) fn supervisor(&self) -> Option<&Arc<dyn Supervisor>> {
+        self.supervisor.get()
+    }
+
+    /// The program is alive.
+    pub(crate) fn beat(&self) {
+        // Relaxed: the driver wants to see that it changes, sooner or later.
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// Writes down that a phase was entered, and where the counts stand.
+    pub(super) fn mark(&self, phase: Phase) {
+        self.ledger
+            .enter(Mark::now(phase, self.now(), &self.inflight));
     }
 
     pub(super) const fn reloads(&self) -> &Reloads {
@@ -182,7 +232,7 @@ impl Shared {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(super) fn machine_status(&self) -> machine::Status {
         let mut machine = self
             .status
             .lock()
@@ -190,8 +240,13 @@ impl Shared {
             .clone();
         // The driver publishes the phase before it has time for the rest.
         machine.phase = machine.phase.max(self.phase());
+        machine
+    }
+
+    pub(crate) fn status(&self) -> Status {
         Status {
-            machine,
+            drain_id: self.ledger.drain_id().to_owned(),
+            machine: self.machine_status(),
             now: self.now(),
             inflight: self.name_inflight(STATUS_NAMES),
         }
@@ -276,6 +331,7 @@ pub(crate) struct Named {
 /// What a person is told about a lifecycle that is still going.
 #[derive(Clone, Debug)]
 pub struct Status {
+    drain_id: String,
     machine: machine::Status,
     now: Duration,
     inflight: Named,
@@ -300,6 +356,7 @@ impl Status {
         let machine = &self.machine;
         Json::object(|json| {
             json.text("schema", "lameduck.status/1");
+            json.text("drain_id", &self.drain_id);
             json.text("phase", machine.phase.as_str());
             json.millis("since_ms", self.now.saturating_sub(machine.since));
             json.millis("uptime_ms", self.now);

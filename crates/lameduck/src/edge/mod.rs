@@ -4,3 +4,5 @@ pub(crate) mod platform;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod signal;
+#[cfg(feature = "systemd")]
+pub(crate) mod systemd;

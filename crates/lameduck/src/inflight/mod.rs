@@ -19,5 +19,5 @@ mod token;
 
 pub use admission::{Admission, Closed, Pass};
 pub use requests::Requests;
-pub use slots::{Slot, SlotView, Slots, Snapshot};
+pub use slots::{Census, Held, Slot, SlotView, Slots, Snapshot, Speaks};
 pub use token::{Fired, Token};

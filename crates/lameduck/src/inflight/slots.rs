@@ -8,6 +8,7 @@
 //! remembers nothing. Memory: 128 bytes a slot, in chunks that double, kept for the next connection.
 
 mod cell;
+mod census;
 
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -16,6 +17,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use self::cell::{Cell, Raw, Read};
+pub use self::census::{Census, Held, Speaks};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
 const FIRST_CHUNK: usize = 64;
@@ -119,7 +121,10 @@ impl Slots {
     pub fn claim(&self, peer: Option<SocketAddr>) -> Slot {
         let place = self.table.claim();
         match &place {
-            Some(place) => place.cell().claim(peer),
+            Some(place) => {
+                place.cell().tag(0);
+                place.cell().claim(peer);
+            }
             // Relaxed: a figure.
             None => _ = self.table.dropped.fetch_add(1, Ordering::Relaxed),
         }
@@ -156,6 +161,13 @@ impl Slots {
             .map(|Oldest(raw)| SlotView::from_raw(raw))
             .collect();
         snapshot
+    }
+
+    /// How many connections there are by owner and by what they speak, and how many of them are in a request. Takes no lock.
+    ///
+    /// Each slot is read at its own instant.
+    pub fn census(&self) -> Census {
+        Census::of(self.table.cells().filter_map(Cell::look))
     }
 
     /// How many connections were not named because the table was full.
@@ -196,6 +208,13 @@ impl Slot {
         {
             // Relaxed: a figure.
             self.table.contended.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whose connection this is and what it speaks, for [`Slots::census`]: once it is known, not with each request. Wait-free.
+    pub fn tag(&self, owner: Option<u32>, speaks: Speaks) {
+        if let Some(place) = &self.place {
+            place.cell().tag(census::encode(owner, speaks));
         }
     }
 

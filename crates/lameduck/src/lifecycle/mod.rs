@@ -29,7 +29,7 @@ pub use wait::{Draining, Over, Running};
 pub use worker::{Stop, Worker};
 
 use crate::{
-    driver::{Inflight, Shared, Status},
+    driver::{Figures, Inflight, Shared, Status},
     inflight::Closed,
     machine::Input,
     vocab::{Cause, Outcome, Phase, Plan, Report},
@@ -113,6 +113,12 @@ impl Lifecycle {
         self.shared.status()
     }
 
+    /// Everything that is counted, read now: for exporters of metrics. Requests pay nothing for it.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.shared.figures()
+    }
+
     /// What work sees of the shutdown.
     #[must_use]
     pub fn drain(&self) -> Drain {
@@ -142,6 +148,22 @@ impl Lifecycle {
     /// [`run`](crate::run) says it when its function returns, [`draining`](Self::draining) when it is called.
     pub fn ready(&self) {
         self.send(Input::Started);
+    }
+
+    /// Says that the program is alive: for the watchdog of a service supervisor, at least as often as [`watchdog`](Self::watchdog) says.
+    ///
+    /// [`run`](crate::run) does it from a task on its runtime. With a runtime of your own do it from a task there, so that a runtime whose
+    /// workers are all blocked is noticed.
+    pub fn beat(&self) {
+        self.shared.beat();
+    }
+
+    /// How often the program is to [`beat`](Self::beat): a quarter of the time after which the service manager would end it. `None`: nobody
+    /// watches.
+    #[must_use]
+    pub fn watchdog(&self) -> Option<Duration> {
+        let supervisor = self.shared.supervisor()?;
+        supervisor.watchdog().map(|interval| interval / 4)
     }
 
     /// Says that start-up failed: hooks of what had started run, and the outcome is [`Outcome::StartFailed`].

@@ -7,12 +7,15 @@ use std::{
         unix::fs::OpenOptionsExt as _,
     },
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::Lifecycle;
+#[cfg(feature = "systemd")]
+use crate::edge::systemd::Notifier;
 use crate::{
-    driver::{Authority, Driver, LastWords, Signals},
+    driver::{Arrival, Authority, Driver, LastWords, Signals, Supervisor},
     edge::{
         platform::Detected,
         probe::{self, ProbeAnswer},
@@ -20,8 +23,11 @@ use crate::{
         signal::{self, Intake, SignalError, SignalSet},
     },
     sys,
-    vocab::{CutBy, Outcome, Plan, PlanError, Signal, SignalRecord},
+    vocab::{CutBy, Outcome, Plan, PlanError, Signal},
 };
+
+/// Looks for who wants to be told how it goes; None: nobody.
+type FindSupervisor = fn() -> io::Result<Option<Arc<dyn Supervisor>>>;
 
 /// How a lifecycle is to begin: a plan, and which signals are taken.
 ///
@@ -38,6 +44,7 @@ pub struct Start {
     notes: Vec<String>,
     signals: SignalSet,
     report: Option<PathBuf>,
+    supervisor: Option<FindSupervisor>,
 }
 
 impl From<Plan> for Start {
@@ -48,6 +55,7 @@ impl From<Plan> for Start {
             notes,
             signals: SignalSet::default(),
             report: None,
+            supervisor: None,
         }
     }
 }
@@ -61,6 +69,7 @@ impl From<Detected> for Start {
             notes,
             signals: SignalSet::default(),
             report: detected.report,
+            supervisor: None,
         }
     }
 }
@@ -74,6 +83,7 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 notes: Vec::new(),
                 signals: SignalSet::default(),
                 report: None,
+                supervisor: None,
             },
         }
     }
@@ -98,6 +108,20 @@ impl Start {
         self
     }
 
+    /// Tells systemd how it goes, by sd_notify(3), for `Type=notify` and `Type=notify-reload`. Where `NOTIFY_SOCKET` is not set: nothing.
+    ///
+    /// - `READY=1` when `Running` begins, `STOPPING=1` when it leaves, `STATUS` with counts; `RELOADING=1` with the time before a
+    ///   reload, `READY=1` after it.
+    /// - `EXTEND_TIMEOUT_USEC` while leaving, as long as something moves (connections, requests, guards, answers of participants), and
+    ///   never past the plan's deadline.
+    /// - `WATCHDOG=1` with `WatchdogSec=`, twice in its time and until the end, as long as the program [beats](Lifecycle::beat): a runtime
+    ///   that is wedged says nothing.
+    #[cfg(feature = "systemd")]
+    pub const fn systemd(mut self) -> Self {
+        self.supervisor = Some(Notifier::from_env);
+        self
+    }
+
     /// Takes the signals and starts the driver.
     ///
     /// # Errors
@@ -106,6 +130,8 @@ impl Start {
         let plan = self.plan.map_err(StartError::Plan)?;
         // What can fail slowly comes before the signals are taken.
         let words = Words::new(self.report)?;
+        let supervisor = self.supervisor.map(|find| find()).transpose();
+        let supervisor = supervisor.map_err(StartError::Driver)?.flatten();
         let intake = Intake::install(self.signals).map_err(StartError::Signals)?;
         let mut notes = self.notes;
         if let Some(shell) = shell_above_us() {
@@ -130,6 +156,7 @@ impl Start {
                 lost: 0,
             })),
             Authority::Process(Box::new(words)),
+            supervisor,
         )
         .map_err(StartError::Driver)?;
         Ok(Lifecycle::new(shared))
@@ -150,7 +177,7 @@ impl Lifecycle {
     /// # Errors
     /// No descriptor or no thread is left.
     pub fn embedded(plan: Plan) -> io::Result<Self> {
-        Driver::start(plan, Vec::new(), None, Authority::Embedded).map(Self::new)
+        Driver::start(plan, Vec::new(), None, Authority::Embedded, None).map(Self::new)
     }
 
     /// Answers a probe: `/livez`, `/readyz`, `/startupz` or `/lbz`; `None` for any other path.
@@ -240,16 +267,23 @@ impl Signals for FromIntake {
         self.intake.fd()
     }
 
-    fn drain(&mut self, into: &mut Vec<SignalRecord>) {
+    fn drain(&mut self, into: &mut Vec<Arrival>) {
         self.raw.clear();
         // An error of read(2) on our own pipe leaves it readable: the next turn tries again.
         let _ = self.intake.drain(&mut self.raw);
         signal::sort_by_priority(&mut self.raw);
         for raw in &self.raw {
-            if let signal::Origin::Lost { count } = raw.origin {
-                self.lost += u64::from(count);
-            }
-            into.push(signal::resolve(raw));
+            let at = match raw.origin {
+                signal::Origin::Delivered { at, .. } => Some(at),
+                signal::Origin::Lost { count } => {
+                    self.lost += u64::from(count);
+                    None
+                }
+            };
+            into.push(Arrival {
+                record: signal::resolve(raw),
+                at,
+            });
         }
     }
 

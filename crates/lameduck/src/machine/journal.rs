@@ -75,6 +75,15 @@ impl Journal {
         }
     }
 
+    /// What did not fit into the lists, by the list's name.
+    pub(super) const fn dropped(&self) -> [(&'static str, u64); 3] {
+        [
+            ("signals", self.signals_dropped),
+            ("stragglers", self.stragglers_dropped),
+            ("events", self.events_dropped),
+        ]
+    }
+
     /// Forgets all but the present phase, so that the model's states differ only in what decides.
     #[cfg(test)]
     pub(super) fn forget(&mut self) {
@@ -97,12 +106,8 @@ impl Journal {
             .zip(ends)
             .map(|(&(phase, at), end)| PhaseReport::new(phase, at, end.saturating_sub(at)));
         let leaving = present.leaving();
-        let dropped = [
-            ("signals", self.signals_dropped),
-            ("stragglers", self.stragglers_dropped),
-            ("events", self.events_dropped),
-        ];
         Report {
+            drain_id: String::new(),
             // A report made before the end can only be one of a process that is being ended: the caller says otherwise.
             outcome: present.outcome().unwrap_or(Outcome::Forced {
                 code: plan.forced_exit_code(),
@@ -118,7 +123,8 @@ impl Journal {
             stragglers: self.stragglers.clone(),
             events: self.events.clone(),
             counts: Vec::new(),
-            dropped: dropped
+            dropped: self
+                .dropped()
                 .into_iter()
                 .filter(|(_, count)| *count > 0)
                 .collect(),

@@ -44,8 +44,8 @@ pub use io::{
 };
 use journal::Journal;
 use phases::Present;
-pub use roster::MOST_PARTICIPANTS;
 use roster::Roster;
+pub use roster::{MOST_PARTICIPANTS, Spent};
 
 use crate::vocab::{Cause, Phase, Plan, Report};
 
@@ -100,6 +100,10 @@ pub struct Status {
     pub deadline: Option<Duration>,
     /// Participants that have not ended.
     pub open: Vec<String>,
+    /// Every participant's time, in the order of enrolment.
+    pub participants: Vec<Spent>,
+    /// What did not fit into the record's bounded lists, by the list's name.
+    pub dropped: [(&'static str, u64); 3],
 }
 
 impl Machine {
@@ -179,6 +183,8 @@ impl Machine {
             drain_end: leaving.map(|leaving| leaving.drain_end(&self.core.plan)),
             deadline: leaving.map(|leaving| leaving.deadline(&self.core.plan)),
             open: self.core.roster.open_names(),
+            participants: self.core.roster.spent(),
+            dropped: self.core.journal.dropped(),
         }
     }
 

@@ -83,6 +83,20 @@ impl Entry {
     }
 }
 
+/// What a participant has of time, and what it took so far. Instants since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Spent {
+    /// Which participant.
+    pub id: ParticipantId,
+    /// The budget it asked for; `None`: until the drain ends.
+    pub budget: Option<Duration>,
+    /// When it was told to close; its budget runs from here.
+    pub told_at: Option<Duration>,
+    /// When it finished, failed or was given up.
+    pub ended_at: Option<Duration>,
+}
+
 /// All participants, in the order of enrolment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Roster {
@@ -467,6 +481,16 @@ impl Roster {
             .iter()
             .filter_map(|entry| entry.listener.clone())
             .collect()
+    }
+
+    pub(super) fn spent(&self) -> Vec<Spent> {
+        let spent = self.entries.iter().map(|entry| Spent {
+            id: entry.id(),
+            budget: entry.enrolment.budget,
+            told_at: entry.closed_at,
+            ended_at: entry.ended_at,
+        });
+        spent.collect()
     }
 
     /// Names of those not ended, for the status: what blocks.

@@ -19,4 +19,4 @@ pub use report::{
     Event, HookState, Hooked, Known, ListenerKind, ListenerReport, ParticipantReport,
     ParticipantState, PhaseReport, Report, SignalNote, SignalVerdict, Straggler, SynGate,
 };
-pub use signal::{Sender, SenderUnknown, Signal, SignalCode, SignalRecord};
+pub use signal::{Sender, SenderClass, SenderUnknown, Signal, SignalCode, SignalRecord};

@@ -8,6 +8,8 @@ use super::{Cause, Outcome, Phase, Plan, SignalRecord};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
+    /// Names the lifecycle wherever it is spoken of: in metrics, traces and logs; empty in reports made without a driver.
+    pub drain_id: String,
     /// How it ended.
     pub outcome: Outcome,
     /// What started it; `None` if the process ended before any request.

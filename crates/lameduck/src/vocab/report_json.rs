@@ -18,6 +18,9 @@ impl Report {
         let t = self.requested_at.unwrap_or_default();
         Json::object(|json| {
             json.text("schema", Self::SCHEMA);
+            if !self.drain_id.is_empty() {
+                json.text("drain_id", &self.drain_id);
+            }
             json.text("outcome", self.outcome.as_str());
             json.text("said", &self.outcome.to_string());
             exit(json, self.outcome);

@@ -50,7 +50,7 @@ impl Leaving {
         let until = Instant::now() + limit;
         let mut wait = FIRST_WAIT;
         loop {
-            self.let_go().await;
+            self.let_go(shared).await;
             let left = self.parted.len();
             if left == 0 {
                 return;
@@ -69,16 +69,21 @@ impl Leaving {
     }
 
     /// Lets go of those who know that it is over.
-    async fn let_go(&mut self) {
+    async fn let_go(&mut self, shared: &Shared) {
         let mut at = 0;
         for looks in 1.. {
             let Some(parked) = self.parted.get(at) else {
                 return;
             };
-            if is_done(&parked.socket) {
-                self.parted.swap_remove(at);
-            } else {
-                at += 1;
+            match look(&parked.socket) {
+                Look::Again => at += 1,
+                Look::Done { late } => {
+                    // Under TLS a client that understood answers with bytes, too.
+                    if late && parked.held.is_none() {
+                        shared.tally(Count::LateBytes);
+                    }
+                    self.parted.swap_remove(at);
+                }
             }
             if looks % AT_ONE_GO == 0 {
                 yield_now().await;
@@ -87,16 +92,58 @@ impl Leaving {
     }
 }
 
-/// Whether its FIN has arrived, and nothing is unread that would make the close a reset.
-fn is_done(socket: &Socket) -> bool {
+/// What a look at a socket said.
+enum Look {
+    Again,
+    /// Its FIN has arrived, and nothing is unread that would make the close a reset. `late`: the client had said something.
+    Done {
+        late: bool,
+    },
+}
+
+fn look(socket: &Socket) -> Look {
     if sock::unacknowledged(socket.as_fd()).is_some_and(|left| left > 0) {
-        return false;
+        return Look::Again;
     }
-    for _ in 0..READS {
+    for read in 0..READS {
         // A request that crossed the FIN, say: it is lost as it is to any server, but its client reads FIN.
         if sock::look(socket.as_fd()) != Pending::Data || socket.discard().is_err() {
-            return true;
+            return Look::Done { late: read > 0 };
         }
     }
-    false
+    Look::Again
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_crosses_our_end_is_seen_before_the_socket_closes() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let local = listener.local_addr().expect("bound");
+        for crosses in [false, true] {
+            let mut client = TcpStream::connect(local).expect("connected");
+            let (ours, _) = listener.accept().expect("accepted");
+            ours.shutdown(Shutdown::Write).expect("FIN");
+            if crosses {
+                client.write_all(b"GET / HTTP/1.1\r\n").expect("room");
+                // It is here when this is.
+                ours.peek(&mut [0]).expect("a byte");
+            }
+            ours.set_nonblocking(true).expect("a socket");
+            let ours = Socket::Tcp(ours);
+            let found = loop {
+                // Again: the FIN is not acknowledged yet.
+                if let Look::Done { late } = look(&ours) {
+                    break late;
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!(found, crosses);
+        }
+    }
 }

@@ -54,6 +54,8 @@ pub(super) struct Cell {
     origin: AtomicU64,
     address: [AtomicU64; 2],
     path: [AtomicU64; PATH_WORDS],
+    /// Of its holder, not of its request: who owns the connection, and what it speaks. Outside the sequence.
+    tags: AtomicU64,
 }
 
 /// What a cell said at one instant.
@@ -92,6 +94,7 @@ impl Cell {
             origin: word(),
             address: [word(), word()],
             path: std::array::from_fn(|_| word()),
+            tags: word(),
         }
     }
 
@@ -134,6 +137,19 @@ impl Cell {
     #[inline]
     pub(super) fn idle(&self) {
         self.state.store(HELD, Ordering::Release);
+    }
+
+    /// Says what its holder is; once or twice in a connection's life.
+    pub(super) fn tag(&self, tags: u64) {
+        // Relaxed: for a census, which reads every cell at another instant anyway.
+        self.tags.store(tags, Ordering::Relaxed);
+    }
+
+    /// For a census: the tags, and whether it is in a request; None while nobody holds it.
+    pub(super) fn look(&self) -> Option<(u64, bool)> {
+        // Relaxed: as in `tag`.
+        let state = self.state.load(Ordering::Relaxed);
+        (state & HELD != 0).then(|| (self.tags.load(Ordering::Relaxed), state & BUSY != 0))
     }
 
     /// Held by nobody.
