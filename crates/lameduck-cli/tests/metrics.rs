@@ -103,7 +103,7 @@ fn a_real_drain_is_told_as_it_was() {
     assert_promtool_takes(&running);
     assert_eq!(value(&running, r#"lameduck_phase{phase="Running"}"#), 1.0);
     assert_eq!(
-        value(&running, r#"lameduck_connections{protocol="http1"}"#),
+        value(&running, r#"lameduck_connections{protocol="http/1.1"}"#),
         2.0
     );
     let started = r#"lameduck_requests_started_total{phase="Running"}"#;

@@ -19,8 +19,8 @@ pub mod wire;
 
 #[cfg(feature = "signals")]
 pub use driver::{
-    Count, Figures, Inflight, Latency, ParticipantFigures, PhaseFigures, SignalFigures, Status,
-    Tally, sim,
+    Count, Figures, Inflight, Latency, Observer, ParticipantFigures, PhaseFigures, Recent,
+    SignalFigures, Status, Tally, sim,
 };
 #[cfg(feature = "signals")]
 pub use edge::{

@@ -256,3 +256,149 @@ fn waiting_without_a_runtime() {
     assert_eq!(heard.recv_timeout(BOUND), Ok(Outcome::StartFailed));
     assert_eq!(life.wait(), Outcome::StartFailed);
 }
+
+#[tokio::test]
+async fn a_last_word_is_waited_for_and_not_for_long() {
+    let life = begin();
+    running(&life).await;
+    let said = life.epilogue();
+    let begun = said.begun();
+    life.shutdown("test");
+    assert_eq!(within("the outcome", begun).await, Outcome::Drained);
+    assert_eq!(life.phase(), Phase::Stopped);
+    assert!(life.report().is_none(), "the end waits for the last word");
+    drop(said);
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+
+    let life = begin();
+    running(&life).await;
+    // Never dropped: the driver's patience is what ends it.
+    std::mem::forget(life.epilogue());
+    life.shutdown("test");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn a_cut_waits_for_no_last_word() {
+    let life = begin();
+    running(&life).await;
+    let said = life.epilogue();
+    let begun = said.begun();
+    life.cut();
+    assert_eq!(
+        within("the end", life.outcome()).await,
+        Outcome::Cut(CutBy::Api)
+    );
+    let unsaid = tokio::time::timeout(Duration::ZERO, begun).await;
+    assert!(unsaid.is_err(), "nobody is asked");
+}
+
+#[tokio::test]
+async fn a_reload_is_asked_for_by_the_program_and_refused_while_leaving() {
+    let life = begin();
+    let (asked, reloads) = mpsc::channel();
+    life.on_reload("config", move || {
+        asked.send(()).expect("the test listens");
+        Ok::<(), std::io::Error>(())
+    });
+    running(&life).await;
+    life.reload();
+    let heard = tokio::task::spawn_blocking(move || {
+        let first = reloads.recv_timeout(BOUND);
+        (first, reloads)
+    });
+    let (first, reloads) = within("the reload", heard).await.expect("no panic");
+    first.expect("reloaded");
+    let guard = life.enter().expect("open");
+    life.shutdown("test");
+    within("the request", life.drain().steering()).await;
+    life.reload();
+    drop(guard);
+    let _ = within("the end", life.outcome()).await;
+    assert!(reloads.try_recv().is_err(), "refused");
+    let report = life.report().expect("it is over");
+    let refused = |what: &str| what.starts_with("a reload was refused in ");
+    assert!(report.events.iter().any(|event| refused(&event.what)));
+}
+
+/// What a status says; it is the driver's picture, renewed after each turn.
+async fn status(
+    life: &Lifecycle,
+    wanted: impl Fn(&serde_json::Value) -> bool,
+) -> serde_json::Value {
+    within("the status", async {
+        loop {
+            let status = serde_json::from_str(&life.status().to_json()).expect("JSON");
+            if wanted(&status) {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_status_says_who_holds_the_exit() {
+    let life = begin();
+    let pool = life.participate("pool").register().expect("taken");
+    let outbox = life
+        .participate("outbox")
+        .after(&pool)
+        .budget(Duration::from_secs(9))
+        .register()
+        .expect("taken");
+    pool.ready();
+    let starting = status(&life, |now| {
+        now["participants"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2)
+    })
+    .await;
+    assert_eq!(starting["phase"], "Initializing");
+    assert_eq!(starting["participants"][1]["after"][0], "pool");
+    assert!(life.status().holds().is_none());
+    outbox.ready();
+    running(&life).await;
+    let slot = life
+        .inflight()
+        .slots
+        .claim(Some("192.0.2.7:4711".parse().expect("an address")));
+    slot.speaks(lameduck::inflight::Protocol::Http2);
+    slot.begin("GET", "/slow?secret=1", life.elapsed());
+    let pass = life.inflight().connections.enter().expect("open");
+    life.shutdown("a \"test\"");
+    let draining = status(&life, |now| now["phase"] == "Draining").await;
+    assert_eq!(draining["schema"], "lameduck.status/1");
+    assert_eq!(draining["in_flight"]["protocols"]["http/2"], 1);
+    let request = &draining["in_flight"]["requests"][0];
+    assert_eq!(
+        (&request["path"], &request["peer"]),
+        (&"/slow".into(), &"192.0.2.7:4711".into())
+    );
+    let holds = draining["holds"].as_str().expect("a sentence");
+    assert!(
+        holds.starts_with("The exit waits for 1 request (GET /slow from 192.0.2.7:4711, for "),
+        "{holds}"
+    );
+    assert!(
+        holds.contains("participant pool") || holds.contains("participant outbox"),
+        "{holds}"
+    );
+    assert_eq!(draining["participants"][1]["budget_ms"], 9_000.0);
+    assert_eq!(draining["phases"][1]["phase"], "Running");
+    slot.idle();
+    drop(pass);
+    // Nobody depends on it any more: its budget runs.
+    let asked = status(&life, |now| now["participants"][1]["used_ms"].is_number()).await;
+    assert!(
+        asked["participants"][1]["due_in_ms"]
+            .as_f64()
+            .expect("a number")
+            <= 9_000.0
+    );
+    assert!(asked["participants"][0]["used_ms"].is_null(), "{asked:#}");
+    outbox.done();
+    pool.done();
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lameduck::inflight::Speaks;
+use lameduck::inflight::Protocol;
 use lameduck::{Cause, Count, Figures, Lifecycle, Phase, PhaseFigures};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -59,13 +59,8 @@ pub(super) struct Scrape {
 impl Scrape {
     pub(super) fn of(life: &Lifecycle) -> Self {
         let figures = life.figures();
-        let deadline = figures.deadline.map(|deadline| {
-            let now = SystemTime::now();
-            match deadline.checked_sub(figures.at) {
-                Some(left) => now + left,
-                None => now - (figures.at - deadline),
-            }
-        });
+        let deadline = figures.deadline;
+        let deadline = deadline.and_then(|at| figures.started_on.checked_add(at));
         Self { figures, deadline }
     }
 
@@ -170,16 +165,13 @@ impl Scrape {
             "Guards that are held: work of the program that the shutdown waits for",
             [(Labels::new(), self.figures.guards as u64)],
         )?;
-        let speaks = [
-            Speaks::Nothing,
-            Speaks::Http1,
-            Speaks::Http2,
-            Speaks::Upgraded,
-        ];
-        let connections = speaks.into_iter().map(|speaks| {
-            let those = held.iter().filter(|held| held.speaks == speaks);
+        let spoken = Protocol::ALL
+            .into_iter()
+            .filter(|protocol| *protocol != Protocol::Stream);
+        let connections = spoken.map(|protocol| {
+            let those = held.iter().filter(|held| held.protocol == protocol);
             let count = those.map(|held| held.slots as u64).sum();
-            (labels([("protocol", speaks.as_str())]), count)
+            (labels([("protocol", protocol.as_str())]), count)
         });
         page.gauges(
             "lameduck_connections",

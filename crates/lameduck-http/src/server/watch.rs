@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lameduck::inflight::{Slot, Speaks};
+use lameduck::inflight::{Protocol, Slot};
 
 pub(crate) use self::rest::Facts;
 use super::Shared;
@@ -94,7 +94,9 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>, spread: u64) -> Self {
         let slot = shared.life.inflight().slots.claim(peer);
-        slot.tag(shared.owner, Speaks::Nothing);
+        if let Some(owner) = shared.owner {
+            slot.owned_by(owner);
+        }
         let born = shared.life.elapsed();
         Self::with(shared, slot, peer, spread, born)
     }
@@ -144,10 +146,10 @@ impl Watch {
     /// The facts about one stream of this connection.
     pub(crate) fn of_stream(self: &Arc<Self>) -> Self {
         let mut stream = Self::new(self.shared.clone(), self.peer, self.spread);
-        stream.slot.tag(self.shared.owner, Speaks::Stream);
         stream.connection = Some(self.clone());
         stream.born = self.born;
-        stream.http2.store(true, Relaxed);
+        stream.note_http2();
+        stream.slot.speaks(Protocol::Stream);
         if let Some(introduced) = self.introduced() {
             stream.introduce(introduced.clone());
         }
@@ -206,7 +208,7 @@ impl Watch {
     /// The client's first bytes are the preface of HTTP/2.
     pub(crate) fn note_http2(&self) {
         self.http2.store(true, Relaxed);
-        self.slot.tag(self.shared.owner, Speaks::Http2);
+        self.slot.speaks(Protocol::Http2);
     }
 
     pub(crate) fn note_written(&self, count: usize) {
@@ -229,11 +231,8 @@ impl Watch {
         self.head.store(false, Relaxed);
         self.abandoned.store(false, Relaxed);
         self.open.store(true, Relaxed);
-        let served = self.served.load(Relaxed);
-        if served == 0 && !self.is_http2() {
-            self.slot.tag(self.shared.owner, Speaks::Http1);
-        }
-        self.served.store(served.wrapping_add(1), Relaxed);
+        self.served
+            .store(self.served.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// The response was handed to hyper whole, or given up.
@@ -257,9 +256,6 @@ impl Watch {
 
     /// The connection speaks something else from now on: open to its end.
     pub(crate) fn upgrade(&self) {
-        if !self.is_http2() {
-            self.slot.tag(self.shared.owner, Speaks::Upgraded);
-        }
         self.head.store(false, Relaxed);
         self.open.store(true, Relaxed);
     }

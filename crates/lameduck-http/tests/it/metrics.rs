@@ -53,7 +53,7 @@ async fn requests_are_counted_in_the_phase_in_which_they_end() {
     let running = scrape(&rig);
     let owner = format!(r#"{{participant="http {}"}}"#, rig.addr);
     assert_eq!(running[&format!("lameduck_inflight_requests{owner}")], 1.0);
-    assert_eq!(running[r#"lameduck_connections{protocol="http1"}"#], 2.0);
+    assert_eq!(running[r#"lameduck_connections{protocol="http/1.1"}"#], 2.0);
     assert_eq!(
         running[r#"lameduck_requests_started_total{phase="Running"}"#],
         2.0

@@ -17,6 +17,8 @@ const SHARE: u32 = 4;
 const FINE: Duration = Duration::from_millis(50);
 /// What is written right before the signal is written so long before it at most.
 const EVE: Duration = Duration::from_millis(20);
+/// Who should stand ready at the signal comes to stand there in the time before it.
+const GATHERING: Duration = Duration::from_secs(2);
 
 /// When we should have been attentive, in one launch.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +72,13 @@ fn acts_after_signal(id: &str) -> bool {
 impl Bench<'_> {
     /// The worst that happened to us during any of `watches`.
     pub(crate) fn held_up(&self, watches: &[Watch]) -> HeldUp {
+        self.held_up_from(EVE, watches)
+    }
+
+    /// The same with the time `before` each signal.
+    fn held_up_from(&self, before: Duration, watches: &[Watch]) -> HeldUp {
         let each = watches.iter().map(|watch| {
-            let from = watch.t.checked_sub(EVE).unwrap_or(watch.t);
+            let from = watch.t.checked_sub(before).unwrap_or(watch.t);
             self.lateness.held_up(from, watch.until)
         });
         each.max_by_key(|held_up| (held_up.excuses(), held_up.longest))
@@ -88,8 +95,13 @@ impl Bench<'_> {
                 ..*watch
             })
             .collect();
+        let before = if finding.counted_none() {
+            GATHERING
+        } else {
+            EVE
+        };
         finding
-            .unless_held_up(self.held_up(watches))
+            .unless_held_up(self.held_up_from(before, watches))
             .unless_missed(self.held_up(&at_start), span)
     }
 

@@ -23,7 +23,9 @@ const MOST: usize = 4_096;
 const fn may_be_dropped(input: &Input) -> bool {
     matches!(
         input,
-        Input::Note(_) | Input::Answer(_, Answer::Ack | Answer::Working { .. })
+        Input::Note(_)
+            | Input::Reloaded { .. }
+            | Input::Answer(_, Answer::Ack | Answer::Working { .. })
     )
 }
 

@@ -3,12 +3,16 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Instant,
 };
 
-use super::{Authority, Driver, Shared, reload::Reloads, seats::HookEnd, thread::PATIENCE};
+use super::{
+    Authority, Driver, Shared, Status, reload::Reloads, seats::HookEnd, status::Request,
+    thread::PATIENCE,
+};
 use crate::{
     machine::{Effect, Input, ParticipantId},
-    vocab::{Known, Outcome, Phase, Report, Straggler},
+    vocab::{Known, News, Outcome, Phase, Report, Straggler},
 };
 
 impl Driver {
@@ -45,7 +49,7 @@ impl Driver {
             Effect::Reload => Reloads::run(&self.shared),
             Effect::DumpAndDie => self.dump_and_die(),
             Effect::ShowStatus => {
-                let line = format!("{}\n", self.shared.status().to_json());
+                let line = format!("{}\n", Status::of(&self.shared).to_json());
                 if let Authority::Process(words) = &mut self.authority {
                     words.say(&line, PATIENCE);
                 }
@@ -94,8 +98,12 @@ impl Driver {
     /// INV-5: what is ended here is named first.
     fn end_stragglers(&mut self) {
         let named = self.shared.name_inflight(Report::NOTES);
-        let mut stragglers = named.requests;
-        let unnamed = (named.busy.saturating_sub(stragglers.len())) as u64;
+        let unnamed = (named.busy.saturating_sub(named.requests.len())) as u64;
+        let mut stragglers: Vec<_> = named
+            .requests
+            .into_iter()
+            .map(Request::into_straggler)
+            .collect();
         let other = named.connections.saturating_sub(named.busy);
         stragglers.extend(
             (0..other)
@@ -129,7 +137,14 @@ impl Driver {
             return;
         };
         words.say(&text, PATIENCE);
-        words.die_by_quit();
+        self.tell();
+        let counts = self.shared.inflight_counts();
+        let observers = self.shared.observers();
+        observers.tell(self.shared.now(), counts, News::DiesByQuit);
+        observers.finish().wait(Instant::now() + PATIENCE);
+        if let Authority::Process(words) = &mut self.authority {
+            words.die_by_quit();
+        }
     }
 
     fn exit(&mut self, outcome: Outcome) {
@@ -139,6 +154,9 @@ impl Driver {
             .ledger()
             .drain_id()
             .clone_into(&mut report.drain_id);
+        self.tell();
+        let observing = self.shared.observers().finish();
+        let until = Instant::now() + PATIENCE;
         let inflight = self.shared.inflight();
         report.counts = [("requests", inflight.requests.total())]
             .into_iter()
@@ -149,6 +167,7 @@ impl Driver {
             ("commands", self.shared.commands().dropped()),
             ("slots", inflight.slots.dropped()),
             ("notifications", self.shared.notifications_dropped()),
+            ("observed", self.shared.observers().dropped()),
         ];
         report
             .dropped
@@ -156,12 +175,35 @@ impl Driver {
         let ends = self.ends_at_once(outcome);
         if let Authority::Process(words) = &mut self.authority {
             words.report(&report.to_json(), PATIENCE);
+        }
+        // They had as long as the report: both waits began together.
+        observing.wait(until);
+        if let Authority::Process(words) = &mut self.authority {
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
             if ends {
                 words.end(outcome);
             }
         }
+        if !matches!(outcome, Outcome::Cut(_)) && !ends {
+            self.hear_out(outcome);
+        }
         self.shared.finish(report);
+    }
+
+    /// Lets those speak who have a last word to say.
+    fn hear_out(&mut self, outcome: Outcome) {
+        self.shared.epilogues().begin(outcome);
+        let deadline = self.machine.status().deadline;
+        let until = self.shared.now() + PATIENCE;
+        let until = deadline.map_or(until, |deadline| deadline.min(until));
+        loop {
+            let now = self.shared.now();
+            if now >= until || !self.shared.epilogues().are_open() {
+                return;
+            }
+            self.sleep(Some(until - now));
+            self.stay_awake();
+        }
     }
 }
 
@@ -177,8 +219,8 @@ fn dump(shared: &Arc<Shared>) -> String {
         named.idle,
         named.guards
     );
-    for request in &named.requests {
-        let _ = writeln!(text, "lameduck:   {request}");
+    for request in named.requests {
+        let _ = writeln!(text, "lameduck:   {}", request.into_straggler());
     }
     text
 }

@@ -1,13 +1,16 @@
 //! Everything that is counted, read at once: what exporters of metrics are made of.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Count, Shared, ledger::BOUNDS};
 use crate::{
     inflight::Census,
-    machine::Spent,
+    machine::ParticipantStatus,
     vocab::{Cause, Phase, SenderClass, Signal},
 };
+
+/// The machine's bounded lists.
+const LISTS: [&str; 4] = ["signals", "stragglers", "events", "news"];
 
 /// What was counted so far. Instants are durations since the process started.
 ///
@@ -17,6 +20,8 @@ use crate::{
 pub struct Figures {
     /// Names this lifecycle wherever it is spoken of: 32 hexadecimal digits. It stands in the report, too.
     pub drain_id: String,
+    /// When the process started, on the wall clock.
+    pub started_on: SystemTime,
     /// When they were read.
     pub at: Duration,
     /// Why it leaves, once it was asked to.
@@ -114,19 +119,24 @@ pub struct Latency {
 impl Shared {
     pub(crate) fn figures(&self) -> Figures {
         let at = self.now();
-        let status = self.machine_status();
+        let status = self.machine();
         let inflight = self.inflight();
         let mut dropped = vec![
             ("signal_records", self.ledger().lost_so_far()),
             ("commands", self.commands().dropped()),
             ("slots", inflight.slots.dropped()),
             ("notifications", self.notifications_dropped()),
+            ("observed", self.observers().dropped()),
         ];
-        dropped.extend(status.dropped);
+        dropped.extend(LISTS.map(|name| {
+            let found = status.dropped.iter().find(|(list, _)| *list == name);
+            (name, found.map_or(0, |(_, count)| *count))
+        }));
         let (classes, sum) = self.ledger().latencies();
         let bounds = BOUNDS.into_iter().map(Some).chain([None]);
         Figures {
             drain_id: self.ledger().drain_id().to_owned(),
+            started_on: self.started_on(),
             at,
             cause: status.cause,
             deadline: status.deadline,
@@ -134,7 +144,11 @@ impl Shared {
             connections: inflight.connections.count(),
             guards: inflight.guards.count(),
             census: inflight.slots.census(),
-            participants: self.participant_figures(at, &status.participants),
+            participants: status
+                .participants
+                .iter()
+                .map(|one| ParticipantFigures::of(one, at))
+                .collect(),
             signals: self
                 .ledger()
                 .signals()
@@ -178,29 +192,19 @@ impl Shared {
             })
             .collect()
     }
+}
 
-    fn participant_figures(&self, now: Duration, spent: &[Spent]) -> Vec<ParticipantFigures> {
-        let seats = self.seats();
-        let spent_by = |index: usize| {
-            let id = u32::try_from(index).ok();
-            spent.iter().find(|one| Some(one.id.number()) == id)
-        };
-        seats
-            .iter()
-            .enumerate()
-            .map(|(index, seat)| {
-                let spent = spent_by(index);
-                let used = spent.and_then(|spent| {
-                    let end = spent.ended_at.unwrap_or(now);
-                    spent.told_at.map(|told_at| end.saturating_sub(told_at))
-                });
-                ParticipantFigures {
-                    name: seat.name.clone(),
-                    budget: spent.and_then(|spent| spent.budget),
-                    used,
-                }
-            })
-            .collect()
+impl ParticipantFigures {
+    fn of(one: &ParticipantStatus, now: Duration) -> Self {
+        let end = one.ended_at().unwrap_or(now);
+        let used = one
+            .closed_at()
+            .map(|told_at| end.saturating_sub(told_at));
+        Self {
+            name: one.name().to_owned(),
+            budget: one.enrolment().budget,
+            used,
+        }
     }
 }
 
@@ -247,35 +251,49 @@ mod tests {
 
     #[test]
     fn time_is_used_from_the_word_to_close_until_the_end() {
-        let plan = Plan::preset(Preset::Local);
-        let status = crate::machine::Machine::new(plan.clone()).status();
-        let (shared, _bell) = Shared::new(plan, status, false).expect("a pipe");
-        for name in ["untold", "ended", "at work"] {
-            shared.seats().push(crate::driver::Seat {
-                name: name.to_owned(),
-                closing: crate::inflight::Token::new(),
-                asked_again: crate::inflight::Token::new(),
-                open: None,
-                hook: None,
-            });
-        }
+        use crate::machine::{Answer, Enrolment, Hook, Input, Listens, Machine};
+        let plan = Plan::preset(Preset::Local).with_window(crate::vocab::Window::NONE);
+        let plan = plan.expect("a plan");
         let secs = Duration::from_secs;
-        let spent = |number, told_at, ended_at| Spent {
-            id: ParticipantId::new(number),
-            budget: Some(secs(3)),
-            told_at,
-            ended_at,
+        let mut machine = Machine::new(plan);
+        for (number, name) in ["ended", "at work"].into_iter().enumerate() {
+            let id = ParticipantId::new(number as u32);
+            machine.handle(
+                Duration::ZERO,
+                Input::Enrol(Enrolment {
+                    id,
+                    name: name.to_owned(),
+                    after: Vec::new(),
+                    budget: Some(secs(3)),
+                    listens: Listens::Never,
+                    hook: Hook::None,
+                }),
+            );
+            machine.handle(Duration::ZERO, Input::Ready(id));
+        }
+        machine.handle(Duration::ZERO, Input::Started);
+        let used = |machine: &Machine, now| -> Vec<_> {
+            let participants = machine.status().participants;
+            let figures = participants
+                .iter()
+                .map(|one| ParticipantFigures::of(one, now));
+            figures.map(|one| one.used).collect()
         };
-        let found = shared.participant_figures(
-            secs(10),
-            &[
-                spent(0, None, None),
-                spent(1, Some(secs(4)), Some(secs(6))),
-                spent(2, Some(secs(4)), None),
-            ],
+        assert_eq!(used(&machine, secs(1)), [None, None], "nobody was told");
+        machine.handle(secs(4), Input::Terminate { why: "test".into() });
+        machine.handle(secs(4), Input::Wake);
+        while machine.poll_effect().is_some() {}
+        machine.handle(secs(5), Input::ConnectionsDrained);
+        machine.handle(secs(6), Input::Answer(ParticipantId::new(0), Answer::Done));
+        let told: Vec<_> = machine
+            .status()
+            .participants
+            .iter()
+            .map(|one| one.closed_at().expect("told to close"))
+            .collect();
+        assert_eq!(
+            used(&machine, secs(7)),
+            [Some(secs(6) - told[0]), Some(secs(7) - told[1])]
         );
-        let used: Vec<_> = found.iter().map(|one| one.used).collect();
-        assert_eq!(used, [None, Some(secs(2)), Some(secs(6))]);
-        assert_eq!(found[1].name, "ended");
     }
 }

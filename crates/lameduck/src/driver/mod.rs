@@ -4,19 +4,22 @@
 //! [`LastWords`]. It is the only place that ends the process, and only where the
 //! lifecycle was given the process: never for an embedded one.
 //!
-//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `sim.rs` is the same
-//! machine under virtual time.
+//! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `status.rs` what people
+//! are told, `observe.rs` tells whoever observes, `sim.rs` is the same machine under virtual time.
 
 mod commands;
+mod epilogue;
 mod execute;
 mod figures;
 mod last;
 mod ledger;
+mod observe;
 mod rehearse;
 mod reload;
 mod seats;
 mod shared;
 pub mod sim;
+mod status;
 mod supervisor;
 mod tally;
 mod thread;
@@ -24,9 +27,11 @@ mod traffic;
 
 pub use figures::{Figures, Latency, ParticipantFigures, PhaseFigures, SignalFigures};
 pub(crate) use last::{Arrival, LastWords, Signals};
+pub use observe::{Observer, Recent};
 pub(crate) use seats::{HookRun, Seat};
+pub use shared::Inflight;
 pub(crate) use shared::Shared;
-pub use shared::{Inflight, Status};
+pub use status::Status;
 pub(crate) use supervisor::Supervisor;
 #[cfg(feature = "systemd")]
 pub(crate) use supervisor::Word;

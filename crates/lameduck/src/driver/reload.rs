@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Shared, supervisor::Word};
-use crate::machine::Input;
+use crate::{machine::Input, vocab::News};
 
 type Subscriber = Box<dyn FnMut() -> Result<(), String> + Send>;
 
@@ -78,13 +78,16 @@ impl Reloads {
         shared.tell(|| vec![Word::Reloading]);
         let mut subscribers = core::mem::take(&mut self.lock().subscribers);
         for (name, subscriber) in &mut subscribers {
-            let what = match catch_unwind(AssertUnwindSafe(subscriber)) {
-                Ok(Ok(())) => format!("reloaded {name}"),
-                Ok(Err(why)) => format!("reload of {name} refused, the old one stays: {why}"),
-                Err(_) => format!("reload of {name} panicked"),
-            };
-            shared.send(Input::Note(what.clone()));
-            shared.say(&format!("lameduck: {what}"));
+            let result = catch_unwind(AssertUnwindSafe(subscriber))
+                .unwrap_or_else(|_| Err("it panicked".to_owned()));
+            let name = name.clone();
+            let reloaded = News::Reloaded { name, result };
+            // Before it is said: who reads the line finds it in the status.
+            let said = format!("lameduck: {reloaded}");
+            if let News::Reloaded { name, result } = reloaded {
+                shared.send(Input::Reloaded { name, result });
+            }
+            shared.say(&said);
         }
         let mut inner = self.lock();
         // Those that subscribed meanwhile stand behind the others.

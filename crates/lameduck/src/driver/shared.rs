@@ -8,13 +8,15 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
-    Seat,
+    Observer, Recent, Seat,
     commands::Commands,
+    epilogue::Epilogues,
     ledger::{Ledger, Mark},
+    observe::Observers,
     reload::Reloads,
     supervisor::Supervisor,
     tally::Tally,
@@ -22,7 +24,7 @@ use super::{
 use crate::{
     inflight::{Admission, Requests, Slots, Token},
     machine::{self, Input, ShutdownRequest},
-    vocab::{Outcome, Phase, Plan, Report, json::Json},
+    vocab::{InflightCounts, Outcome, Phase, Plan, Report},
 };
 
 /// What is in flight, by kind.
@@ -57,6 +59,8 @@ impl Inflight {
 /// See the module.
 pub(crate) struct Shared {
     started: Instant,
+    /// For people and pages, who tell one process from the next by it; nothing is decided by it.
+    started_on: SystemTime,
     plan: Plan,
     phase: AtomicU8,
     pub(crate) running: Token,
@@ -77,6 +81,8 @@ pub(crate) struct Shared {
     beats: AtomicU64,
     commands: Commands,
     reloads: Reloads,
+    observers: Observers,
+    epilogues: Epilogues,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -100,6 +106,7 @@ impl Shared {
         let inflight = Inflight::new();
         let shared = Arc::new(Self {
             started: Instant::now(),
+            started_on: SystemTime::now(),
             plan,
             phase: AtomicU8::new(Phase::Initializing as u8),
             running: Token::new(),
@@ -119,6 +126,8 @@ impl Shared {
             inflight,
             commands,
             reloads: Reloads::default(),
+            observers: Observers::default(),
+            epilogues: Epilogues::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
@@ -174,6 +183,35 @@ impl Shared {
         &self.reloads
     }
 
+    pub(super) const fn observers(&self) -> &Observers {
+        &self.observers
+    }
+
+    pub(crate) fn observe(
+        self: &Arc<Self>,
+        name: String,
+        observer: Box<dyn Observer>,
+    ) -> std::io::Result<()> {
+        self.observers.add(Arc::downgrade(self), name, observer)
+    }
+
+    pub(crate) fn recent(&self) -> Recent {
+        self.observers.recent()
+    }
+
+    /// How much is in flight: a sum for each counter, a load for each slot that was ever claimed, no lock and no name.
+    pub(super) fn inflight_counts(&self) -> InflightCounts {
+        let inflight = &self.inflight;
+        let (busy, idle) = inflight.slots.counts();
+        InflightCounts::new(
+            inflight.connections.count() as u64,
+            busy as u64,
+            idle as u64,
+            inflight.guards.count() as u64,
+            inflight.requests.total(),
+        )
+    }
+
     pub(crate) fn on_reload(
         &self,
         name: String,
@@ -193,6 +231,10 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    pub(super) const fn started_on(&self) -> SystemTime {
+        self.started_on
     }
 
     pub(crate) const fn plan(&self) -> &Plan {
@@ -232,7 +274,8 @@ impl Shared {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
-    pub(super) fn machine_status(&self) -> machine::Status {
+    /// What the machine said last.
+    pub(super) fn machine(&self) -> machine::Status {
         let mut machine = self
             .status
             .lock()
@@ -243,40 +286,15 @@ impl Shared {
         machine
     }
 
-    pub(crate) fn status(&self) -> Status {
-        Status {
-            drain_id: self.ledger.drain_id().to_owned(),
-            machine: self.machine_status(),
-            now: self.now(),
-            inflight: self.name_inflight(STATUS_NAMES),
-        }
+    /// Something that has a last word to say after the end.
+    pub(crate) const fn epilogues(&self) -> &Epilogues {
+        &self.epilogues
     }
 
-    /// What is in flight, by name, as far as `limit` goes.
-    pub(super) fn name_inflight(&self, limit: usize) -> Named {
-        let now = self.now();
-        let snapshot = self.inflight.slots.snapshot(limit);
-        Named {
-            connections: self.inflight.connections.count(),
-            guards: self.inflight.guards.count(),
-            idle: snapshot.idle,
-            busy: snapshot.busy,
-            requests: snapshot
-                .requests
-                .into_iter()
-                .map(|view| {
-                    let path = if view.path_is_cut {
-                        format!("{}…", view.path)
-                    } else {
-                        view.path
-                    };
-                    let what = crate::vocab::Known::Request {
-                        method: view.method,
-                        path,
-                    };
-                    crate::vocab::Straggler::new(what, view.peer, now.saturating_sub(view.since))
-                })
-                .collect(),
+    /// One of them has said it.
+    pub(crate) fn leave_epilogue(&self) {
+        if self.epilogues.leave() {
+            self.commands.ring();
         }
     }
 
@@ -312,76 +330,5 @@ impl Shared {
                 .wait(held)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-    }
-}
-
-/// How many requests a status names.
-const STATUS_NAMES: usize = 32;
-
-/// What is in flight, by name.
-#[derive(Clone, Debug)]
-pub(crate) struct Named {
-    pub(super) connections: usize,
-    pub(super) guards: usize,
-    pub(super) idle: usize,
-    pub(super) busy: usize,
-    pub(super) requests: Vec<crate::vocab::Straggler>,
-}
-
-/// What a person is told about a lifecycle that is still going.
-#[derive(Clone, Debug)]
-pub struct Status {
-    drain_id: String,
-    machine: machine::Status,
-    now: Duration,
-    inflight: Named,
-}
-
-impl Status {
-    /// The phase.
-    #[must_use]
-    pub const fn phase(&self) -> Phase {
-        self.machine.phase
-    }
-
-    /// Connections that are open and counted.
-    #[must_use]
-    pub const fn connections(&self) -> usize {
-        self.inflight.connections
-    }
-
-    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `deadline_in_ms` counts from now.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let machine = &self.machine;
-        Json::object(|json| {
-            json.text("schema", "lameduck.status/1");
-            json.text("drain_id", &self.drain_id);
-            json.text("phase", machine.phase.as_str());
-            json.millis("since_ms", self.now.saturating_sub(machine.since));
-            json.millis("uptime_ms", self.now);
-            if let Some(cause) = &machine.cause {
-                json.text("cause", &cause.to_string());
-            }
-            for (key, at) in [
-                ("drain_ends_in_ms", machine.drain_end),
-                ("deadline_in_ms", machine.deadline),
-            ] {
-                if let Some(at) = at {
-                    json.signed_millis(key, at, self.now);
-                }
-            }
-            json.nested("in_flight", |json| {
-                json.number("connections", self.inflight.connections as u64);
-                json.number("busy", self.inflight.busy as u64);
-                json.number("idle", self.inflight.idle as u64);
-                json.number("guards", self.inflight.guards as u64);
-            });
-            json.texts("participants_open", &machine.open);
-            json.texts(
-                "blockers",
-                self.inflight.requests.iter().map(ToString::to_string),
-            );
-        })
     }
 }

@@ -4,12 +4,16 @@
 //! when it was told, hooks succeed after a given time, nobody sends requests unless told so. Every other input is scripted.
 
 use core::{fmt, time::Duration};
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::SystemTime,
+};
 
 use crate::{
     machine::{Effect, Input, Machine, ParticipantId, Traffic},
     vocab::{
-        Known, ListenerKind, ListenerReport, Outcome, Phase, Plan, Report, Straggler, SynGate,
+        InflightCounts, Known, ListenerKind, ListenerReport, Observed, Outcome, Phase, Plan,
+        Report, Straggler, SynGate,
     },
 };
 
@@ -50,6 +54,8 @@ pub struct Run {
     pub outcome: Option<Outcome>,
     /// Every effect, with its time.
     pub trace: Vec<(Duration, Effect)>,
+    /// What an observer would have been told. Its clock begins with 1970, busy connections are not simulated.
+    pub observed: Vec<Observed>,
     /// The report.
     pub report: Report,
 }
@@ -137,12 +143,14 @@ impl Sim {
     #[must_use]
     pub fn run(mut self) -> Run {
         let mut trace = Vec::new();
+        let mut observed = Vec::new();
         let mut now = Duration::ZERO;
         loop {
             while let Some(effect) = self.machine.poll_effect() {
                 self.answer(now, &effect);
                 trace.push((now, effect));
             }
+            self.observe(now, &mut observed);
             if self.machine.is_over() {
                 break;
             }
@@ -167,7 +175,20 @@ impl Sim {
                 .is_over()
                 .then(|| self.machine.report().outcome),
             trace,
+            observed,
             report: self.machine.report(),
+        }
+    }
+
+    fn observe(&mut self, now: Duration, observed: &mut Vec<Observed>) {
+        let open = |ends: &[Duration]| ends.iter().filter(|until| **until > now).count() as u64;
+        let connections = open(&self.connections);
+        let requests = self.requests.iter().filter(|at| **at <= now).count() as u64;
+        let counts = InflightCounts::new(connections, 0, connections, open(&self.guards), requests);
+        while let Some((at, news)) = self.machine.poll_news() {
+            let number = observed.len() as u64 + 1;
+            let time = SystemTime::UNIX_EPOCH + at;
+            observed.push(Observed::new(number, at, time, counts, news));
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     machine::{Answer, Input, Machine},
     sys,
-    vocab::{CutBy, Outcome, Phase, Plan, Signal},
+    vocab::{CutBy, News, Outcome, Phase, Plan, Signal},
 };
 
 /// How long the driver waits for something that is written elsewhere.
@@ -104,14 +104,22 @@ impl Driver {
             let mut report = self.machine.report();
             report.outcome = outcome;
             shared.ledger().drain_id().clone_into(&mut report.drain_id);
+            let counts = shared.inflight_counts();
+            shared
+                .observers()
+                .tell(shared.now(), counts, News::Exit { outcome });
+            let until = Instant::now() + PATIENCE;
+            let observing = shared.observers().finish();
             if let Authority::Process(words) = &mut self.authority {
                 words.say(
                     "lameduck: the driver's thread panicked, the process ends\n",
                     PATIENCE,
                 );
                 words.report(&report.to_json(), PATIENCE);
+                observing.wait(until);
                 words.end(outcome);
             }
+            observing.wait(until);
             shared.finish(report);
         }
         shared.commands().close();
@@ -143,7 +151,7 @@ impl Driver {
         self.sleep(due.map(|due| due.saturating_sub(now)));
     }
 
-    fn sleep(&self, at_most: Option<Duration>) {
+    pub(super) fn sleep(&self, at_most: Option<Duration>) {
         let bell = self.bell.as_fd();
         let signals = self.signals.as_ref().map_or(bell, |signals| signals.fd());
         match sys::poll2([signals, bell], at_most) {
@@ -233,6 +241,25 @@ impl Driver {
         while let Some(effect) = self.machine.poll_effect() {
             self.execute(effect);
         }
+        self.tell();
+    }
+
+    /// Tells observers what happened, once it has been acted on.
+    pub(super) fn tell(&mut self) {
+        let mut counts = None;
+        let mut exit = None;
+        while let Some((at, news)) = self.machine.poll_news() {
+            let counts = *counts.get_or_insert_with(|| self.shared.inflight_counts());
+            // The names of stragglers may come after the machine was over; nothing follows the end all the same.
+            if matches!(news, News::Exit { .. }) {
+                exit = Some((at, counts, news));
+            } else {
+                self.shared.observers().tell(at, counts, news);
+            }
+        }
+        if let Some((at, counts, news)) = exit {
+            self.shared.observers().tell(at, counts, news);
+        }
     }
 
     /// INV-4: a closed gate whose scan finds none stays empty.
@@ -283,7 +310,7 @@ impl Driver {
     }
 
     /// Signals and commands that come after the end: only those that end the process have a meaning.
-    fn stay_awake(&mut self) {
+    pub(super) fn stay_awake(&mut self) {
         for input in self.shared.commands().take() {
             if input == Input::Cut {
                 self.end(Outcome::Cut(CutBy::Api));

@@ -19,5 +19,7 @@ mod token;
 
 pub use admission::{Admission, Closed, Pass};
 pub use requests::Requests;
-pub use slots::{Census, Held, Slot, SlotView, Slots, Snapshot, Speaks};
+pub use slots::{
+    ByProtocol, Census, Held, Protocol, Slot, SlotView, Slots, Snapshot,
+};
 pub use token::{Fired, Token};

@@ -9,6 +9,7 @@
 
 mod cell;
 mod census;
+mod protocol;
 
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -17,7 +18,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use self::cell::{Cell, Raw, Read};
-pub use self::census::{Census, Held, Speaks};
+pub use self::census::{Census, Held};
+pub use self::protocol::{ByProtocol, Protocol};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
 const FIRST_CHUNK: usize = 64;
@@ -71,6 +73,8 @@ pub struct Snapshot {
     pub busy: usize,
     /// How many connections were open without a request.
     pub idle: usize,
+    /// What is spoken, of those and these.
+    pub by_protocol: ByProtocol,
     /// How many slots could not be read because they were being written all the time.
     pub torn: usize,
 }
@@ -87,6 +91,8 @@ pub struct SlotView {
     pub path_is_cut: bool,
     /// Who asked; none on a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// What is spoken, as far as the server said so.
+    pub protocol: Protocol,
     /// When the request began, on the clock of whoever called [`Slot::begin`], to the microsecond.
     pub since: Duration,
 }
@@ -122,7 +128,7 @@ impl Slots {
         let place = self.table.claim();
         match &place {
             Some(place) => {
-                place.cell().tag(0);
+                place.cell().own(None);
                 place.cell().claim(peer);
             }
             // Relaxed: a figure.
@@ -144,10 +150,14 @@ impl Slots {
         for cell in self.table.cells() {
             match cell.read() {
                 Read::Free => {}
-                Read::Idle => snapshot.idle += 1,
+                Read::Idle => {
+                    snapshot.idle += 1;
+                    snapshot.by_protocol.count(cell.protocol());
+                }
                 Read::Torn => snapshot.torn += 1,
                 Read::Busy(raw) => {
                     snapshot.busy += 1;
+                    snapshot.by_protocol.count(raw.protocol());
                     oldest.push(Oldest(raw));
                     if oldest.len() > limit {
                         oldest.pop();
@@ -163,11 +173,24 @@ impl Slots {
         snapshot
     }
 
-    /// How many connections there are by owner and by what they speak, and how many of them are in a request. Takes no lock.
+    /// How many connections there are by owner and by protocol, and how many of them are in a request. Takes no lock.
     ///
     /// Each slot is read at its own instant.
     pub fn census(&self) -> Census {
         Census::of(self.table.cells().filter_map(Cell::look))
+    }
+
+    /// How many connections are in a request, and how many are between two. One load for each slot; takes no lock.
+    pub fn counts(&self) -> (usize, usize) {
+        let (mut busy, mut idle) = (0, 0);
+        for cell in self.table.cells() {
+            match cell.is_busy() {
+                Some(true) => busy += 1,
+                Some(false) => idle += 1,
+                None => {}
+            }
+        }
+        (busy, idle)
     }
 
     /// How many connections were not named because the table was full.
@@ -211,10 +234,17 @@ impl Slot {
         }
     }
 
-    /// Says whose connection this is and what it speaks, for [`Slots::census`]: once it is known, not with each request. Wait-free.
-    pub fn tag(&self, owner: Option<u32>, speaks: Speaks) {
+    /// Says whose connection it is: the number of a participant. Wait-free; said once.
+    pub fn owned_by(&self, participant: u32) {
         if let Some(place) = &self.place {
-            place.cell().tag(census::encode(owner, speaks));
+            place.cell().own(Some(participant));
+        }
+    }
+
+    /// Says what is spoken on the connection. Wait-free; said once it is known, not for each request.
+    pub fn speaks(&self, protocol: Protocol) {
+        if let Some(place) = &self.place {
+            place.cell().speak(protocol);
         }
     }
 
@@ -251,6 +281,7 @@ impl SlotView {
             path: raw.path(),
             path_is_cut: raw.is_cut(),
             peer: raw.peer(),
+            protocol: raw.protocol(),
             since: Duration::from_micros(raw.since),
         }
     }

@@ -2,6 +2,7 @@
 
 mod drain;
 mod enrol;
+mod epilogue;
 mod guard;
 #[cfg(feature = "tower")]
 mod layer;
@@ -13,10 +14,11 @@ mod wait;
 #[cfg(feature = "tokio")]
 mod worker;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 pub use drain::Drain;
 pub use enrol::{Enrol, EnrolError};
+pub use epilogue::{Begun, Epilogue};
 pub use guard::Guard;
 #[cfg(feature = "tower")]
 pub use layer::{DrainBody, DrainFuture, DrainLayer, DrainService};
@@ -29,7 +31,7 @@ pub use wait::{Draining, Over, Running};
 pub use worker::{Stop, Worker};
 
 use crate::{
-    driver::{Figures, Inflight, Shared, Status},
+    driver::{Figures, Inflight, Observer, Recent, Shared, Status},
     inflight::Closed,
     machine::Input,
     vocab::{Cause, Outcome, Phase, Plan, Report},
@@ -110,7 +112,7 @@ impl Lifecycle {
     /// What a person is told: phase, in flight, blockers, deadline.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.status()
+        Status::of(&self.shared)
     }
 
     /// Everything that is counted, read now: for exporters of metrics. Requests pay nothing for it.
@@ -183,9 +185,40 @@ impl Lifecycle {
         self.send(Input::Cut);
     }
 
+    /// Asks to reload, as SIGHUP would: what was given to [`on_reload`](Self::on_reload) is called.
+    ///
+    /// # Phases
+    /// Only in `Running`; in any other phase it is refused, and a line in the report says so.
+    pub fn reload(&self) {
+        self.send(Input::Reload);
+    }
+
+    /// Takes part in the end's last moment: see [`Epilogue`].
+    pub fn epilogue(&self) -> Epilogue {
+        Epilogue::new(Arc::clone(&self.shared))
+    }
+
     /// Writes a line into the report; at most [`Report::NOTES`] are kept.
     pub fn note(&self, what: impl Into<String>) {
         self.send(Input::Note(what.into()));
+    }
+
+    /// Tells an observer what happened lately, then what happens, until the end.
+    ///
+    /// # Errors
+    /// No thread is left for it, or there are 16 observers already.
+    pub fn observe(
+        &self,
+        name: impl Into<String>,
+        observer: impl Observer + 'static,
+    ) -> io::Result<()> {
+        self.shared.observe(name.into(), Box::new(observer))
+    }
+
+    /// What happened lately, for pages and for those who come late.
+    #[must_use]
+    pub fn recent(&self) -> Recent {
+        self.shared.recent()
     }
 
     /// Calls `reload` on SIGHUP, on a thread of its own, one reload at a time.

@@ -15,7 +15,7 @@ use super::Lifecycle;
 #[cfg(feature = "systemd")]
 use crate::edge::systemd::Notifier;
 use crate::{
-    driver::{Arrival, Authority, Driver, LastWords, Signals, Supervisor},
+    driver::{Arrival, Authority, Driver, LastWords, Observer, Signals, Supervisor},
     edge::{
         platform::Detected,
         probe::{self, ProbeAnswer},
@@ -37,7 +37,6 @@ type FindSupervisor = fn() -> io::Result<Option<Arc<dyn Supervisor>>>;
 /// let start = Start::from(Plan::preset(Preset::Local)).without_sigint();
 /// # let _ = start;
 /// ```
-#[derive(Debug)]
 #[must_use = "a start begins with `begin` or `lameduck::run`"]
 pub struct Start {
     plan: Result<Plan, PlanError>,
@@ -45,6 +44,16 @@ pub struct Start {
     signals: SignalSet,
     report: Option<PathBuf>,
     supervisor: Option<FindSupervisor>,
+    observers: Vec<(String, Box<dyn Observer>)>,
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start")
+            .field("plan", &self.plan)
+            .field("signals", &self.signals)
+            .finish_non_exhaustive()
+    }
 }
 
 impl From<Plan> for Start {
@@ -56,6 +65,7 @@ impl From<Plan> for Start {
             signals: SignalSet::default(),
             report: None,
             supervisor: None,
+            observers: Vec::new(),
         }
     }
 }
@@ -70,6 +80,7 @@ impl From<Detected> for Start {
             signals: SignalSet::default(),
             report: detected.report,
             supervisor: None,
+            observers: Vec::new(),
         }
     }
 }
@@ -84,6 +95,7 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 signals: SignalSet::default(),
                 report: None,
                 supervisor: None,
+                observers: Vec::new(),
             },
         }
     }
@@ -119,6 +131,12 @@ impl Start {
     #[cfg(feature = "systemd")]
     pub const fn systemd(mut self) -> Self {
         self.supervisor = Some(Notifier::from_env);
+        self
+    }
+
+    /// Tells an observer what happens, from the start to the end.
+    pub fn observe(mut self, name: impl Into<String>, observer: impl Observer + 'static) -> Self {
+        self.observers.push((name.into(), Box::new(observer)));
         self
     }
 
@@ -159,6 +177,9 @@ impl Start {
             supervisor,
         )
         .map_err(StartError::Driver)?;
+        for (name, observer) in self.observers {
+            shared.observe(name, observer).map_err(StartError::Driver)?;
+        }
         Ok(Lifecycle::new(shared))
     }
 }

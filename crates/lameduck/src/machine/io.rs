@@ -130,6 +130,8 @@ pub enum Input {
     },
     /// The program, or an operator, cuts the shutdown.
     Cut,
+    /// The program, or an operator, asked to reload; refused outside `Running`.
+    Reload,
     /// The answer to [`Effect::ReadTraffic`].
     Traffic(Traffic),
     /// A listening participant has closed its listener.
@@ -144,6 +146,13 @@ pub enum Input {
     HookEnded(ParticipantId, Result<(), String>),
     /// Something worth a line in the report.
     Note(String),
+    /// A reload subscriber ran.
+    Reloaded {
+        /// Its name.
+        name: String,
+        /// Why the old configuration stays in force, if it does.
+        result: Result<(), String>,
+    },
 }
 
 /// What every participant is told when a termination was requested.

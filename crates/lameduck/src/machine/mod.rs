@@ -7,6 +7,7 @@
 //!
 //! - **in**: [`Machine::handle`] takes the time and an [`Input`]; time never goes back.
 //! - **out**: [`Machine::poll_effect`] until it is `None`, and execute each [`Effect`] in that order.
+//! - **told**: [`Machine::poll_news`] says what happened, for whoever observes; nothing depends on its being asked.
 //! - **time**: [`Machine::poll_timeout`] says when to come back with [`Input::Wake`].
 //! - **getters**: [`Machine::phase`], [`Machine::status`], [`Machine::report`] change nothing.
 //!
@@ -33,6 +34,7 @@ mod journal;
 mod phases;
 mod repeats;
 mod roster;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -43,11 +45,12 @@ pub use io::{
     Answer, Effect, Enrolment, Hook, Input, Listens, ParticipantId, ShutdownRequest, Traffic,
 };
 use journal::Journal;
-use phases::Present;
+use phases::{Leaving, Present};
+pub use roster::MOST_PARTICIPANTS;
 use roster::Roster;
-pub use roster::{MOST_PARTICIPANTS, Spent};
+pub use status::{ParticipantStatus, Status};
 
-use crate::vocab::{Cause, Phase, Plan, Report};
+use crate::vocab::{News, Phase, Plan, Report};
 
 /// The five-phase machine. See the [module](self) for how it is driven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,34 +79,27 @@ impl Core {
         self.effects.push_back(effect);
     }
 
-    fn enter(&mut self, now: Duration, phase: Phase) {
+    /// Enters a phase; on the way out, with the cause and the deadline.
+    fn enter(&mut self, now: Duration, phase: Phase, leaving: Option<&Leaving>) {
+        self.gather();
+        let changed = News::PhaseChanged {
+            from: self.journal.phase(),
+            to: phase,
+            took: now.saturating_sub(self.journal.since()),
+            cause: leaving.map(|leaving| leaving.cause.clone()),
+            deadline: leaving.map(|leaving| leaving.deadline(&self.plan)),
+        };
         self.journal.enter(now, phase);
+        self.journal.news(now, changed);
         self.effect(Effect::Enter(phase));
     }
-}
 
-/// What a person or a page is told of a machine that is still going.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Status {
-    /// The phase.
-    pub phase: Phase,
-    /// When it was entered.
-    pub since: Duration,
-    /// When the request came (T), if it came.
-    pub requested_at: Option<Duration>,
-    /// Its cause.
-    pub cause: Option<Cause>,
-    /// When the drain ends.
-    pub drain_end: Option<Duration>,
-    /// When the process is gone.
-    pub deadline: Option<Duration>,
-    /// Participants that have not ended.
-    pub open: Vec<String>,
-    /// Every participant's time, in the order of enrolment.
-    pub participants: Vec<Spent>,
-    /// What did not fit into the record's bounded lists, by the list's name.
-    pub dropped: [(&'static str, u64); 3],
+    /// What the roster has to tell stands before what comes now.
+    fn gather(&mut self) {
+        for (at, news) in self.roster.take_news() {
+            self.journal.news(at, news);
+        }
+    }
 }
 
 impl Machine {
@@ -127,7 +123,7 @@ impl Machine {
         if self.is_over() {
             // The names of what was in flight may come last, if the end was noticed late.
             if let Input::Stragglers(named, unnamed) = input {
-                self.core.journal.stragglers(named, unnamed);
+                self.core.journal.stragglers(self.now, named, unnamed);
             }
             return;
         }
@@ -139,12 +135,21 @@ impl Machine {
             self.step(|present, core| present.input(now, input, core));
         }
         self.settle(now);
+        self.core.gather();
         debug_assert!(self.phase() >= before, "INV-1: phases only advance");
     }
 
     /// What is to be done next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.core.effects.pop_front()
+    }
+
+    /// What happened next, with its time since the start.
+    ///
+    /// Kept until it is asked for, at most 3,072 of them; then the oldest makes room and is counted in the report, under
+    /// `dropped`.
+    pub fn poll_news(&mut self) -> Option<(Duration, News)> {
+        self.core.journal.take_news()
     }
 
     /// When [`Input::Wake`] is due.
@@ -174,18 +179,7 @@ impl Machine {
     /// What a person is told.
     #[must_use]
     pub fn status(&self) -> Status {
-        let leaving = self.present.leaving();
-        Status {
-            phase: self.phase(),
-            since: self.core.journal.since(),
-            requested_at: leaving.map(|leaving| leaving.requested_at),
-            cause: leaving.map(|leaving| leaving.cause.clone()),
-            drain_end: leaving.map(|leaving| leaving.drain_end(&self.core.plan)),
-            deadline: leaving.map(|leaving| leaving.deadline(&self.core.plan)),
-            open: self.core.roster.open_names(),
-            participants: self.core.roster.spent(),
-            dropped: self.core.journal.dropped(),
-        }
+        Status::of(&self.core, &self.present)
     }
 
     /// What happened so far. The driver adds the counts.
@@ -204,9 +198,17 @@ impl Machine {
                 self.core.journal.note(now, what);
                 None
             }
+            Input::Reloaded { name, result } => {
+                self.core.journal.reloaded(now, name, result);
+                None
+            }
+            Input::Reload => {
+                self.reload(now);
+                None
+            }
             Input::Enrol(enrolment) => {
                 let name = enrolment.name.clone();
-                if !self.core.roster.enrol(enrolment) {
+                if !self.core.roster.enrol(now, enrolment) {
                     self.core
                         .journal
                         .note(now, format!("participant {name} was not taken"));
@@ -229,6 +231,21 @@ impl Machine {
                 None
             }
             other => Some(other),
+        }
+    }
+
+    /// As SIGHUP, which says the same in its own record.
+    fn reload(&mut self, now: Duration) {
+        let phase = self.phase();
+        if phase == Phase::Running {
+            self.core
+                .journal
+                .note(now, "a reload was asked for by the program".to_owned());
+            self.core.effect(Effect::Reload);
+        } else {
+            self.core
+                .journal
+                .note(now, format!("a reload was refused in {phase}"));
         }
     }
 

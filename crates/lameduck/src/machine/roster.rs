@@ -1,10 +1,11 @@
 //! The participants: who there is, who depends on whom, how far each has come.
 
 use core::time::Duration;
-use std::{borrow::ToOwned, string::String, vec::Vec};
+use std::{string::String, sync::Arc, vec::Vec};
 
 use super::io::{Answer, Enrolment, Hook, Listens, ParticipantId};
-use crate::vocab::{HookState, Hooked, ListenerReport, ParticipantReport, ParticipantState};
+use super::status::ParticipantStatus;
+use crate::vocab::{HookState, Hooked, ListenerReport, News, ParticipantReport, ParticipantState};
 
 /// How many participants a lifecycle takes; more are refused at enrolment.
 pub const MOST_PARTICIPANTS: usize = 1_024;
@@ -33,7 +34,8 @@ pub(super) enum HookStanding {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Entry {
-    enrolment: Enrolment,
+    /// Shared with each status, which is made after every turn of the driver.
+    enrolment: Arc<Enrolment>,
     pub(super) standing: Standing,
     pub(super) hook: HookStanding,
     /// When it was told to close; its budget runs from here.
@@ -46,7 +48,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) const fn id(&self) -> ParticipantId {
+    pub(super) fn id(&self) -> ParticipantId {
         self.enrolment.id
     }
 
@@ -83,28 +85,16 @@ impl Entry {
     }
 }
 
-/// What a participant has of time, and what it took so far. Instants since the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Spent {
-    /// Which participant.
-    pub id: ParticipantId,
-    /// The budget it asked for; `None`: until the drain ends.
-    pub budget: Option<Duration>,
-    /// When it was told to close; its budget runs from here.
-    pub told_at: Option<Duration>,
-    /// When it finished, failed or was given up.
-    pub ended_at: Option<Duration>,
-}
-
 /// All participants, in the order of enrolment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Roster {
     entries: Vec<Entry>,
+    /// What is to be told of them; taken after each input, of which none makes more than two for each participant.
+    news: Vec<(Duration, News)>,
 }
 
 impl Roster {
-    pub(super) fn enrol(&mut self, mut enrolment: Enrolment) -> bool {
+    pub(super) fn enrol(&mut self, now: Duration, mut enrolment: Enrolment) -> bool {
         if self.entries.len() >= MOST_PARTICIPANTS || self.find(enrolment.id).is_some() {
             return false;
         }
@@ -115,8 +105,13 @@ impl Roster {
             Hook::Some => HookStanding::Waiting,
         };
         let admits = enrolment.listens == Listens::UntilClosed;
+        let enrolled = News::Enrolled {
+            name: enrolment.name.clone(),
+            budget: enrolment.budget,
+        };
+        self.news.push((now, enrolled));
         self.entries.push(Entry {
-            enrolment,
+            enrolment: Arc::new(enrolment),
             standing: Standing::Starting,
             hook,
             closed_at: None,
@@ -141,11 +136,17 @@ impl Roster {
             .map_or_else(|| id.to_string(), |entry| entry.enrolment.name.clone())
     }
 
-    pub(super) fn ready(&mut self, id: ParticipantId) {
+    pub(super) fn take_news(&mut self) -> Vec<(Duration, News)> {
+        core::mem::take(&mut self.news)
+    }
+
+    pub(super) fn ready(&mut self, now: Duration, id: ParticipantId) {
         if let Some(entry) = self.find_mut(id)
             && entry.standing == Standing::Starting
         {
             entry.standing = Standing::Up;
+            let name = entry.name();
+            self.news.push((now, News::Ready { name }));
         }
     }
 
@@ -169,7 +170,10 @@ impl Roster {
         for entry in &mut self.entries {
             match entry.standing {
                 Standing::Up => entry.standing = Standing::Asked { answered: false },
-                Standing::Starting => entry.end(now, ParticipantState::NotStarted),
+                Standing::Starting => {
+                    entry.end(now, ParticipantState::NotStarted);
+                    self.news.push((now, entry.ended()));
+                }
                 Standing::Asked { .. } | Standing::Ended(_) => {}
             }
         }
@@ -183,21 +187,39 @@ impl Roster {
         if entry.is_ended() {
             return false;
         }
-        match answer {
+        let news = match answer {
             Answer::Ack | Answer::Working { .. } => match &mut entry.standing {
-                Standing::Asked { answered } => *answered = true,
+                Standing::Asked { answered: true } => return true,
+                Standing::Asked { answered } => {
+                    *answered = true;
+                    News::Answered { name: entry.name() }
+                }
                 _ => return false,
             },
-            Answer::Done => entry.end(now, ParticipantState::Done),
-            Answer::Failed { why } => entry.end(now, ParticipantState::Failed { why: why.clone() }),
-        }
+            Answer::Done => {
+                entry.end(now, ParticipantState::Done);
+                entry.ended()
+            }
+            Answer::Failed { why } => {
+                entry.end(now, ParticipantState::Failed { why: why.clone() });
+                entry.ended()
+            }
+        };
+        self.news.push((now, news));
         true
     }
 
-    pub(super) fn admission_closed(&mut self, id: ParticipantId, report: ListenerReport) {
+    pub(super) fn admission_closed(
+        &mut self,
+        now: Duration,
+        id: ParticipantId,
+        report: ListenerReport,
+    ) {
         if let Some(entry) = self.find_mut(id) {
             entry.admits = false;
-            entry.listener = Some(report);
+            entry.listener = Some(report.clone());
+            let name = entry.name();
+            self.news.push((now, News::ListenerClosed { name, report }));
         }
     }
 
@@ -230,6 +252,8 @@ impl Roster {
             if !held && entry.closed_at.is_none() && !entry.is_ended() {
                 entry.closed_at = Some(now);
                 free.push(entry.id());
+                let name = entry.name();
+                self.news.push((now, News::ToldToClose { name }));
             }
         }
         free
@@ -258,6 +282,7 @@ impl Roster {
         for entry in &mut self.entries {
             if !entry.is_ended() && entry.due(limit).is_some_and(|due| due <= now) {
                 entry.give_up(now);
+                self.news.push((now, entry.ended()));
                 any = true;
             }
         }
@@ -269,6 +294,7 @@ impl Roster {
         let mut any = false;
         for entry in self.entries.iter_mut().filter(|entry| !entry.is_ended()) {
             entry.give_up(now);
+            self.news.push((now, entry.ended()));
             any = true;
         }
         any
@@ -283,6 +309,8 @@ impl Roster {
             {
                 entry.asked_again = true;
                 silent.push(entry.id());
+                let name = entry.name();
+                self.news.push((now, News::AskedAgain { name }));
             }
         }
         silent
@@ -315,12 +343,14 @@ impl Roster {
                 continue;
             }
             let id = entry.id();
+            let name = entry.name();
             let share = end.saturating_sub(now) / self.depth(index);
             self.entries[index].hook = HookStanding::Running {
                 since: now,
                 until: now + share,
             };
             started.push(id);
+            self.news.push((now, News::HookBegan { name }));
         }
         started
     }
@@ -364,7 +394,10 @@ impl Roster {
             Ok(()) => HookState::Ok,
             Err(why) => HookState::Failed { why },
         };
-        entry.hook = HookStanding::Ended(Hooked::new(state, now.saturating_sub(since)));
+        let hooked = Hooked::new(state, now.saturating_sub(since));
+        entry.hook = HookStanding::Ended(hooked.clone());
+        let name = entry.name();
+        self.news.push((now, News::HookEnded { name, hooked }));
         true
     }
 
@@ -375,8 +408,10 @@ impl Roster {
             if let HookStanding::Running { since, until } = entry.hook
                 && until <= now
             {
-                entry.hook =
-                    HookStanding::Ended(Hooked::new(HookState::Overran, now.saturating_sub(since)));
+                let hooked = Hooked::new(HookState::Overran, now.saturating_sub(since));
+                entry.hook = HookStanding::Ended(hooked.clone());
+                let name = entry.name();
+                self.news.push((now, News::HookEnded { name, hooked }));
                 any = true;
             }
         }
@@ -483,27 +518,45 @@ impl Roster {
             .collect()
     }
 
-    pub(super) fn spent(&self) -> Vec<Spent> {
-        let spent = self.entries.iter().map(|entry| Spent {
-            id: entry.id(),
-            budget: entry.enrolment.budget,
-            told_at: entry.closed_at,
-            ended_at: entry.ended_at,
-        });
-        spent.collect()
-    }
-
-    /// Names of those not ended, for the status: what blocks.
-    pub(super) fn open_names(&self) -> Vec<String> {
+    /// How each stands; budgets end at `limit` at the latest.
+    pub(super) fn statuses(&self, limit: Option<Duration>) -> Vec<ParticipantStatus> {
         self.entries
             .iter()
-            .filter(|entry| !entry.is_ended())
-            .map(|entry| entry.enrolment.name.to_owned())
+            .map(|entry| ParticipantStatus {
+                enrolment: Arc::clone(&entry.enrolment),
+                standing: entry.standing.clone(),
+                hook: entry.hook.clone(),
+                admits: entry.admits,
+                closed_at: entry.closed_at,
+                due_at: limit.and_then(|limit| entry.due(limit)),
+                ended_at: entry.ended_at,
+            })
             .collect()
     }
 }
 
 impl Entry {
+    fn name(&self) -> String {
+        self.enrolment.name.clone()
+    }
+
+    /// The news that it has ended.
+    fn ended(&self) -> News {
+        let state = match &self.standing {
+            Standing::Ended(state) => state.clone(),
+            _ => ParticipantState::Silent,
+        };
+        News::Ended {
+            name: self.name(),
+            state,
+            budget: self.enrolment.budget,
+            took: self
+                .closed_at
+                .zip(self.ended_at)
+                .map(|(from, to)| to.saturating_sub(from)),
+        }
+    }
+
     fn give_up(&mut self, now: Duration) {
         let answered = matches!(self.standing, Standing::Asked { answered: true });
         self.end(now, ParticipantState::Overdue { answered });

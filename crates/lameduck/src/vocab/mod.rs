@@ -2,15 +2,17 @@
 
 mod cause;
 pub(crate) mod json;
+mod observed;
 mod outcome;
 mod phase;
 mod plan;
 mod preset;
 mod report;
-mod report_json;
+pub(crate) mod report_json;
 mod signal;
 
 pub use cause::Cause;
+pub use observed::{InflightCounts, News, Observed};
 pub use outcome::{CutBy, Outcome};
 pub use phase::Phase;
 pub use plan::{Late, Plan, PlanError, Repeat, Window};

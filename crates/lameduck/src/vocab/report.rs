@@ -186,6 +186,19 @@ pub enum HookState {
     NotRun,
 }
 
+impl HookState {
+    /// One lower-case word.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed { .. } => "failed",
+            Self::Overran => "overran",
+            Self::NotRun => "not-run",
+        }
+    }
+}
+
 /// A stop hook that ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use super::{
-    Cause, HookState, Known, ListenerReport, Outcome, ParticipantReport, ParticipantState, Report,
-    Sender, SignalNote, SignalRecord, Straggler, SynGate, json::Json,
+    Cause, HookState, Known, ListenerReport, Outcome, ParticipantReport, ParticipantState, Plan,
+    Report, Sender, SignalNote, SignalRecord, Straggler, SynGate, json::Json,
 };
 
 impl Report {
@@ -29,7 +29,7 @@ impl Report {
             }
             json.signed_millis("started_ms", Duration::ZERO, t);
             json.signed_millis("ended_ms", self.ended_at, t);
-            json.nested("plan", |json| self.write_plan(json));
+            json.nested("plan", |json| write_plan(json, &self.plan));
             json.list("phases", &self.phases, |json, phase| {
                 json.text("phase", phase.phase.as_str());
                 json.signed_millis("at_ms", phase.at, t);
@@ -82,26 +82,27 @@ impl Report {
             });
         })
     }
-
-    fn write_plan(&self, json: &mut Json) {
-        let plan = &self.plan;
-        json.text("preset", plan.origin().as_str());
-        json.millis("grace_ms", plan.grace());
-        json.millis("margin_ms", plan.margin());
-        json.millis("reserve_ms", plan.reserve());
-        json.millis("drain_end_ms", plan.drain_end());
-        json.millis("deadline_ms", plan.deadline());
-        json.nested("window", |json| {
-            json.millis("floor_ms", plan.window().floor);
-            json.millis("quiet_ms", plan.window().quiet);
-            json.millis("ceiling_ms", plan.window().ceiling);
-        });
-        json.text("late", plan.late().as_str());
-        json.text("repeat", plan.repeat().as_str());
-    }
 }
 
-fn exit(json: &mut Json, outcome: Outcome) {
+/// A plan's fields.
+pub(crate) fn write_plan(json: &mut Json, plan: &Plan) {
+    json.text("preset", plan.origin().as_str());
+    json.millis("grace_ms", plan.grace());
+    json.millis("margin_ms", plan.margin());
+    json.millis("reserve_ms", plan.reserve());
+    json.millis("drain_end_ms", plan.drain_end());
+    json.millis("deadline_ms", plan.deadline());
+    json.nested("window", |json| {
+        json.millis("floor_ms", plan.window().floor);
+        json.millis("quiet_ms", plan.window().quiet);
+        json.millis("ceiling_ms", plan.window().ceiling);
+    });
+    json.text("late", plan.late().as_str());
+    json.text("repeat", plan.repeat().as_str());
+}
+
+/// How the process exits.
+pub(crate) fn exit(json: &mut Json, outcome: Outcome) {
     json.nested("exit", |json| {
         json.number("code", outcome.exit_code());
         if let Outcome::Cut(super::CutBy::Signal(signal)) = outcome {
@@ -148,7 +149,8 @@ fn write_record(json: &mut Json, record: &SignalRecord) {
     });
 }
 
-fn write_signal(json: &mut Json, note: &SignalNote, t: Duration) {
+/// A signal's fields.
+pub(crate) fn write_signal(json: &mut Json, note: &SignalNote, t: Duration) {
     json.signed_millis("at_ms", note.at, t);
     json.text("phase", note.phase.as_str());
     write_record(json, &note.record);
@@ -172,13 +174,7 @@ fn write_participant(json: &mut Json, one: &ParticipantReport, t: Duration) {
     }
     let Some(hook) = &one.hook else { return };
     json.nested("hook", |json| {
-        let state = match &hook.state {
-            HookState::Ok => "ok",
-            HookState::Failed { .. } => "failed",
-            HookState::Overran => "overran",
-            HookState::NotRun => "not-run",
-        };
-        json.text("state", state);
+        json.text("state", hook.state.as_str());
         if let HookState::Failed { why } = &hook.state {
             json.text("why", why);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::client::{Client, Deed, LONG, Sign};
 use crate::observe::outcome::{End, Outcome, Tally};
+use crate::scenario::drain::in_flight_time;
 use crate::scenario::judge::in_words;
 use crate::scenario::long::{LAST_BOUND, Opening, Seen, millis};
 use crate::scenario::requests;
@@ -25,6 +26,11 @@ fn fill(place: &Place, template: &str, chunks: u64) -> String {
         .fill(template)
         .replace("{chunks}", &chunks.to_string())
         .replace("{ms}", &PACE.as_millis().to_string())
+}
+
+/// How long the streams that end are asked to last, from their request on.
+fn longest(grace: Duration) -> Duration {
+    in_flight_time(grace) + LAST_BOUND
 }
 
 fn reading(place: &Place, path: &str, last: Deed) -> Client {
@@ -59,8 +65,7 @@ pub(super) fn open_last(opening: &mut Opening<'_>) {
     if let Some(template) = target.stream_path.as_deref()
         && opening.wants("H1-11")
     {
-        let longest = opening.time + LAST_BOUND;
-        let chunks = (longest.as_millis() / PACE.as_millis()) as u64;
+        let chunks = (longest(opening.bench.options.grace).as_millis() / PACE.as_millis()) as u64;
         let path = fill(opening.place, template, chunks);
         for _ in 0..CLIENTS {
             let client = reading(opening.place, &path, Deed::AwaitEndOrAnswer);
@@ -171,6 +176,14 @@ fn no_streams(seen: &Seen<'_>) -> (Verdict, String) {
     }
 }
 
+/// It was cut, yet not before it should have ended by itself: the target, or this machine, was slower than the path was asked
+/// to be, and a drain need not wait for that.
+fn overran(client: &Client, longest: Duration) -> bool {
+    let due = client.wrote_at.map(|at| at + longest);
+    let end = client.answers.end.map(|(at, _)| at);
+    matches!((due, end), (Some(due), Some(end)) if end >= due)
+}
+
 fn judge_chunked(seen: &Seen<'_>) -> Finding {
     let id = "H1-11";
     let Some(template) = seen.bench.options.target.stream_path.as_deref() else {
@@ -178,13 +191,19 @@ fn judge_chunked(seen: &Seen<'_>) -> Finding {
         return seen.lacking(id, reason);
     };
     let mut tally = Tally::default();
-    let (mut ending, mut worst) = (0_u64, None);
+    let longest = longest(seen.bench.options.grace);
+    let (mut ending, mut slow, mut worst) = (0_u64, 0_u64, None);
     for client in poised(seen, ENDING) {
         ending += 1;
         let exchange = client.exchange(0, false, seen.bench.facts.usual);
         tally.add(&exchange);
         let outcome = exchange.outcome.unwrap_or(Outcome::Hung);
-        if !outcome.is_served() {
+        if outcome.is_served() {
+            continue;
+        }
+        if overran(client, longest) {
+            slow += 1;
+        } else {
             worst.get_or_insert(outcome);
         }
     }
@@ -196,12 +215,19 @@ fn judge_chunked(seen: &Seen<'_>) -> Finding {
             let detail = format!("{ending} chunked responses would have ended in time; one {how}");
             (Verdict::Fail, detail)
         }
+        None if slow > 0 => {
+            let detail = format!(
+                "{slow} of {ending} chunked responses ran slower than they were asked to, and had not ended when they were due: whether they would have in time can not be told"
+            );
+            (Verdict::Inconclusive, detail)
+        }
         None => endless.judge(ending),
     };
     let finding = seen
         .finding(id, verdict, detail)
         .with_requests(tally)
         .with_figure("ending", ending)
+        .with_figure("slow", slow)
         .with_figure("endless", endless.clients);
     unnamed(finding)
 }
@@ -264,4 +290,30 @@ fn judge_events(seen: &Seen<'_>) -> Finding {
     seen.finding(id, verdict, detail)
         .with_figure("streams", streams)
         .with_figure("last_end_ms", last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_is_cut_after_it_was_due_ran_too_slowly() {
+        let asked = Instant::now();
+        let cut_after = |ms| {
+            let mut client = Client::new(1, Vec::new());
+            client.wrote_at = Some(asked);
+            client.answers.end = Some((asked + Duration::from_millis(ms), End::Fin));
+            client
+        };
+        let longest = longest(Duration::from_secs(4));
+        assert_eq!(longest, Duration::from_millis(2_500));
+        assert!(!overran(&cut_after(2_499), longest));
+        assert!(overran(&cut_after(2_500), longest));
+        assert!(
+            !overran(&Client::new(1, Vec::new()), longest),
+            "it hangs still"
+        );
+    }
 }

@@ -35,6 +35,8 @@ pub struct Detected {
     pub probes_listen: Option<String>,
     /// Where `LAMEDUCK_ADMIN_LISTEN` wants the admin listener.
     pub admin_listen: Option<String>,
+    /// Where `LAMEDUCK_ADMIN_TOKEN_FILE` has the token of whoever may act on the admin listener.
+    pub admin_token_file: Option<PathBuf>,
 }
 
 impl fmt::Display for Detected {
@@ -56,6 +58,7 @@ pub const VARIABLES: [&str; 8] = [
     "LAMEDUCK_REPORT",
     "LAMEDUCK_PROBES_LISTEN",
     "LAMEDUCK_ADMIN_LISTEN",
+    "LAMEDUCK_ADMIN_TOKEN_FILE",
 ];
 
 impl Plan {
@@ -168,6 +171,7 @@ fn detect(
         report: var("LAMEDUCK_REPORT").map(PathBuf::from),
         probes_listen: var("LAMEDUCK_PROBES_LISTEN"),
         admin_listen: var("LAMEDUCK_ADMIN_LISTEN"),
+        admin_token_file: var("LAMEDUCK_ADMIN_TOKEN_FILE").map(PathBuf::from),
     })
 }
 

@@ -19,6 +19,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
+use super::protocol::Protocol;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 pub(super) const PATH_BYTES: usize = 64;
@@ -32,10 +33,11 @@ const CUT: u64 = 4;
 const METHOD_LEN_SHIFT: u32 = 8;
 const PATH_LEN_SHIFT: u32 = 16;
 
-/// `origin`: what kind of address, then port and scope.
+/// `origin`: what kind of address, what is spoken, then port and scope.
 const KIND_NONE: u64 = 0;
 const KIND_V4: u64 = 1;
 const KIND_V6: u64 = 2;
+const PROTOCOL_SHIFT: u32 = 8;
 const PORT_SHIFT: u32 = 16;
 const SCOPE_SHIFT: u32 = 32;
 
@@ -54,8 +56,8 @@ pub(super) struct Cell {
     origin: AtomicU64,
     address: [AtomicU64; 2],
     path: [AtomicU64; PATH_WORDS],
-    /// Of its holder, not of its request: who owns the connection, and what it speaks. Outside the sequence.
-    tags: AtomicU64,
+    /// Of its holder, not of its request: the number of a participant plus one. Outside the sequence.
+    owner: AtomicU64,
 }
 
 /// What a cell said at one instant.
@@ -94,7 +96,7 @@ impl Cell {
             origin: word(),
             address: [word(), word()],
             path: std::array::from_fn(|_| word()),
-            tags: word(),
+            owner: word(),
         }
     }
 
@@ -139,22 +141,49 @@ impl Cell {
         self.state.store(HELD, Ordering::Release);
     }
 
-    /// Says what its holder is; once or twice in a connection's life.
-    pub(super) fn tag(&self, tags: u64) {
+    /// Says whose it is; once in a connection's life.
+    pub(super) fn own(&self, owner: Option<u32>) {
+        let owner = owner.map_or(0, |owner| u64::from(owner) + 1);
         // Relaxed: for a census, which reads every cell at another instant anyway.
-        self.tags.store(tags, Ordering::Relaxed);
+        self.owner.store(owner, Ordering::Relaxed);
     }
 
-    /// For a census: the tags, and whether it is in a request; None while nobody holds it.
-    pub(super) fn look(&self) -> Option<(u64, bool)> {
-        // Relaxed: as in `tag`.
-        let state = self.state.load(Ordering::Relaxed);
-        (state & HELD != 0).then(|| (self.tags.load(Ordering::Relaxed), state & BUSY != 0))
+    /// For a census: whose it is, what it speaks, and whether it is in a request; None while nobody holds it.
+    pub(super) fn look(&self) -> Option<(Option<u32>, Protocol, bool)> {
+        let busy = self.is_busy()?;
+        // Relaxed: as in `own`.
+        let owner = self.owner.load(Ordering::Relaxed).checked_sub(1);
+        let owner = owner.and_then(|owner| u32::try_from(owner).ok());
+        Some((owner, self.protocol(), busy))
+    }
+
+    /// What is spoken from now on. One word changes, so no sequence is needed: a reader has it before or after.
+    pub(super) fn speak(&self, protocol: Protocol) {
+        // Only the holder writes this word between a claim and the next.
+        let origin = self.origin.load(Ordering::Relaxed) & !(0xff << PROTOCOL_SHIFT);
+        self.origin.store(
+            origin | (protocol as u64) << PROTOCOL_SHIFT,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// What was said to be spoken, if somebody holds the cell.
+    pub(super) fn protocol(&self) -> Protocol {
+        protocol(self.origin.load(Ordering::Relaxed))
     }
 
     /// Held by nobody.
     pub(super) fn free(&self) {
         self.state.store(0, Ordering::Release);
+    }
+
+    /// Whether its connection is in a request; `None` if it is held by nobody.
+    pub(super) fn is_busy(&self) -> Option<bool> {
+        // Relaxed: for a count, nothing else is read by it.
+        match self.state.load(Ordering::Relaxed) {
+            0 => None,
+            state => Some(state & BUSY != 0),
+        }
     }
 
     pub(super) fn read(&self) -> Read {
@@ -258,6 +287,10 @@ impl Raw {
         String::from_utf8_lossy(&bytes[..len.min(PATH_BYTES)]).into_owned()
     }
 
+    pub(super) fn protocol(&self) -> Protocol {
+        protocol(self.origin)
+    }
+
     pub(super) fn is_cut(&self) -> bool {
         self.state & CUT != 0
     }
@@ -274,6 +307,10 @@ impl Raw {
             _ => None,
         }
     }
+}
+
+const fn protocol(origin: u64) -> Protocol {
+    Protocol::from_bits(origin >> PROTOCOL_SHIFT & 0xff)
 }
 
 /// The flow label is left out: it names nobody.
@@ -403,6 +440,25 @@ mod tests {
                 (Some(peer), "PROPFIND", 7)
             );
         }
+    }
+
+    #[test]
+    fn what_is_spoken_stands_beside_the_peer() {
+        let peer: SocketAddr = "[fe80::1%3]:443".parse().expect("an address");
+        let cell = Cell::new();
+        cell.claim(Some(peer));
+        assert_eq!(cell.protocol(), Protocol::Unknown);
+        for spoken in Protocol::ALL.into_iter().rev() {
+            cell.speak(spoken);
+            cell.begin("GET", "/", Duration::ZERO).expect("one writer");
+            let raw = busy(&cell);
+            assert_eq!((raw.protocol(), raw.peer()), (spoken, Some(peer)));
+            cell.idle();
+            assert_eq!(cell.protocol(), spoken);
+        }
+        cell.speak(Protocol::Http2);
+        cell.claim(Some(peer));
+        assert_eq!(cell.protocol(), Protocol::Unknown, "a claim forgets it");
     }
 
     #[test]

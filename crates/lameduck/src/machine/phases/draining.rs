@@ -31,7 +31,7 @@ enum Drain {
 
 impl Draining {
     pub(super) fn begin(now: Duration, leaving: Leaving, core: &mut Core) -> Present {
-        core.enter(now, Phase::Draining);
+        core.enter(now, Phase::Draining, Some(&leaving));
         core.effect(Effect::CloseConnectionsGate);
         Self {
             leaving,
@@ -67,7 +67,7 @@ impl Draining {
         match input {
             Input::ConnectionsDrained => self.connections = Drain::Empty,
             Input::GuardsDrained if self.guards == Drain::Waiting => self.guards = Drain::Empty,
-            Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
+            Input::AdmissionClosed(id, report) => core.roster.admission_closed(now, id, report),
             Input::Answer(id, answer) => {
                 if let Answer::Failed { why } = &answer {
                     core.journal.note(
@@ -77,17 +77,17 @@ impl Draining {
                 }
                 core.roster.answer(now, id, &answer);
             }
-            Input::Cut => return self.leaving.cut(Phase::Draining, CutBy::Api, core),
+            Input::Cut => return self.leaving.cut(now, Phase::Draining, CutBy::Api, core),
             Input::Signal(record) => {
                 if let Turn::Cut(signal) = self.leaving.signal(now, record, core) {
                     return self
                         .leaving
-                        .cut(Phase::Draining, CutBy::Signal(signal), core);
+                        .cut(now, Phase::Draining, CutBy::Signal(signal), core);
                 }
             }
             // The answer to the drain's end: everything left was named and ended.
             Input::Stragglers(named, unnamed) if self.leaving.forced => {
-                core.journal.stragglers(named, unnamed);
+                core.journal.stragglers(now, named, unnamed);
                 core.roster.give_up_all(now);
                 return Stopped::begin(now, self.leaving, core);
             }

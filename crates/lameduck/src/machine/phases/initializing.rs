@@ -21,7 +21,7 @@ impl Initializing {
 
     pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Present {
         match input {
-            Input::Ready(id) => core.roster.ready(id),
+            Input::Ready(id) => core.roster.ready(now, id),
             Input::Started => self.started = true,
             Input::Answer(id, answer) => {
                 let news = core.roster.answer(now, id, &answer);
@@ -35,7 +35,13 @@ impl Initializing {
             Input::StartFailed { why } => return leave(now, Cause::StartFailed { why }, core),
             Input::Terminate { why } => return leave(now, Cause::Api { why }, core),
             Input::Cut => {
-                return Present::gone(Phase::Initializing, Outcome::Cut(CutBy::Api), None, core);
+                return Present::gone(
+                    now,
+                    Phase::Initializing,
+                    Outcome::Cut(CutBy::Api),
+                    None,
+                    core,
+                );
             }
             Input::Signal(record) => match record.signal {
                 Signal::Term | Signal::Int => {

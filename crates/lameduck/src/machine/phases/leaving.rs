@@ -60,7 +60,7 @@ impl Leaving {
             spread: window.floor,
         }));
         // After the broadcast: who sees the phase finds the request.
-        core.enter(now, Phase::Terminating);
+        core.enter(now, Phase::Terminating, Some(&leaving));
         leaving
     }
 
@@ -70,6 +70,12 @@ impl Leaving {
 
     pub(in crate::machine) fn drain_end(&self, plan: &Plan) -> Duration {
         self.after_request(plan.drain_end())
+    }
+
+    /// When the lame-duck window ends at the latest, while it is open.
+    pub(in crate::machine) fn window_until(&self) -> Option<Duration> {
+        self.in_window
+            .then(|| self.after_request(self.window.ceiling))
     }
 
     /// T plus a time; a plan may hold times that are too long for the clock.
@@ -101,8 +107,8 @@ impl Leaving {
         turn
     }
 
-    pub(super) fn cut(self, phase: Phase, by: CutBy, core: &mut Core) -> Present {
-        Present::gone(phase, Outcome::Cut(by), Some(self), core)
+    pub(super) fn cut(self, now: Duration, phase: Phase, by: CutBy, core: &mut Core) -> Present {
+        Present::gone(now, phase, Outcome::Cut(by), Some(self), core)
     }
 
     /// INV-2: the deadline is the end, whatever else is going on.
@@ -111,7 +117,7 @@ impl Leaving {
         let outcome = Outcome::Forced {
             code: core.plan.forced_exit_code(),
         };
-        Present::gone(phase, outcome, Some(self), core)
+        Present::gone(now, phase, outcome, Some(self), core)
     }
 
     /// How it ended, when everything has run its course.

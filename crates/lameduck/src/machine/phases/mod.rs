@@ -16,7 +16,7 @@ use self::{
     terminating::Terminating,
 };
 use super::{Core, Effect, Input};
-use crate::vocab::{Outcome, Phase};
+use crate::vocab::{News, Outcome, Phase};
 
 /// The present phase, with its own data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,15 @@ impl Present {
     }
 
     /// The end, from any phase.
-    fn gone(phase: Phase, outcome: Outcome, leaving: Option<Leaving>, core: &mut Core) -> Self {
+    fn gone(
+        now: Duration,
+        phase: Phase,
+        outcome: Outcome,
+        leaving: Option<Leaving>,
+        core: &mut Core,
+    ) -> Self {
+        core.gather();
+        core.journal.news(now, News::Exit { outcome });
         core.effect(Effect::Exit(outcome));
         Self::Gone(Gone {
             phase,

@@ -15,13 +15,13 @@ impl Running {
     pub(super) fn begin(now: Duration, core: &mut Core) -> Present {
         // The listeners open before anyone can see the phase: who waits for Running finds a socket that listens.
         core.effect(Effect::OpenAdmission);
-        core.enter(now, Phase::Running);
+        core.enter(now, Phase::Running, None);
         Present::Running(Self)
     }
 
     pub(super) fn input(self, now: Duration, input: Input, core: &mut Core) -> Present {
         match input {
-            Input::Ready(id) => core.roster.ready(id),
+            Input::Ready(id) => core.roster.ready(now, id),
             Input::Answer(id, answer) => {
                 let name = core.roster.name(id);
                 let news = core.roster.answer(now, id, &answer);
@@ -31,7 +31,7 @@ impl Running {
                     return leave(now, Cause::ParticipantFailed { name, why }, core);
                 }
             }
-            Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
+            Input::AdmissionClosed(id, report) => core.roster.admission_closed(now, id, report),
             Input::NotOpened(id, why) => {
                 let why = format!("participant {}: {why}", core.roster.name(id));
                 core.roster
@@ -52,7 +52,7 @@ impl Running {
                 );
             }
             Input::Cut => {
-                return Present::gone(Phase::Running, Outcome::Cut(CutBy::Api), None, core);
+                return Present::gone(now, Phase::Running, Outcome::Cut(CutBy::Api), None, core);
             }
             Input::Signal(record) => match record.signal {
                 Signal::Term | Signal::Int => {

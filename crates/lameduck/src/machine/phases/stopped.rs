@@ -18,7 +18,7 @@ pub(in crate::machine) struct Stopped {
 
 impl Stopped {
     pub(super) fn begin(now: Duration, leaving: Leaving, core: &mut Core) -> Present {
-        core.enter(now, Phase::Stopped);
+        core.enter(now, Phase::Stopped, Some(&leaving));
         Self { leaving }.proceed(now, core)
     }
 
@@ -36,7 +36,7 @@ impl Stopped {
             return Present::Stopped(self);
         }
         let outcome = self.leaving.outcome(core);
-        Present::gone(Phase::Stopped, outcome, Some(self.leaving), core)
+        Present::gone(now, Phase::Stopped, outcome, Some(self.leaving), core)
     }
 
     pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Present {
@@ -44,15 +44,15 @@ impl Stopped {
             Input::HookEnded(id, result) => {
                 core.roster.hook_ended(now, id, result);
             }
-            Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
+            Input::AdmissionClosed(id, report) => core.roster.admission_closed(now, id, report),
             // The names come after everything has ended by itself: they are kept all the same.
-            Input::Stragglers(named, unnamed) => core.journal.stragglers(named, unnamed),
-            Input::Cut => return self.leaving.cut(Phase::Stopped, CutBy::Api, core),
+            Input::Stragglers(named, unnamed) => core.journal.stragglers(now, named, unnamed),
+            Input::Cut => return self.leaving.cut(now, Phase::Stopped, CutBy::Api, core),
             Input::Signal(record) => {
                 if let Turn::Cut(signal) = self.leaving.signal(now, record, core) {
                     return self
                         .leaving
-                        .cut(Phase::Stopped, CutBy::Signal(signal), core);
+                        .cut(now, Phase::Stopped, CutBy::Signal(signal), core);
                 }
             }
             _ => {}

@@ -96,7 +96,7 @@ impl Terminating {
     pub(super) fn input(mut self, now: Duration, input: Input, core: &mut Core) -> Present {
         match input {
             Input::Traffic(traffic) => return self.traffic(now, traffic, core),
-            Input::AdmissionClosed(id, report) => core.roster.admission_closed(id, report),
+            Input::AdmissionClosed(id, report) => core.roster.admission_closed(now, id, report),
             Input::Answer(id, answer) => {
                 if let Answer::Failed { why } = &answer {
                     core.journal.note(
@@ -106,13 +106,13 @@ impl Terminating {
                 }
                 core.roster.answer(now, id, &answer);
             }
-            Input::Cut => return self.leaving.cut(Phase::Terminating, CutBy::Api, core),
+            Input::Cut => return self.leaving.cut(now, Phase::Terminating, CutBy::Api, core),
             Input::Signal(record) => match self.leaving.signal(now, record, core) {
                 Turn::Nothing => {}
                 Turn::Cut(signal) => {
                     return self
                         .leaving
-                        .cut(Phase::Terminating, CutBy::Signal(signal), core);
+                        .cut(now, Phase::Terminating, CutBy::Signal(signal), core);
                 }
                 Turn::EndWindow => return Self::sweep(now, self.leaving, core),
             },

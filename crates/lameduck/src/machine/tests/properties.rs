@@ -112,6 +112,7 @@ fn input() -> impl Strategy<Value = Input> {
         3 => why().prop_map(|why| Input::Terminate { why }),
         1 => why().prop_map(|why| Input::StartFailed { why }),
         1 => Just(Input::Cut),
+        1 => Just(Input::Reload),
         9 => Just(Input::Wake),
         6 => (any::<u64>(), proptest::option::of(step())).prop_map(|(requests, mean_gap)| {
             Input::Traffic(Traffic { requests, mean_gap })

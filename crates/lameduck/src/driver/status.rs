@@ -1,0 +1,530 @@
+//! What people are told of a lifecycle that is still going: as JSON, and as one sentence about what holds the exit.
+//!
+//! Owns the schema `lameduck.status/1`: fields are added, and never change their meaning.
+
+use core::time::Duration;
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{Recent, Shared};
+use crate::{
+    inflight::{ByProtocol, Protocol, SlotView, Snapshot},
+    machine::{self, ParticipantId, ParticipantStatus},
+    vocab::{
+        Known, Observed, Outcome, Phase, Plan, Straggler,
+        json::Json,
+        report_json::{exit, write_plan, write_signal},
+    },
+};
+
+/// How many requests a status names.
+const NAMES: usize = 32;
+/// How many of the last signals, phases, reloads and ends it tells.
+const HAPPENED: usize = 16;
+
+/// What is in flight, by name.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(super) connections: usize,
+    pub(super) guards: usize,
+    pub(super) idle: usize,
+    pub(super) busy: usize,
+    pub(super) by_protocol: ByProtocol,
+    pub(super) requests: Vec<Request>,
+}
+
+/// A request in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    method: String,
+    path: String,
+    peer: Option<SocketAddr>,
+    protocol: Protocol,
+    age: Duration,
+}
+
+impl Request {
+    fn new(view: SlotView, now: Duration) -> Self {
+        let path = if view.path_is_cut {
+            format!("{}…", view.path)
+        } else {
+            view.path
+        };
+        Self {
+            method: view.method,
+            path,
+            peer: view.peer,
+            protocol: view.protocol,
+            age: now.saturating_sub(view.since),
+        }
+    }
+
+    pub(super) fn into_straggler(self) -> Straggler {
+        let what = Known::Request {
+            method: self.method,
+            path: self.path,
+        };
+        Straggler::new(what, self.peer, self.age)
+    }
+}
+
+impl Shared {
+    /// What is in flight, by name, as far as `limit` goes.
+    pub(super) fn name_inflight(&self, limit: usize) -> Named {
+        let now = self.now();
+        let inflight = self.inflight();
+        let Snapshot {
+            requests,
+            busy,
+            idle,
+            by_protocol,
+            ..
+        } = inflight.slots.snapshot(limit);
+        Named {
+            connections: inflight.connections.count(),
+            guards: inflight.guards.count(),
+            idle,
+            busy,
+            by_protocol,
+            requests: requests
+                .into_iter()
+                .map(|view| Request::new(view, now))
+                .collect(),
+        }
+    }
+}
+
+/// What a person is told about a lifecycle that is still going.
+#[derive(Clone, Debug)]
+pub struct Status {
+    drain_id: String,
+    machine: machine::Status,
+    plan: Plan,
+    started_on: SystemTime,
+    now: Duration,
+    inflight: Named,
+    requests: u64,
+    counts: Vec<(&'static str, u64)>,
+    dropped: Vec<(&'static str, u64)>,
+    outcome: Option<Outcome>,
+    recent: Recent,
+}
+
+impl Status {
+    pub(crate) fn of(shared: &Shared) -> Self {
+        let machine = shared.machine();
+        let inflight = shared.inflight();
+        let dropped = [
+            ("commands", shared.commands().dropped()),
+            ("slots", inflight.slots.dropped()),
+            ("names", inflight.slots.contended()),
+        ];
+        let dropped = dropped.into_iter().filter(|(_, count)| *count > 0);
+        Self {
+            drain_id: shared.ledger().drain_id().to_owned(),
+            dropped: machine.dropped.iter().copied().chain(dropped).collect(),
+            counts: inflight
+                .tally
+                .named()
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            machine,
+            plan: shared.plan().clone(),
+            started_on: shared.started_on(),
+            now: shared.now(),
+            inflight: shared.name_inflight(NAMES),
+            requests: inflight.requests.total(),
+            outcome: shared.epilogues().outcome(),
+            recent: shared.recent(),
+        }
+    }
+
+    /// The phase.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.machine.phase
+    }
+
+    /// Connections that are open and counted.
+    #[must_use]
+    pub const fn connections(&self) -> usize {
+        self.inflight.connections
+    }
+
+    /// What happened lately.
+    #[must_use]
+    pub const fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// The last signals, phases, reloads and ends, oldest first.
+    fn latest(&self) -> impl Iterator<Item = &Observed> {
+        let whole = |seen: &&Arc<Observed>| seen.news.is_of_the_whole();
+        let happened = self.recent.happened.iter().filter(whole);
+        let count = happened.clone().count();
+        happened
+            .skip(count.saturating_sub(HAPPENED))
+            .map(|seen| &**seen)
+    }
+
+    /// Whether anything but the time and the counts differs: what a page would draw anew.
+    #[must_use]
+    pub fn is_news_after(&self, before: &Self) -> bool {
+        let names = |status: &Self| -> Vec<(String, String, Option<SocketAddr>)> {
+            let requests = status.inflight.requests.iter();
+            requests
+                .map(|one| (one.method.clone(), one.path.clone(), one.peer))
+                .collect()
+        };
+        let numbers = |status: &Self| {
+            let Named {
+                connections,
+                guards,
+                idle,
+                busy,
+                by_protocol,
+                ..
+            } = status.inflight;
+            (connections, guards, idle, busy, by_protocol)
+        };
+        self.machine != before.machine
+            || self.outcome != before.outcome
+            || numbers(self) != numbers(before)
+            || names(self) != names(before)
+    }
+
+    /// What still holds the exit, as one sentence; `None` as long as nothing was asked to leave.
+    #[must_use]
+    pub fn holds(&self) -> Option<String> {
+        match self.machine.phase {
+            Phase::Initializing | Phase::Running => None,
+            Phase::Terminating => Some(self.holds_admission()),
+            Phase::Draining => Some(self.holds_drain()),
+            Phase::Stopped => Some(self.holds_end()),
+        }
+    }
+
+    fn holds_admission(&self) -> String {
+        if let Some(until) = self.machine.window_until {
+            return format!(
+                "The lame-duck window is open: new requests are served until they cease, for {} more at most.",
+                seconds(until.saturating_sub(self.now))
+            );
+        }
+        let open = self.machine.participants.iter();
+        let open: Vec<_> = open
+            .filter(|one| one.admits())
+            .map(ParticipantStatus::name)
+            .collect();
+        format!("Listeners are swept and closed: {}.", list(&open))
+    }
+
+    fn holds_drain(&self) -> String {
+        let mut held = Vec::new();
+        let inflight = &self.inflight;
+        if inflight.busy > 0 {
+            held.push(self.oldest());
+        }
+        if inflight.connections > 0 && inflight.busy == 0 {
+            held.push(counted(
+                inflight.connections,
+                "connection without a request",
+            ));
+        }
+        if inflight.guards > 0 {
+            held.push(counted(inflight.guards, "guard"));
+        }
+        // A server ends with its connections: it is no news beside them.
+        let working = self.machine.participants.iter();
+        let working: Vec<_> = working
+            .filter(|one| !one.is_ended() && !one.admits() && !is_server(one))
+            .map(|one| self.working(one))
+            .collect();
+        held.extend(working);
+        if held.is_empty() {
+            let ends = self.machine.participants.iter();
+            held.extend(
+                ends.filter(|one| !one.is_ended())
+                    .map(|one| self.working(one)),
+            );
+        }
+        let last = self.machine.drain_end.map_or_else(String::new, |end| {
+            format!(
+                ", for {} more at most",
+                seconds(end.saturating_sub(self.now))
+            )
+        });
+        if held.is_empty() {
+            return "Nothing holds the exit any more.".to_owned();
+        }
+        format!("The exit waits for {}{last}.", list(&held))
+    }
+
+    fn oldest(&self) -> String {
+        let inflight = &self.inflight;
+        let mut said = counted(inflight.busy, "request");
+        if let Some(oldest) = inflight.requests.first() {
+            let which = if inflight.busy == 1 {
+                ""
+            } else {
+                "the oldest is "
+            };
+            let _ = write!(said, " ({which}{} {}", oldest.method, oldest.path);
+            if let Some(peer) = oldest.peer {
+                let _ = write!(said, " from {peer}");
+            }
+            let _ = write!(said, ", for {} now)", seconds(oldest.age));
+        }
+        said
+    }
+
+    fn working(&self, one: &ParticipantStatus) -> String {
+        let mut said = format!("participant {}", one.name());
+        if let Some(due) = one.due_at() {
+            let left = due.saturating_sub(self.now);
+            let _ = write!(said, " ({} of its budget left)", seconds(left));
+        }
+        said
+    }
+
+    fn holds_end(&self) -> String {
+        let hooks = self.machine.participants.iter();
+        let hooks: Vec<_> = hooks
+            .filter_map(|one| one.hook_runs().map(|(since, _)| (one.name(), since)))
+            .map(|(name, since)| {
+                let runs = seconds(self.now.saturating_sub(since));
+                format!("the stop hook of {name} (for {runs} now)")
+            })
+            .collect();
+        if hooks.is_empty() {
+            return "Nothing holds the exit any more.".to_owned();
+        }
+        format!("The exit waits for {}.", list(&hooks))
+    }
+
+    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `…_in_ms` counts from now, `at_ms` and `…_at_ms`
+    /// from the start of the process.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let machine = &self.machine;
+        Json::object(|json| {
+            json.text("schema", "lameduck.status/1");
+            json.text("drain_id", &self.drain_id);
+            json.text("version", env!("CARGO_PKG_VERSION"));
+            json.number("pid", std::process::id());
+            let started_on = self.started_on.duration_since(UNIX_EPOCH);
+            json.millis("started_unix_ms", started_on.unwrap_or_default());
+            json.text("phase", machine.phase.as_str());
+            if let Some(outcome) = self.outcome {
+                json.text("outcome", outcome.as_str());
+                json.text("outcome_said", &outcome.to_string());
+                exit(json, outcome);
+            }
+            json.millis("since_ms", self.now.saturating_sub(machine.since));
+            json.millis("uptime_ms", self.now);
+            if let Some(cause) = &machine.cause {
+                json.text("cause", &cause.to_string());
+            }
+            if let Some(at) = machine.requested_at {
+                json.millis("requested_at_ms", at);
+            }
+            for (key, at) in [
+                ("window_ends_in_ms", machine.window_until),
+                ("drain_ends_in_ms", machine.drain_end),
+                ("deadline_in_ms", machine.deadline),
+            ] {
+                if let Some(at) = at {
+                    json.signed_millis(key, at, self.now);
+                }
+            }
+            if let Some(sentence) = self.holds() {
+                json.text("holds", &sentence);
+            }
+            self.write_inflight(json);
+            json.texts("participants_open", machine.open());
+            json.texts(
+                "blockers",
+                self.inflight
+                    .requests
+                    .iter()
+                    .map(|one| one.clone().into_straggler().to_string()),
+            );
+            json.nested("plan", |json| {
+                write_plan(json, &self.plan);
+                json.text("said", &self.plan.to_string());
+            });
+            self.write_phases(json);
+            self.write_participants(json);
+            json.list("signals", &machine.signals, |json, note| {
+                write_signal(json, note, Duration::ZERO);
+            });
+            json.list("notes", &machine.events, |json, event| {
+                json.millis("at_ms", event.at);
+                json.text("what", &event.what);
+            });
+            json.list("recent", self.latest(), |json, seen| {
+                json.millis("at_ms", seen.at);
+                json.text("what", seen.news.as_str());
+                json.text("said", &seen.news.to_string());
+            });
+            write_counts(json, "counts", &self.counts);
+            write_counts(json, "dropped", &self.dropped);
+        })
+    }
+
+    fn write_inflight(&self, json: &mut Json) {
+        let inflight = &self.inflight;
+        json.nested("in_flight", |json| {
+            json.number("connections", inflight.connections as u64);
+            json.number("busy", inflight.busy as u64);
+            json.number("idle", inflight.idle as u64);
+            json.number("guards", inflight.guards as u64);
+            json.number("requests_total", self.requests);
+            json.nested("protocols", |json| {
+                for (protocol, count) in inflight.by_protocol.some() {
+                    json.number(protocol.as_str(), count as u64);
+                }
+            });
+            json.list("requests", &inflight.requests, |json, one| {
+                json.text("method", &one.method);
+                json.text("path", &one.path);
+                if let Some(peer) = one.peer {
+                    json.text("peer", &peer.to_string());
+                }
+                json.text("protocol", one.protocol.as_str());
+                json.millis("age_ms", one.age);
+            });
+            json.number(
+                "unnamed",
+                inflight.busy.saturating_sub(inflight.requests.len()) as u64,
+            );
+        });
+    }
+
+    fn write_phases(&self, json: &mut Json) {
+        json.list("phases", &self.machine.phases, |json, one| {
+            json.text("phase", one.phase.as_str());
+            json.millis("at_ms", one.at);
+            // The present one still lasts; a phase that was published a moment ago is not in the list yet.
+            let is_present = one.phase == self.machine.phase;
+            let took = if is_present {
+                self.now.saturating_sub(one.at)
+            } else {
+                one.took
+            };
+            json.millis("took_ms", took);
+        });
+    }
+
+    fn write_participants(&self, json: &mut Json) {
+        let all = &self.machine.participants;
+        let name_of = |id: &ParticipantId| {
+            let found = all.iter().find(|one| one.enrolment().id == *id);
+            found.map_or_else(|| id.to_string(), |one| one.name().to_owned())
+        };
+        json.list("participants", all, |json, one| {
+            json.text("name", one.name());
+            json.texts("after", one.enrolment().after.iter().map(name_of));
+            json.text("state", one.state());
+            if let Some(why) = one.why() {
+                json.text("why", why);
+            }
+            json.flag("listens", one.admits());
+            if let Some(budget) = one.enrolment().budget {
+                json.millis("budget_ms", budget);
+            }
+            if let Some(from) = one.closed_at() {
+                let until = one.ended_at().unwrap_or(self.now);
+                json.millis("used_ms", until.saturating_sub(from));
+            }
+            if let (Some(due), None) = (one.due_at(), one.ended_at()) {
+                json.signed_millis("due_in_ms", due, self.now);
+            }
+            if let Some(at) = one.ended_at() {
+                json.millis("ended_at_ms", at);
+            }
+            if let Some(hook) = one.hook() {
+                json.text("hook", hook);
+            }
+            if let Some((since, until)) = one.hook_runs() {
+                json.millis("hook_used_ms", self.now.saturating_sub(since));
+                json.millis("hook_budget_ms", until.saturating_sub(since));
+            }
+        });
+    }
+}
+
+/// Whether it ends with its connections.
+fn is_server(one: &ParticipantStatus) -> bool {
+    one.enrolment().listens == machine::Listens::UntilClosed
+}
+
+fn write_counts(json: &mut Json, key: &str, counts: &[(&'static str, u64)]) {
+    json.nested(key, |json| {
+        for (name, count) in counts {
+            json.number(name, *count);
+        }
+    });
+}
+
+/// One digit behind the point below a minute, minutes and seconds above.
+fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis() / 100;
+    if tenths < 600 {
+        format!("{}.{} s", tenths / 10, tenths % 10)
+    } else {
+        let whole = time.as_secs();
+        format!("{} min {} s", whole / 60, whole % 60)
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let (head, tail) = what.split_once(' ').unwrap_or((what, ""));
+    let plural = if count == 1 { "" } else { "s" };
+    let said = format!("{count} {head}{plural} {tail}");
+    said.trim_end().to_owned()
+}
+
+/// How many are named before the rest is counted.
+const LISTED: usize = 3;
+
+/// "a, b and c"; more than three are counted.
+fn list<T: AsRef<str>>(items: &[T]) -> String {
+    let shown = items.len().min(LISTED);
+    let mut words: Vec<String> = items[..shown]
+        .iter()
+        .map(|item| item.as_ref().to_owned())
+        .collect();
+    if items.len() > shown {
+        words.push(format!("{} more", items.len() - shown));
+    }
+    match words.pop() {
+        None => "none is left".to_owned(),
+        Some(last) if words.is_empty() => last,
+        Some(last) => format!("{} and {last}", words.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_count_and_list() {
+        assert_eq!(counted(1, "request"), "1 request");
+        assert_eq!(
+            counted(2, "connection without a request"),
+            "2 connections without a request"
+        );
+        assert_eq!(list(&["a"]), "a");
+        assert_eq!(list(&["a", "b"]), "a and b");
+        assert_eq!(list(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
+        assert_eq!(list::<&str>(&[]), "none is left");
+        assert_eq!(seconds(Duration::from_millis(59_990)), "59.9 s");
+        assert_eq!(seconds(Duration::from_millis(61_500)), "1 min 1 s");
+    }
+}
