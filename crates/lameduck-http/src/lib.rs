@@ -69,7 +69,10 @@ pub use body::{Body, BodyError};
 pub use end_when::{EndWhen, end_when};
 pub use handler::{ServiceFn, service_fn};
 pub use health::is_health_check;
-pub use layer::{EndStreams, EndStreamsFuture, EndStreamsService, ExposeDrain, ExposeDrainService};
+pub use layer::{
+    EndStreams, EndStreamsFuture, EndStreamsService, ExposeDrain, ExposeDrainService,
+    HealthSnapshot, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService,
+};
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsFormat, MetricsRoute, metrics, metrics_route};
 pub use peer::Peer;

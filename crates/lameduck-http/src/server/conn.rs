@@ -179,6 +179,7 @@ async fn converse<S: Aside, A: App>(
     } else {
         let io = Io::new(stream, watch.clone());
         let io = if opening == Opening::Http1 {
+            watch.note_http1();
             io
         } else {
             io.detecting()

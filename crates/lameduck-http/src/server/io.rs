@@ -77,6 +77,7 @@ impl<S: Stream> Io<S> {
         };
         if held.is_empty() && !new.is_empty() && detect::judge(new) == Verdict::Http1 {
             self.undecided = None;
+            self.watch.note_http1();
             return Detected::Pass;
         }
         held.extend_from_slice(new);
@@ -87,6 +88,7 @@ impl<S: Stream> Io<S> {
                 Detected::Stop
             }
             Verdict::Http1 => {
+                self.watch.note_http1();
                 self.kept = self.undecided.take().expect("held until now").freeze();
                 Detected::Hold
             }

@@ -211,6 +211,11 @@ impl Watch {
         self.slot.speaks(Protocol::Http2);
     }
 
+    /// The client's first bytes are no preface, or nobody asks.
+    pub(crate) fn note_http1(&self) {
+        self.slot.speaks(Protocol::Http1);
+    }
+
     pub(crate) fn note_written(&self, count: usize) {
         self.written
             .store(self.written.load(Relaxed) + count as u64, Relaxed);

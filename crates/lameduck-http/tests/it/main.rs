@@ -14,6 +14,7 @@ mod park;
 mod peer;
 mod probes;
 mod reader;
+mod snapshot;
 mod sse;
 mod streams;
 mod support;

@@ -100,8 +100,7 @@ async fn what_the_deadline_ends_is_cut_and_what_is_refused_is_not_served() {
     rig.control.entered().await;
     let mut late = rig.connect().await;
     rig.counted(Count::Accepted, 2).await;
-    rig.terminate().await;
-    rig.window_end().await;
+    end_window_now(&rig);
     late.send(GET).await;
     assert_eq!(late.answer().await.expect("a refusal").status, 503);
     assert!(matches!(rig.outcome().await, Outcome::Forced { .. }));

@@ -197,9 +197,7 @@ impl Shared {
 impl ParticipantFigures {
     fn of(one: &ParticipantStatus, now: Duration) -> Self {
         let end = one.ended_at().unwrap_or(now);
-        let used = one
-            .closed_at()
-            .map(|told_at| end.saturating_sub(told_at));
+        let used = one.closed_at().map(|told_at| end.saturating_sub(told_at));
         Self {
             name: one.name().to_owned(),
             budget: one.enrolment().budget,

@@ -11,6 +11,7 @@ mod commands;
 mod epilogue;
 mod execute;
 mod figures;
+mod health;
 mod last;
 mod ledger;
 mod observe;

@@ -15,6 +15,7 @@ use super::{
     Observer, Recent, Seat,
     commands::Commands,
     epilogue::Epilogues,
+    health::Facts,
     ledger::{Ledger, Mark},
     observe::Observers,
     reload::Reloads,
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     seats: Mutex<Vec<Seat>>,
     inflight: Inflight,
     ledger: Ledger,
+    facts: Facts,
     supervisor: OnceLock<Arc<dyn Supervisor>>,
     /// How often the program said that it is alive.
     beats: AtomicU64,
@@ -121,6 +123,7 @@ impl Shared {
             status: Mutex::new(status),
             seats: Mutex::default(),
             ledger: Ledger::new(&inflight),
+            facts: Facts::default(),
             supervisor: OnceLock::new(),
             beats: AtomicU64::new(0),
             inflight,
@@ -148,6 +151,10 @@ impl Shared {
 
     pub(super) const fn commands(&self) -> &Commands {
         &self.commands
+    }
+
+    pub(super) const fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     pub(super) const fn ledger(&self) -> &Ledger {

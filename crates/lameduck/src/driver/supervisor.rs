@@ -89,7 +89,8 @@ impl Shared {
     }
 
     pub(super) fn notifications_dropped(&self) -> u64 {
-        self.supervisor().map_or(0, |supervisor| supervisor.dropped())
+        self.supervisor()
+            .map_or(0, |supervisor| supervisor.dropped())
     }
 
     /// What people read in `systemctl status`.

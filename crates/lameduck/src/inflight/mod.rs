@@ -19,7 +19,5 @@ mod token;
 
 pub use admission::{Admission, Closed, Pass};
 pub use requests::Requests;
-pub use slots::{
-    ByProtocol, Census, Held, Protocol, Slot, SlotView, Slots, Snapshot,
-};
+pub use slots::{ByProtocol, Census, Held, Protocol, Slot, SlotView, Slots, Snapshot};
 pub use token::{Fired, Token};

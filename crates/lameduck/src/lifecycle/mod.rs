@@ -34,7 +34,7 @@ use crate::{
     driver::{Figures, Inflight, Observer, Recent, Shared, Status},
     inflight::Closed,
     machine::Input,
-    vocab::{Cause, Outcome, Phase, Plan, Report},
+    vocab::{Cause, Health, Outcome, Phase, Plan, Report},
 };
 
 /// A service's lifecycle: a cheap handle, to be cloned freely.
@@ -119,6 +119,13 @@ impl Lifecycle {
     #[must_use]
     pub fn figures(&self) -> Figures {
         self.shared.figures()
+    }
+
+    /// How the process is doing: what it holds, and what it is at work on. A few atomic loads; what the system tells is read at most once a
+    /// second, by whoever asks first.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health()
     }
 
     /// What work sees of the shutdown.

@@ -195,6 +195,7 @@ impl Journal {
             listeners: roster.listeners(),
             stragglers: self.stragglers.clone(),
             events: self.events.clone(),
+            health: None,
             counts: Vec::new(),
             dropped: self.dropped(),
         }

@@ -20,7 +20,7 @@ use portable as os;
 
 pub(crate) use fd::{poll2, read, write_all, write_once};
 pub(crate) use mask::{block, current_mask, unblock};
-pub(crate) use os::{pipe, process_facts, since_boot};
+pub(crate) use os::{own_facts, pipe, process_facts, since_boot};
 pub(crate) use process::{
     exists, exit_now, getpid, getppid, handler_of, is_ignored, is_pid1, kill_self, raise,
     reset_default,
@@ -35,4 +35,13 @@ pub(crate) struct ProcessFacts {
     pub(crate) comm: Vec<u8>,
     /// When it started, on the clock of [`since_boot`], rounded down to a clock tick (10 ms).
     pub(crate) started_at: Duration,
+}
+
+/// What the system tells about this process, as far as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnFacts {
+    /// Resident memory in bytes.
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) threads: Option<u64>,
+    pub(crate) open_files: Option<u64>,
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::ProcessFacts;
+use super::{OwnFacts, ProcessFacts};
 
 /// A pipe, read end first; both ends are closed on exec and never block.
 ///
@@ -70,4 +70,9 @@ pub(crate) fn since_boot() -> Duration {
 /// Always `Unsupported`.
 pub(crate) fn process_facts(_pid: u32) -> io::Result<ProcessFacts> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: POSIX tells only the largest memory that there ever was.
+pub(crate) fn own_facts() -> OwnFacts {
+    OwnFacts::default()
 }

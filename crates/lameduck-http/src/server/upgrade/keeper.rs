@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lameduck::Count;
+use lameduck::inflight::Protocol;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::follower::Follower;
@@ -135,6 +136,11 @@ impl Keeper {
         let drain = &shared.drain;
         // As long as it lasts it is one request in the making: named, and limited only where it waits for its client.
         watch.upgrade();
+        let spoken = match pledge.speech {
+            Speech::WebSocket => Protocol::WebSocket,
+            Speech::Foreign => Protocol::Upgraded,
+        };
+        watch.slot.speaks(spoken);
         watch
             .slot
             .begin(pledge.method.as_str(), &pledge.path, pledge.asked_at);

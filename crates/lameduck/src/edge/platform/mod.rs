@@ -49,7 +49,7 @@ impl fmt::Display for Detected {
 const GRACE_FILE_MAX: u64 = 64;
 
 /// The variables that lameduck reads, for `--help` and for the warning about others.
-pub const VARIABLES: [&str; 8] = [
+pub const VARIABLES: [&str; 9] = [
     "LAMEDUCK_GRACE",
     "LAMEDUCK_GRACE_FILE",
     "LAMEDUCK_PRESET",
