@@ -144,11 +144,7 @@ impl Shared {
             connections: inflight.connections.count(),
             guards: inflight.guards.count(),
             census: inflight.slots.census(),
-            participants: status
-                .participants
-                .iter()
-                .map(|one| ParticipantFigures::of(one, at))
-                .collect(),
+            participants: self.participant_figures(&status.participants, at),
             signals: self
                 .ledger()
                 .signals()
@@ -194,7 +190,33 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// By seats: these are there before the driver has heard of them.
+    fn participant_figures(
+        &self,
+        statuses: &[ParticipantStatus],
+        now: Duration,
+    ) -> Vec<ParticipantFigures> {
+        let seats = self.seats();
+        let named = seats.iter().enumerate().map(|(index, seat)| {
+            let mut all = statuses.iter();
+            let status = all.find(|one| one.enrolment().id.number() as usize == index);
+            let of = |status| ParticipantFigures::of(status, now);
+            status.map_or_else(|| ParticipantFigures::named(&seat.name), of)
+        });
+        named.collect()
+    }
+}
+
 impl ParticipantFigures {
+    fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            budget: None,
+            used: None,
+        }
+    }
+
     fn of(one: &ParticipantStatus, now: Duration) -> Self {
         let end = one.ended_at().unwrap_or(now);
         let used = one.closed_at().map(|told_at| end.saturating_sub(told_at));
