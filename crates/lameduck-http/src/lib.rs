@@ -19,6 +19,11 @@
 //! # }
 //! ```
 //!
+//! # Watching a drain
+//!
+//! [`admin`] puts a page on a loopback address or a Unix socket that shows who holds the exit while it is held, and lets whoever has the token
+//! drain, cut and reload: see [the manual](manual::watching).
+//!
 //! # TLS
 //!
 //! With the feature `tls`, `Serve::tls` takes the service's own `Arc<rustls::ServerConfig>`, made with whatever crypto provider it likes. A
@@ -53,6 +58,7 @@ mod end_when;
 mod handler;
 mod health;
 mod layer;
+pub mod manual;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod peer;
@@ -74,7 +80,7 @@ pub use layer::{
     HealthSnapshot, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService,
 };
 #[cfg(feature = "metrics")]
-pub use metrics::{MetricsFormat, MetricsRoute, metrics, metrics_route};
+pub use metrics::{MetricsFormat, MetricsRoute, admin_metrics, metrics, metrics_route};
 pub use peer::Peer;
 pub use probes::{ProbeRoutes, probe_routes};
 pub use scope::drain;
@@ -85,7 +91,7 @@ pub use server::exchange::{App, BoxError};
 pub use server::limits::{Limits, TcpKeepAlive};
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
 pub use server::secure::TlsObjection;
-pub use side::{SideServer, admin, probes};
+pub use side::{Admin, AdminRequest, AdminRoute, SideServer, TokenError, admin, probes};
 pub use ws::{Farewell, WebSockets, farewell};
 
 /// What reads untrusted or endless bytes, for the fuzzer.

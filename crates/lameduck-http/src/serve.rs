@@ -25,6 +25,7 @@ use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
 use crate::server::secure::{Secure, TlsObjection};
 use crate::server::sweep::Gate;
 use crate::server::{Protocols, Shared};
+use crate::side::TokenError;
 use crate::ws::WebSockets;
 
 /// Serves `app` on `addr` as a participant of `life`: bound at once, listening from Running on, drained when asked to leave.
@@ -334,6 +335,8 @@ pub enum ServeError {
     Reachable(LocalAddr),
     /// The TLS configuration and the listener do not go together.
     Tls(TlsObjection),
+    /// The token file of an admin listener cannot be used.
+    Token(TokenError),
 }
 
 impl fmt::Display for ServeError {
@@ -347,6 +350,7 @@ impl fmt::Display for ServeError {
                 "the admin listener must be on loopback or a Unix socket, {addr} can be reached from elsewhere"
             ),
             Self::Tls(objection) => write!(f, "the TLS configuration cannot be used: {objection}"),
+            Self::Token(error) => error.fmt(f),
         }
     }
 }
@@ -356,6 +360,7 @@ impl Error for ServeError {
         match self {
             Self::Bind(error) => Some(error),
             Self::Enrol(error) => Some(error),
+            Self::Token(error) => error.source(),
             Self::Runtime | Self::Reachable(_) | Self::Tls(_) => None,
         }
     }

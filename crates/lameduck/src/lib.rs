@@ -1,5 +1,7 @@
 #![doc = include_str!("manual/crate.md")]
 
+extern crate alloc;
+
 #[cfg(feature = "signals")]
 mod driver;
 #[cfg(feature = "signals")]

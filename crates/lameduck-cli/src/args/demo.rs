@@ -36,9 +36,20 @@ pub(crate) struct DemoArguments {
     /// Where it answers /livez, /readyz, /startupz and /lbz
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_PROBES_LISTEN")]
     pub(crate) probes: Option<String>,
-    /// Where it answers /status and /metrics: a loopback address or unix:PATH
+    /// Where it has a page to watch it on, /status, /events and /metrics: a loopback address or unix:PATH
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_ADMIN_LISTEN")]
     pub(crate) admin: Option<String>,
+    /// Let whoever has the token in this file drain, cut and reload on the admin listener; made if it is not there
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "LAMEDUCK_ADMIN_TOKEN_FILE",
+        requires = "admin"
+    )]
+    pub(crate) admin_token_file: Option<PathBuf>,
+    /// A name under which the admin listener may be asked, besides localhost and its address
+    #[arg(long, value_name = "NAME", requires = "admin")]
+    pub(crate) admin_host: Vec<String>,
     /// The lame-duck window: none, the name of a preset such as local or kubernetes, or FLOOR,QUIET,CEILING
     #[arg(long, value_name = "WINDOW")]
     pub(crate) window: Option<String>,

@@ -108,7 +108,15 @@ async fn serve(
         write!(ready, "  probes {}", probes.local_addr())?;
     }
     if let Some(addr) = &arguments.admin {
-        let admin = lameduck_http::admin(&life, addr.as_str()).await?;
+        let mut admin =
+            lameduck_http::admin(&life, addr.as_str()).route(lameduck_http::admin_metrics());
+        if let Some(path) = &arguments.admin_token_file {
+            admin = admin.token_file(path);
+        }
+        for name in &arguments.admin_host {
+            admin = admin.host(name);
+        }
+        let admin = admin.await?;
         write!(ready, "  admin {}", admin.local_addr())?;
     }
     if let Some(path) = arguments.config.clone() {

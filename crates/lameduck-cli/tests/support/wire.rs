@@ -55,7 +55,7 @@ impl Wire {
     pub fn ask(to: SocketAddr, path: &str) -> io::Result<Response> {
         let mut wire = Self::connect(to)?;
         wire.send(&format!(
-            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         ))?;
         wire.response()
     }

@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, Request, Response, StatusCode};
 use lameduck::Lifecycle;
@@ -17,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tower_service::Service;
 
 use self::collect::Scrape;
-use crate::side::text;
+use crate::side::{AdminRoute, text};
 
 /// How metrics are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,8 +90,8 @@ fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u16 {
 
 /// Everything that is counted, as text: phase, what is in flight, how requests and connections ended, budgets, signals.
 ///
-/// The names stand in `docs/reference/metrics.md`. Append it to what the application's own registry writes, or serve it: the [`admin`](crate::admin)
-/// listener answers `/metrics` with it, and [`metrics_route`] anywhere else.
+/// The names stand in `docs/reference/metrics.md`. Append it to what the application's own registry writes, or serve it: by [`admin_metrics`]
+/// on the admin listener, by [`metrics_route`] anywhere else.
 ///
 /// # Examples
 /// ```
@@ -149,6 +150,24 @@ impl<B> Service<Request<B>> for MetricsRoute {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         ready(Ok(answer(&self.life, request.headers())))
     }
+}
+
+/// `/metrics` for the [`admin`](crate::admin) listener, which answers until `Stopped`.
+///
+/// # Examples
+/// ```no_run
+/// # async fn run(life: lameduck::Lifecycle) -> Result<(), lameduck_http::ServeError> {
+/// lameduck_http::admin(&life, "127.0.0.1:9090")
+///     .route(lameduck_http::admin_metrics())
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn admin_metrics() -> AdminRoute {
+    AdminRoute::get("/metrics", async |request| {
+        answer(request.life(), request.headers()).map(Bytes::from)
+    })
 }
 
 /// The answer to a scrape, in the format that it prefers.

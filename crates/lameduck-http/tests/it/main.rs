@@ -1,5 +1,6 @@
 //! The server over real sockets on loopback; names bear the ids of the contract.
 
+mod admin;
 mod admission;
 mod frames;
 mod h1;

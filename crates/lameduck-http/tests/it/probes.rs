@@ -9,7 +9,7 @@ use crate::support::{Answer, Client, Rig, SLOW, plan, soon, window};
 async fn ask(addr: &LocalAddr, path: &str) -> Answer {
     let mut client = Client::connect(addr.tcp().expect("tcp")).await;
     client
-        .send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+        .send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())
         .await;
     client.answer().await.expect("an answer")
 }

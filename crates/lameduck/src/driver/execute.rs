@@ -158,6 +158,11 @@ impl Driver {
         self.tell();
         let observing = self.shared.observers().finish();
         let until = Instant::now() + PATIENCE;
+        let ends = self.ends_at_once(outcome);
+        let hears_out = !ends && !matches!(outcome, Outcome::Cut(_));
+        if hears_out {
+            self.shared.epilogues().begin(outcome);
+        }
         let inflight = self.shared.inflight();
         report.counts = [("requests", inflight.requests.total())]
             .into_iter()
@@ -173,11 +178,10 @@ impl Driver {
         report
             .dropped
             .extend(dropped.into_iter().filter(|(_, count)| *count > 0));
-        let ends = self.ends_at_once(outcome);
         if let Authority::Process(words) = &mut self.authority {
             words.report(&report.to_json(), PATIENCE);
         }
-        // They had as long as the report: both waits began together.
+        // They had as long as the report: all these waits began together.
         observing.wait(until);
         if let Authority::Process(words) = &mut self.authority {
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
@@ -185,24 +189,20 @@ impl Driver {
                 words.end(outcome);
             }
         }
-        if !matches!(outcome, Outcome::Cut(_)) && !ends {
-            self.hear_out(outcome);
+        if hears_out {
+            self.hear_out(until);
         }
         self.shared.finish(report);
     }
 
     /// Lets those speak who have a last word to say.
-    fn hear_out(&mut self, outcome: Outcome) {
-        self.shared.epilogues().begin(outcome);
-        let deadline = self.machine.status().deadline;
-        let until = self.shared.now() + PATIENCE;
-        let until = deadline.map_or(until, |deadline| deadline.min(until));
-        loop {
-            let now = self.shared.now();
-            if now >= until || !self.shared.epilogues().are_open() {
+    fn hear_out(&mut self, until: Instant) {
+        while self.shared.epilogues().are_open() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.ends_at_once(Outcome::Drained) {
                 return;
             }
-            self.sleep(Some(until - now));
+            self.sleep(Some(left));
             self.stay_awake();
         }
     }

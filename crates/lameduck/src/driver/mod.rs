@@ -5,13 +5,14 @@
 //! lifecycle was given the process: never for an embedded one.
 //!
 //! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `status.rs` what people
-//! are told, `observe.rs` tells whoever observes, `sim.rs` is the same machine under virtual time.
+//! are told, `holds.rs` its one sentence, `observe.rs` tells whoever observes, `sim.rs` is the same machine under virtual time.
 
 mod commands;
 mod epilogue;
 mod execute;
 mod figures;
 mod health;
+mod holds;
 mod last;
 mod ledger;
 mod observe;

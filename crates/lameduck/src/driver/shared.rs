@@ -83,8 +83,8 @@ pub(crate) struct Shared {
     beats: AtomicU64,
     commands: Commands,
     reloads: Reloads,
-    observers: Observers,
     epilogues: Epilogues,
+    observers: Observers,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -129,8 +129,8 @@ impl Shared {
             inflight,
             commands,
             reloads: Reloads::default(),
-            observers: Observers::default(),
             epilogues: Epilogues::default(),
+            observers: Observers::default(),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });

@@ -4,7 +4,6 @@
 
 use core::time::Duration;
 use std::{
-    fmt::Write as _,
     net::SocketAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -13,9 +12,9 @@ use std::{
 use super::{Recent, Shared};
 use crate::{
     inflight::{ByProtocol, Protocol, SlotView, Snapshot},
-    machine::{self, ParticipantId, ParticipantStatus},
+    machine::{self, ParticipantId},
     vocab::{
-        Known, Observed, Outcome, Phase, Plan, Straggler,
+        Known, News, Observed, Outcome, Phase, Plan, SignalNote, Straggler,
         json::Json,
         report_json::{exit, write_plan, write_signal},
     },
@@ -23,8 +22,8 @@ use crate::{
 
 /// How many requests a status names.
 const NAMES: usize = 32;
-/// How many of the last signals, phases, reloads and ends it tells.
-const HAPPENED: usize = 16;
+/// How many of the last signals, phases, reloads and ends it tells; and how many signals, and how much of what else happened.
+const RECENT: usize = 16;
 
 /// What is in flight, by name.
 #[derive(Clone, Debug)]
@@ -40,11 +39,11 @@ pub(crate) struct Named {
 /// A request in flight.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    method: String,
-    path: String,
-    peer: Option<SocketAddr>,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) peer: Option<SocketAddr>,
     protocol: Protocol,
-    age: Duration,
+    pub(super) age: Duration,
 }
 
 impl Request {
@@ -102,16 +101,16 @@ impl Shared {
 #[derive(Clone, Debug)]
 pub struct Status {
     drain_id: String,
-    machine: machine::Status,
+    pub(super) machine: machine::Status,
     plan: Plan,
     started_on: SystemTime,
-    now: Duration,
-    inflight: Named,
+    pub(super) now: Duration,
+    pub(super) inflight: Named,
+    recent: Recent,
     requests: u64,
     counts: Vec<(&'static str, u64)>,
     dropped: Vec<(&'static str, u64)>,
     outcome: Option<Outcome>,
-    recent: Recent,
 }
 
 impl Status {
@@ -137,9 +136,9 @@ impl Status {
             started_on: shared.started_on(),
             now: shared.now(),
             inflight: shared.name_inflight(NAMES),
+            recent: shared.recent(),
             requests: inflight.requests.total(),
             outcome: shared.epilogues().outcome(),
-            recent: shared.recent(),
         }
     }
 
@@ -161,14 +160,19 @@ impl Status {
         &self.recent
     }
 
-    /// The last signals, phases, reloads and ends, oldest first.
-    fn latest(&self) -> impl Iterator<Item = &Observed> {
-        let whole = |seen: &&Arc<Observed>| seen.news.is_of_the_whole();
-        let happened = self.recent.happened.iter().filter(whole);
-        let count = happened.clone().count();
-        happened
-            .skip(count.saturating_sub(HAPPENED))
-            .map(|seen| &**seen)
+    /// The last of what happened and is chosen, oldest first.
+    fn last(&self, chosen: impl Fn(&News) -> bool) -> impl Iterator<Item = &Observed> {
+        let chosen = move |seen: &&Arc<Observed>| chosen(&seen.news);
+        let mut last: Vec<_> = self
+            .recent
+            .happened
+            .iter()
+            .rev()
+            .filter(chosen)
+            .take(RECENT)
+            .collect();
+        last.reverse();
+        last.into_iter().map(|seen| &**seen)
     }
 
     /// Whether anything but the time and the counts differs: what a page would draw anew.
@@ -191,122 +195,15 @@ impl Status {
             } = status.inflight;
             (connections, guards, idle, busy, by_protocol)
         };
+        let number = |status: &Self| status.recent.happened.last().map(|seen| seen.number);
         self.machine != before.machine
+            || number(self) != number(before)
             || self.outcome != before.outcome
             || numbers(self) != numbers(before)
             || names(self) != names(before)
     }
 
-    /// What still holds the exit, as one sentence; `None` as long as nothing was asked to leave.
-    #[must_use]
-    pub fn holds(&self) -> Option<String> {
-        match self.machine.phase {
-            Phase::Initializing | Phase::Running => None,
-            Phase::Terminating => Some(self.holds_admission()),
-            Phase::Draining => Some(self.holds_drain()),
-            Phase::Stopped => Some(self.holds_end()),
-        }
-    }
-
-    fn holds_admission(&self) -> String {
-        if let Some(until) = self.machine.window_until {
-            return format!(
-                "The lame-duck window is open: new requests are served until they cease, for {} more at most.",
-                seconds(until.saturating_sub(self.now))
-            );
-        }
-        let open = self.machine.participants.iter();
-        let open: Vec<_> = open
-            .filter(|one| one.admits())
-            .map(ParticipantStatus::name)
-            .collect();
-        format!("Listeners are swept and closed: {}.", list(&open))
-    }
-
-    fn holds_drain(&self) -> String {
-        let mut held = Vec::new();
-        let inflight = &self.inflight;
-        if inflight.busy > 0 {
-            held.push(self.oldest());
-        }
-        if inflight.connections > 0 && inflight.busy == 0 {
-            held.push(counted(
-                inflight.connections,
-                "connection without a request",
-            ));
-        }
-        if inflight.guards > 0 {
-            held.push(counted(inflight.guards, "guard"));
-        }
-        // A server ends with its connections: it is no news beside them.
-        let working = self.machine.participants.iter();
-        let working: Vec<_> = working
-            .filter(|one| !one.is_ended() && !one.admits() && !is_server(one))
-            .map(|one| self.working(one))
-            .collect();
-        held.extend(working);
-        if held.is_empty() {
-            let ends = self.machine.participants.iter();
-            held.extend(
-                ends.filter(|one| !one.is_ended())
-                    .map(|one| self.working(one)),
-            );
-        }
-        let last = self.machine.drain_end.map_or_else(String::new, |end| {
-            format!(
-                ", for {} more at most",
-                seconds(end.saturating_sub(self.now))
-            )
-        });
-        if held.is_empty() {
-            return "Nothing holds the exit any more.".to_owned();
-        }
-        format!("The exit waits for {}{last}.", list(&held))
-    }
-
-    fn oldest(&self) -> String {
-        let inflight = &self.inflight;
-        let mut said = counted(inflight.busy, "request");
-        if let Some(oldest) = inflight.requests.first() {
-            let which = if inflight.busy == 1 {
-                ""
-            } else {
-                "the oldest is "
-            };
-            let _ = write!(said, " ({which}{} {}", oldest.method, oldest.path);
-            if let Some(peer) = oldest.peer {
-                let _ = write!(said, " from {peer}");
-            }
-            let _ = write!(said, ", for {} now)", seconds(oldest.age));
-        }
-        said
-    }
-
-    fn working(&self, one: &ParticipantStatus) -> String {
-        let mut said = format!("participant {}", one.name());
-        if let Some(due) = one.due_at() {
-            let left = due.saturating_sub(self.now);
-            let _ = write!(said, " ({} of its budget left)", seconds(left));
-        }
-        said
-    }
-
-    fn holds_end(&self) -> String {
-        let hooks = self.machine.participants.iter();
-        let hooks: Vec<_> = hooks
-            .filter_map(|one| one.hook_runs().map(|(since, _)| (one.name(), since)))
-            .map(|(name, since)| {
-                let runs = seconds(self.now.saturating_sub(since));
-                format!("the stop hook of {name} (for {runs} now)")
-            })
-            .collect();
-        if hooks.is_empty() {
-            return "Nothing holds the exit any more.".to_owned();
-        }
-        format!("The exit waits for {}.", list(&hooks))
-    }
-
-    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `…_in_ms` counts from now, `at_ms` and `…_at_ms`
+    /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `…_in_ms` counts from now; `at_ms` and `…_at_ms`
     /// from the start of the process.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -359,18 +256,7 @@ impl Status {
             });
             self.write_phases(json);
             self.write_participants(json);
-            json.list("signals", &machine.signals, |json, note| {
-                write_signal(json, note, Duration::ZERO);
-            });
-            json.list("notes", &machine.events, |json, event| {
-                json.millis("at_ms", event.at);
-                json.text("what", &event.what);
-            });
-            json.list("recent", self.latest(), |json, seen| {
-                json.millis("at_ms", seen.at);
-                json.text("what", seen.news.as_str());
-                json.text("said", &seen.news.to_string());
-            });
+            self.write_recent(json);
             write_counts(json, "counts", &self.counts);
             write_counts(json, "dropped", &self.dropped);
         })
@@ -402,6 +288,36 @@ impl Status {
                 "unnamed",
                 inflight.busy.saturating_sub(inflight.requests.len()) as u64,
             );
+        });
+    }
+
+    fn write_recent(&self, json: &mut Json) {
+        json.list("recent", self.last(News::is_of_the_whole), |json, seen| {
+            json.millis("at_ms", seen.at);
+            json.text("what", seen.news.as_str());
+            json.text("said", &seen.news.to_string());
+        });
+        let signals = self.last(|news| matches!(news, News::Signal { .. }));
+        let signals = signals.filter_map(|seen| match &seen.news {
+            News::Signal {
+                phase,
+                record,
+                verdict,
+            } => Some(SignalNote::new(seen.at, *phase, record.clone(), *verdict)),
+            _ => None,
+        });
+        json.list("signals", signals, |json, note| {
+            write_signal(json, &note, Duration::ZERO);
+        });
+        // Signals and phases have lists of their own.
+        let notes =
+            self.last(|news| !matches!(news, News::Signal { .. } | News::PhaseChanged { .. }));
+        json.list("notes", notes, |json, seen| {
+            json.millis("at_ms", seen.at);
+            match &seen.news {
+                News::Noted { what } => json.text("what", what),
+                news => json.text("what", &news.to_string()),
+            }
         });
     }
 
@@ -458,73 +374,10 @@ impl Status {
     }
 }
 
-/// Whether it ends with its connections.
-fn is_server(one: &ParticipantStatus) -> bool {
-    one.enrolment().listens == machine::Listens::UntilClosed
-}
-
 fn write_counts(json: &mut Json, key: &str, counts: &[(&'static str, u64)]) {
     json.nested(key, |json| {
         for (name, count) in counts {
             json.number(name, *count);
         }
     });
-}
-
-/// One digit behind the point below a minute, minutes and seconds above.
-fn seconds(time: Duration) -> String {
-    let tenths = time.as_millis() / 100;
-    if tenths < 600 {
-        format!("{}.{} s", tenths / 10, tenths % 10)
-    } else {
-        let whole = time.as_secs();
-        format!("{} min {} s", whole / 60, whole % 60)
-    }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let (head, tail) = what.split_once(' ').unwrap_or((what, ""));
-    let plural = if count == 1 { "" } else { "s" };
-    let said = format!("{count} {head}{plural} {tail}");
-    said.trim_end().to_owned()
-}
-
-/// How many are named before the rest is counted.
-const LISTED: usize = 3;
-
-/// "a, b and c"; more than three are counted.
-fn list<T: AsRef<str>>(items: &[T]) -> String {
-    let shown = items.len().min(LISTED);
-    let mut words: Vec<String> = items[..shown]
-        .iter()
-        .map(|item| item.as_ref().to_owned())
-        .collect();
-    if items.len() > shown {
-        words.push(format!("{} more", items.len() - shown));
-    }
-    match words.pop() {
-        None => "none is left".to_owned(),
-        Some(last) if words.is_empty() => last,
-        Some(last) => format!("{} and {last}", words.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sentences_count_and_list() {
-        assert_eq!(counted(1, "request"), "1 request");
-        assert_eq!(
-            counted(2, "connection without a request"),
-            "2 connections without a request"
-        );
-        assert_eq!(list(&["a"]), "a");
-        assert_eq!(list(&["a", "b"]), "a and b");
-        assert_eq!(list(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
-        assert_eq!(list::<&str>(&[]), "none is left");
-        assert_eq!(seconds(Duration::from_millis(59_990)), "59.9 s");
-        assert_eq!(seconds(Duration::from_millis(61_500)), "1 min 1 s");
-    }
 }

@@ -79,16 +79,6 @@ impl Journal {
             .collect()
     }
 
-    /// The last signals that were kept, at most `most`.
-    pub(super) fn last_signals(&self, most: usize) -> &[SignalNote] {
-        &self.signals[self.signals.len().saturating_sub(most)..]
-    }
-
-    /// The last events that were kept, at most `most`.
-    pub(super) fn last_events(&self, most: usize) -> &[Event] {
-        &self.events[self.events.len().saturating_sub(most)..]
-    }
-
     /// What did not fit, by the list's name; only what is above zero.
     pub(super) fn dropped(&self) -> Vec<(&'static str, u64)> {
         [

@@ -198,12 +198,12 @@ impl Machine {
                 self.core.journal.note(now, what);
                 None
             }
-            Input::Reloaded { name, result } => {
-                self.core.journal.reloaded(now, name, result);
-                None
-            }
             Input::Reload => {
                 self.reload(now);
+                None
+            }
+            Input::Reloaded { name, result } => {
+                self.core.journal.reloaded(now, name, result);
                 None
             }
             Input::Enrol(enrolment) => {

@@ -1,7 +1,7 @@
 //! The participants: who there is, who depends on whom, how far each has come.
 
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::time::Duration;
-use std::{string::String, sync::Arc, vec::Vec};
 
 use super::io::{Answer, Enrolment, Hook, Listens, ParticipantId};
 use super::status::ParticipantStatus;

@@ -1,7 +1,7 @@
 //! The machine as a picture for people: what is known now, copied, and nothing that decides.
 
+use alloc::sync::Arc;
 use core::time::Duration;
-use std::sync::Arc;
 
 use super::{
     Core,
@@ -9,10 +9,7 @@ use super::{
     phases::Present,
     roster::{HookStanding, Standing},
 };
-use crate::vocab::{Cause, Event, ParticipantState, Phase, PhaseReport, SignalNote};
-
-/// How many signals and how many events a status holds: the last of them. All that were kept stand in the report.
-const LAST: usize = 16;
+use crate::vocab::{Cause, ParticipantState, Phase, PhaseReport};
 
 /// What a person or a page is told of a machine that is still going.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +33,6 @@ pub struct Status {
     pub phases: Vec<PhaseReport>,
     /// Every participant, in the order of enrolment.
     pub participants: Vec<ParticipantStatus>,
-    /// The last signals, at most 16.
-    pub signals: Vec<SignalNote>,
-    /// The last of what happened besides, at most 16.
-    pub events: Vec<Event>,
     /// What did not fit into a bounded list, by the list's name; only what is above zero.
     pub dropped: Vec<(&'static str, u64)>,
 }
@@ -59,8 +52,6 @@ impl Status {
             deadline: leaving.map(|leaving| leaving.deadline(&core.plan)),
             phases: core.journal.phases(since),
             participants: core.roster.statuses(drain_end),
-            signals: core.journal.last_signals(LAST).to_vec(),
-            events: core.journal.last_events(LAST).to_vec(),
             dropped: core.journal.dropped(),
         }
     }

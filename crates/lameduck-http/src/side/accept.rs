@@ -1,0 +1,319 @@
+//! The accept loop of a side listener, and one connection from accept to its end.
+//!
+//! One request a connection, a second for its head and two for all of it (or what its route asks for), at most 64 at the same time: where
+//! all places are taken, whoever has sent no head for longest gives its place up, so that peers that say nothing keep nobody waiting.
+//! Whoever watches events leaves its place to others, and takes one of those that are counted apart.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::Request;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use lameduck::Lifecycle;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::admin::Watching;
+use super::role::{Role, Said};
+use crate::server::io::{Stream, Unnoted};
+use crate::server::linger::{self, Input};
+use crate::server::listen::{Bound, LocalAddr};
+
+const AT_ONCE: usize = 64;
+/// From the connection to the end of its request's head.
+const HEAD: Duration = Duration::from_secs(1);
+/// From the end of the head to the end of the connection, where its route asks for no more.
+pub(super) const PER_CONNECTION: Duration = Duration::from_secs(2);
+/// The most of a head: browsers send every cookie of `localhost`, whatever the port.
+const HEAD_BYTES: usize = 16 * 1024;
+const LINGER: Duration = Duration::from_millis(500);
+/// How long a request body that nobody reads may still be coming.
+const UNREAD: Duration = Duration::from_millis(100);
+const AFTER_ERROR: Duration = Duration::from_millis(50);
+
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Whom a listener accepted.
+enum Met {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+pub(super) fn listen(bound: Bound) -> io::Result<Listener> {
+    bound.listen()?;
+    match bound.local {
+        LocalAddr::Tcp(_) => TcpListener::from_std(bound.into_socket().into()).map(Listener::Tcp),
+        LocalAddr::Unix(_) => {
+            UnixListener::from_std(bound.into_socket().into()).map(Listener::Unix)
+        }
+    }
+}
+
+pub(super) async fn accept(life: &Lifecycle, listener: Listener, role: Role) {
+    let room = Arc::new(Room::new());
+    loop {
+        let accepted = match &listener {
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Met::Tcp(stream)),
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| Met::Unix(stream))
+            }
+        };
+        match accepted {
+            Ok(Met::Tcp(stream)) => spawn(life, &role, stream, room.place().await),
+            Ok(Met::Unix(stream)) => spawn(life, &role, stream, room.place().await),
+            Err(_) => sleep(AFTER_ERROR).await,
+        }
+    }
+}
+
+fn spawn<S: Stream>(life: &Lifecycle, role: &Role, stream: S, place: Place) {
+    tokio::spawn(converse(life.clone(), role.clone(), stream, place));
+}
+
+/// The places of a listener.
+struct Room {
+    places: Arc<Semaphore>,
+    /// Those that have not sent their head, in the order in which they came: at most twice as many as there are places, for some may have
+    /// gone since.
+    silent: Mutex<VecDeque<oneshot::Sender<()>>>,
+}
+
+/// A connection's place.
+struct Place {
+    permit: OwnedSemaphorePermit,
+    /// Others need it.
+    wanted: oneshot::Receiver<()>,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            silent: Mutex::default(),
+        }
+    }
+
+    /// A place; if all are taken, that of whoever has been silent for longest.
+    async fn place(&self) -> Place {
+        if self.places.available_permits() == 0 {
+            self.free_one();
+        }
+        let permit = self
+            .places
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let (silent, wanted) = oneshot::channel();
+        let mut all = self.lock();
+        if all.len() >= 2 * AT_ONCE {
+            all.retain(|silent| !silent.is_closed());
+        }
+        all.push_back(silent);
+        Place { permit, wanted }
+    }
+
+    fn free_one(&self) {
+        let mut all = self.lock();
+        while let Some(silent) = all.pop_front() {
+            if silent.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<()>>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known of a connection's request once its head is here.
+#[derive(Default)]
+struct Asked {
+    asked: bool,
+    within: Duration,
+    has_body: bool,
+    watching: Option<Watching>,
+    afterwards: Option<Afterwards>,
+}
+
+/// What follows an answer, when it is out or was given up; dropping it does it.
+pub(super) struct Afterwards(Option<Box<dyn FnOnce() + Send>>);
+
+impl Afterwards {
+    pub(super) fn new(act: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(act)))
+    }
+}
+
+impl Drop for Afterwards {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
+    }
+}
+
+/// How far a connection came within the time for a head.
+enum Progress {
+    Asked,
+    Over,
+}
+
+async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S, place: Place) {
+    let noted = Mutex::new(Asked::default());
+    let note = || noted.lock().unwrap_or_else(PoisonError::into_inner);
+    let service = service_fn(|request: Request<Incoming>| {
+        let has_body = !request.body().is_end_stream();
+        let answering = role.answer(&life, request);
+        *note() = Asked {
+            asked: true,
+            within: answering.within,
+            has_body,
+            watching: answering.watching,
+            afterwards: None,
+        };
+        async move {
+            let Said {
+                response,
+                afterwards,
+            } = answering.said.await;
+            note().afterwards = afterwards;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut http = http1::Builder::new()
+        .header_read_timeout(None)
+        .keep_alive(false)
+        .max_header_size(HEAD_BYTES)
+        .serve_connection(Unnoted(stream), service);
+    let Place { permit, wanted } = place;
+    // An error is the peer's: it went away or sent no HTTP, and has its answer.
+    let head = poll_fn(|cx| match Pin::new(&mut http).poll(cx) {
+        Poll::Ready(_) => Poll::Ready(Progress::Over),
+        Poll::Pending if note().asked => Poll::Ready(Progress::Asked),
+        Poll::Pending => Poll::Pending,
+    });
+    let heard = tokio::select! {
+        biased;
+        heard = timeout(HEAD, head) => heard.ok(),
+        // The other end is gone when nobody can want the place any more.
+        Ok(()) = wanted => None,
+    };
+    let answered = match heard {
+        Some(Progress::Over) => true,
+        Some(Progress::Asked) => {
+            let (within, watching) = {
+                let mut asked = note();
+                (asked.within, asked.watching.take())
+            };
+            match watching {
+                Some(watching) => {
+                    // Its place is for others now.
+                    drop(permit);
+                    watch(&mut http, watching).await
+                }
+                None => timeout(within, &mut http).await.is_ok(),
+            }
+        }
+        None => false,
+    };
+    let has_body = note().has_body;
+    let afterwards = note().afterwards.take();
+    drop(afterwards);
+    if !answered {
+        // Past its time it is dropped: a prober that is this slow has given up long ago, and others wait for its place.
+        return;
+    }
+    let input = if has_body {
+        Input::UnreadUntilQuiet(UNREAD)
+    } else {
+        Input::Complete
+    };
+    let Unnoted(stream) = http.into_parts().io;
+    linger::close(stream, input, LINGER).await;
+}
+
+/// Sees an event stream to its end; whether all was sent.
+async fn watch(http: impl Future, watching: Watching) -> bool {
+    tokio::select! {
+        _ = http => true,
+        () = watching.stalled() => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lameduck::{Plan, Preset};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn life() -> Lifecycle {
+        Lifecycle::embedded(Plan::preset(Preset::Local)).expect("a lifecycle")
+    }
+
+    /// What a connection takes by the runtime's clock, which jumps over every wait.
+    async fn taken(said: &[u8]) -> (Duration, Vec<u8>) {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        theirs.write_all(said).await.expect("room in the socket");
+        let room = Room::new();
+        let place = room.place().await;
+        let began = Instant::now();
+        converse(life(), Role::Probes, ours, place).await;
+        let took = began.elapsed();
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.expect("orderly");
+        (took, heard)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_ask_gives_its_place_up_after_a_second() {
+        for said in [&b""[..], b"GET /livez HT"] {
+            let (took, heard) = taken(said).await;
+            assert!((HEAD..PER_CONNECTION).contains(&took), "{took:?}");
+            assert_eq!(heard, b"");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_asks_is_answered() {
+        let (_, heard) = taken(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(heard.starts_with(b"HTTP/1.1 200 "), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_was_silent_longest_goes_first() {
+        let room = Room::new();
+        let mut places = Vec::new();
+        for _ in 0..AT_ONCE {
+            places.push(room.place().await);
+        }
+        // The first has sent its head meanwhile: nobody waits for it to go.
+        let first = places.remove(0);
+        drop(first.wanted);
+        let second = places.remove(0);
+        let freed = tokio::join!(room.place(), async {
+            second.wanted.await.expect("it is wanted");
+            drop(second.permit);
+        });
+        assert_eq!(room.places.available_permits(), 0);
+        drop((freed, first.permit, places));
+        assert_eq!(room.places.available_permits(), AT_ONCE);
+    }
+}

@@ -1,0 +1,81 @@
+// What somebody with the token may do. The token is in this variable and nowhere else.
+let token = null;
+const deeds = {
+  drain: ["Drain it?", "The lame-duck window begins now; the process ends when nothing is in flight, at the deadline at the latest. This cannot be taken back.", "Drain it"],
+  reload: ["Reload it?", "What subscribed to reloads reads its configuration again. A broken one is refused, and the notes say so.", "Reload it"],
+  cut: ["Cut it now?", "The process ends at once. Everything in flight is lost.", "Cut it"],
+};
+
+function drawActions() {
+  const acts = document.body.dataset.acts === "yes";
+  const isHere = !seen.gone;
+  at("actions").hidden = !isHere;
+  at("no-actions").hidden = acts;
+  at("token-part").hidden = !acts || token !== null;
+  at("action-part").hidden = !acts || token === null;
+  for (const button of document.querySelectorAll("[data-does]")) {
+    const does = button.dataset.does;
+    const phase = seen.status ? seen.status.phase : "";
+    const fits = does === "cut" || (does === "reload" ? phase === "Running" : ["Initializing", "Running"].includes(phase));
+    button.disabled = !isHere || !fits;
+  }
+}
+
+function useToken() {
+  const given = at("token").value.trim();
+  at("token").value = "";
+  if (!given) return;
+  token = given;
+  at("acted").textContent = "";
+  drawActions();
+  const first = document.querySelector("[data-does]:not(:disabled)") || at("forget");
+  first.focus();
+}
+
+async function act(does, reason) {
+  let said;
+  try {
+    const answer = await fetch(`/${does}`, { method: "POST", headers: { authorization: `Bearer ${token}` }, body: reason, cache: "no-store" });
+    said = (await answer.text()).trim();
+    if (answer.status === 401) token = null;
+  } catch {
+    said = "no answer came: the process may be gone";
+  }
+  at("acted").textContent = `${does}: ${said}`;
+  drawActions();
+}
+
+at("use-token").addEventListener("click", useToken);
+at("token").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  // The focus moves to a button, which the rest of this key would press.
+  event.preventDefault();
+  useToken();
+});
+at("forget").addEventListener("click", () => { token = null; drawActions(); at("token").focus(); });
+for (const button of document.querySelectorAll("[data-does]")) {
+  button.addEventListener("click", () => {
+    const [title, what, yes] = deeds[button.dataset.does];
+    at("sure-h").textContent = title;
+    at("sure-what").textContent = what;
+    at("sure-yes").textContent = yes;
+    at("sure-yes").className = button.className;
+    at("reason").value = "";
+    at("sure").dataset.does = button.dataset.does;
+    at("sure").showModal();
+    at("sure-no").focus();
+  });
+}
+at("sure-no").addEventListener("click", () => at("sure").close());
+at("sure-yes").addEventListener("click", () => {
+  at("sure").close();
+  act(at("sure").dataset.does, at("reason").value);
+});
+
+drawActions();
+listen();
+// Whoever wants less motion gets a step a second.
+const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+setInterval(() => { if (seen.status && !document.hidden) tick(); }, calm ? 1000 : 100);
+setInterval(() => { if (seen.status && !seen.gone && !document.hidden) drawLanes(); }, 1000);
+addEventListener("resize", () => { if (seen.status) drawLanes(); });
