@@ -129,6 +129,9 @@ where
 
 pin_project! {
     /// The future of [`SnapshotHealthService`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it drops the inner future, and no snapshot is taken.
     #[derive(Debug)]
     pub struct SnapshotHealthFuture<F> {
         #[pin]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lameduck::{Count, Late, Outcome, Window};
+use lameduck::{Count, Late, Outcome, Phase, Window};
 use lameduck_http::{Limits, MetricsFormat, metrics};
 
-use crate::support::{GET, Rig, SLOW, end_window_now, plan, window};
+use crate::support::{GET, Rig, SLOW, end_window_now, plan, soon, window};
 
 /// The samples of a page, and every rule of the format that a reader relies on.
 fn samples(page: &str) -> BTreeMap<String, f64> {
@@ -103,6 +103,13 @@ async fn what_the_deadline_ends_is_cut_and_what_is_refused_is_not_served() {
     rig.control.entered().await;
     rig.counted(Count::Accepted, 2).await;
     end_window_now(&rig);
+    // Its task has seen the window's end when the listener is swept and closed.
+    let draining = async {
+        while rig.life.phase() != Phase::Draining {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("Draining", draining).await;
     late.send(GET).await;
     assert_eq!(late.answer().await.expect("a refusal").status, 503);
     assert!(matches!(rig.outcome().await, Outcome::Forced { .. }));

@@ -63,13 +63,14 @@ impl Driver {
     }
 
     fn enter(&mut self, phase: Phase) {
+        // Before anybody can see the phase and begin a request in it.
+        self.shared.mark(phase);
         self.shared.publish(phase);
         match phase {
             Phase::Running => self.shared.running.fire(),
             Phase::Terminating => self.shared.steering.fire(),
             Phase::Initializing | Phase::Draining | Phase::Stopped => {}
         }
-        self.shared.mark(phase);
         self.shared.set_status(self.machine.status());
         self.tell_phase(phase);
     }
