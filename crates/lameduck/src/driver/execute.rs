@@ -155,7 +155,7 @@ impl Driver {
             .ledger()
             .drain_id()
             .clone_into(&mut report.drain_id);
-        report.health = Some(self.shared.health());
+        report.health = Some(self.shared.final_health());
         self.tell();
         let observing = self.shared.observers().finish();
         let until = Instant::now() + PATIENCE;

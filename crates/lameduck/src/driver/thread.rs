@@ -104,7 +104,7 @@ impl Driver {
             let mut report = self.machine.report();
             report.outcome = outcome;
             shared.ledger().drain_id().clone_into(&mut report.drain_id);
-            report.health = Some(shared.health());
+            report.health = Some(shared.final_health());
             let counts = shared.inflight_counts();
             shared
                 .observers()

@@ -20,8 +20,8 @@ pub struct Health {
     pub open_files: Option<u64>,
     /// Tasks of the runtime that have not ended; where a runtime was asked.
     pub tasks: Option<u64>,
-    /// Connections that are open and counted.
+    /// Connections that are open and counted, at most a tenth of a second ago.
     pub connections: u64,
-    /// Guards that are held.
+    /// Guards that are held, or were a tenth of a second ago.
     pub guards: u64,
 }
