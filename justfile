@@ -78,6 +78,10 @@ bench-micro:
     cargo bench -p lameduck-benches
     cargo run --release -p lameduck-benches --bin signal
 
+# Signal channels beside raw signalfd + epoll, sigwaitinfo and `tokio::signal`, interleaved; what each does with signals that wait
+bench-channels rounds="500":
+    cargo run --release -p lameduck-benches --bin channels -- {{rounds}}
+
 # Lost requests in four load modes beside peers
 bench-lost:
     cargo build --release -p lameduck-cli -p lameduck-benches --bins

@@ -12,6 +12,10 @@ mod lifecycle;
 pub mod machine;
 #[cfg(feature = "signals")]
 pub mod manual;
+#[cfg(feature = "signals")]
+pub mod process;
+#[cfg(feature = "signals")]
+pub mod signals;
 mod sync;
 #[cfg(feature = "signals")]
 mod sys;

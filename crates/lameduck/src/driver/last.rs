@@ -24,6 +24,8 @@ pub(crate) trait Signals: Send {
     fn lost(&self) -> u64;
     /// Signals whose handler somebody has replaced since: they no longer arrive here.
     fn replaced(&self) -> Vec<Signal>;
+    /// What is wrong with the signal channels of this process, in sentences.
+    fn disturbed_channels(&self) -> Vec<String>;
 }
 
 /// How a process says what happened, and ends.

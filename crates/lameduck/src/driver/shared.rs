@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     outcome: OnceLock<Outcome>,
     report: OnceLock<Report>,
     status: Mutex<machine::Status>,
+    /// What is wrong with signals at present.
+    complaints: Mutex<Vec<String>>,
     seats: Mutex<Vec<Seat>>,
     inflight: Inflight,
     ledger: Ledger,
@@ -121,6 +123,7 @@ impl Shared {
             outcome: OnceLock::new(),
             report: OnceLock::new(),
             status: Mutex::new(status),
+            complaints: Mutex::default(),
             seats: Mutex::default(),
             ledger: Ledger::new(&inflight),
             facts: Facts::default(),
@@ -279,6 +282,21 @@ impl Shared {
 
     pub(super) fn set_status(&self, status: machine::Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    pub(super) fn set_complaints(&self, complaints: Vec<String>) {
+        *self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = complaints;
+    }
+
+    /// What is wrong with signals at present.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What the machine said last.

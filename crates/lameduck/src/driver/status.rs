@@ -111,6 +111,7 @@ pub struct Status {
     counts: Vec<(&'static str, u64)>,
     dropped: Vec<(&'static str, u64)>,
     outcome: Option<Outcome>,
+    complaints: Vec<String>,
 }
 
 impl Status {
@@ -139,6 +140,7 @@ impl Status {
             recent: shared.recent(),
             requests: inflight.requests.total(),
             outcome: shared.epilogues().outcome(),
+            complaints: shared.complaints(),
         }
     }
 
@@ -152,6 +154,13 @@ impl Status {
     #[must_use]
     pub const fn connections(&self) -> usize {
         self.inflight.connections
+    }
+
+    /// What is wrong with signals at present: handlers that another library replaced, the lifecycle's or a channel's. Looked at
+    /// every 10 s in `Running`; normally empty.
+    #[must_use]
+    pub fn signal_complaints(&self) -> &[String] {
+        &self.complaints
     }
 
     /// What happened lately.
@@ -199,6 +208,7 @@ impl Status {
         self.machine != before.machine
             || number(self) != number(before)
             || self.outcome != before.outcome
+            || self.complaints != before.complaints
             || numbers(self) != numbers(before)
             || names(self) != names(before)
     }
@@ -242,6 +252,7 @@ impl Status {
                 json.text("holds", &sentence);
             }
             self.write_inflight(json);
+            json.texts("signal_complaints", &self.complaints);
             json.texts("participants_open", machine.open());
             json.texts(
                 "blockers",

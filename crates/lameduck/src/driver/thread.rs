@@ -25,6 +25,9 @@ use crate::{
 /// How long the driver waits for something that is written elsewhere.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How many different complaints about signals are said. The status shows the present ones, said or not.
+const COMPLAINTS: usize = 64;
+
 /// What the driver may do to the process.
 pub(crate) enum Authority {
     /// Nothing: the lifecycle is part of a larger program, or of a test.
@@ -43,8 +46,8 @@ pub(crate) struct Driver {
     pub(super) watching: Watching,
     /// What the service manager was told.
     pub(super) told: Told,
-    /// Signals about whose handler something was said.
-    complained: Vec<Signal>,
+    /// What was said about signals that no longer arrive; at most [`COMPLAINTS`].
+    complained: Vec<String>,
     signals: Option<Box<dyn Signals>>,
     bell: OwnedFd,
 }
@@ -218,22 +221,25 @@ impl Driver {
 
     /// Another library may have replaced a handler of ours: worth a line while it can still be mended.
     fn check_signals(&mut self) {
-        let replaced = self
-            .signals
-            .as_ref()
-            .map(|signals| signals.replaced())
-            .unwrap_or_default();
-        for signal in replaced {
-            if !self.complained.contains(&signal) {
-                self.complained.push(signal);
-                let what = format!(
-                    "the handler of {signal} was replaced by another library: it no longer ends this service"
-                );
-                if let Authority::Process(words) = &mut self.authority {
-                    words.say(&format!("lameduck: {what}\n"), PATIENCE);
-                }
-                self.input(Input::Note(what));
+        let Some(signals) = &self.signals else { return };
+        let of_the_lifecycle = signals.replaced().into_iter().map(|signal| {
+            format!(
+                "the handler of {signal} was replaced by another library: it no longer ends this service"
+            )
+        });
+        let complaints: Vec<String> = of_the_lifecycle
+            .chain(signals.disturbed_channels())
+            .collect();
+        self.shared.set_complaints(complaints.clone());
+        for what in complaints {
+            if self.complained.contains(&what) || self.complained.len() == COMPLAINTS {
+                continue;
             }
+            self.complained.push(what.clone());
+            if let Authority::Process(words) = &mut self.authority {
+                words.say(&format!("lameduck: {what}\n"), PATIENCE);
+            }
+            self.input(Input::Note(what));
         }
     }
 

@@ -159,6 +159,12 @@ impl std::fmt::Debug for Token {
 }
 
 impl Fired {
+    /// Another future of the same moment.
+    #[cfg(feature = "signals")]
+    pub(crate) fn again(&self) -> Self {
+        self.token.fired()
+    }
+
     /// First poll: takes a place. False if the moment came meanwhile.
     fn register(&mut self, waker: &Waker) -> bool {
         let shard = shard_index() % SHARDS;

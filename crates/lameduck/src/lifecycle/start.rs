@@ -319,6 +319,10 @@ impl Signals for FromIntake {
     fn replaced(&self) -> Vec<Signal> {
         self.intake.replaced().iter().collect()
     }
+
+    fn disturbed_channels(&self) -> Vec<String> {
+        signal::check_channels()
+    }
 }
 
 /// stderr, the termination log, the report's file, and death.

@@ -2,3 +2,6 @@
 
 #[doc = include_str!("signals.md")]
 pub mod signals {}
+
+#[doc = include_str!("channels.md")]
+pub mod channels {}

@@ -20,6 +20,32 @@ pub(crate) fn poll2(fds: [BorrowedFd<'_>; 2], timeout: Option<Duration>) -> io::
     Ok(set.map(|one| one.revents != 0))
 }
 
+/// Waits until one of these descriptors (at most two) can be read or has hung up, a signal interrupts, or the time is over
+/// (`None`: waits for ever); says which can. Who is interrupted by the very signal that it waits for finds its record there, and need not ask again.
+///
+/// # Errors
+///
+/// What `poll(2)` reports, except `EINTR`.
+pub(crate) fn poll_once(
+    fds: &[BorrowedFd<'_>],
+    timeout: Option<Duration>,
+) -> io::Result<[bool; 2]> {
+    let unused = libc::pollfd {
+        fd: -1,
+        events: 0,
+        revents: 0,
+    };
+    let mut set = [unused; 2];
+    debug_assert!(fds.len() <= set.len(), "nobody waits for more");
+    for (entry_of, fd) in set.iter_mut().zip(fds) {
+        *entry_of = entry(*fd, libc::POLLIN);
+    }
+    match super::os::poll(&mut set, timeout) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(set.map(|one| one.revents != 0)),
+    }
+}
+
 /// Waits until a descriptor can be written, or the deadline passes; says which.
 ///
 /// # Errors

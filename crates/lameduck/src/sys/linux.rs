@@ -1,14 +1,18 @@
-//! What only Linux offers: `pipe2`, `ppoll`, the boot clock, `/proc`.
+//! What only Linux offers: `pipe2`, `ppoll`, the boot clock, `/proc`, signalfd(2).
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{OwnFacts, ProcessFacts};
+use super::{FD_BATCH, FdSignal, OwnFacts, ProcessFacts, Signos, ThreadFacts};
 
 /// `/proc/<pid>/stat` is one line of 52 numbers and a name of at most 64 bytes (proc(5)): below 1,200 bytes.
 const STAT_MAX: usize = 2048;
+
+/// `/proc/self/task/<tid>/status` is some 60 short lines; the list of CPUs and nodes may be long, but stands after the masks.
+const STATUS_MAX: usize = 8192;
 
 /// A pipe, read end first; both ends are closed on exec and never block.
 ///
@@ -143,6 +147,115 @@ fn parse_stat(line: &[u8]) -> Option<(&[u8], u64)> {
     Some((comm, start))
 }
 
+/// The first threads of this process and what they block, from `/proc/self/task/*/status`. One that ends meanwhile is left out.
+///
+/// # Errors
+///
+/// `/proc` is not mounted or says nothing of masks (`InvalidData`).
+pub(crate) fn thread_masks(at_most: usize) -> io::Result<Vec<ThreadFacts>> {
+    let mut threads = Vec::new();
+    let mut buffer = vec![0; STATUS_MAX];
+    for entry in std::fs::read_dir("/proc/self/task")?.take(at_most) {
+        let name = entry?.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        match read_bounded(&format!("/proc/self/task/{id}/status"), &mut buffer) {
+            Ok(text) => {
+                let (name, blocked) = parse_status(text).ok_or(io::ErrorKind::InvalidData)?;
+                threads.push(ThreadFacts {
+                    id,
+                    name: name.to_vec(),
+                    blocked,
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(threads)
+}
+
+/// The lines `Name` and `SigBlk` of a status file.
+fn parse_status(text: &[u8]) -> Option<(&[u8], Signos)> {
+    let line = |key: &[u8]| {
+        let mut lines = text.split(|b| *b == b'\n');
+        lines.find_map(|line| line.strip_prefix(key))
+    };
+    let blocked = std::str::from_utf8(line(b"SigBlk:\t")?).ok()?;
+    let blocked = u64::from_str_radix(blocked, 16).ok()?;
+    Some((line(b"Name:\t")?, Signos::from_bits(blocked)))
+}
+
+/// A descriptor from which the pending signals of this set can be read; closed on exec, never blocks.
+///
+/// # Errors
+///
+/// What `signalfd(2)` reports: too many open files.
+pub(crate) fn signalfd(set: Signos) -> io::Result<OwnedFd> {
+    let set = super::mask::set_of(set.numbers());
+    // SAFETY: the set is initialised and lives for the call; -1 asks for a new descriptor.
+    let fd = unsafe { libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was just created, is open, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes the next signals, at most 16, in the kernel's order: ordinary ones by number, then real-time ones by number.
+///
+/// # Errors
+///
+/// `WouldBlock` when none is pending, and what `read(2)` reports.
+pub(crate) fn read_signalfd(
+    fd: BorrowedFd<'_>,
+    found: &mut impl FnMut(FdSignal),
+) -> io::Result<usize> {
+    const LEN: usize = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: zeroed memory is a valid array of these: integers throughout.
+    let mut infos: [libc::signalfd_siginfo; FD_BATCH] = unsafe { std::mem::zeroed() };
+    let n = loop {
+        // SAFETY: `fd` is open for the call; pointer and length describe `infos`, exclusively borrowed; the kernel writes
+        // whole structures of this type.
+        let n = unsafe { libc::read(fd.as_raw_fd(), infos.as_mut_ptr().cast(), LEN * FD_BATCH) };
+        match usize::try_from(n) {
+            Ok(n) => break n / LEN,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    };
+    for info in &infos[..n] {
+        found(FdSignal {
+            signo: info.ssi_signo.cast_signed(),
+            code: info.ssi_code,
+            pid: info.ssi_pid,
+            uid: info.ssi_uid,
+            overrun: info.ssi_overrun,
+            value: usize::try_from(info.ssi_ptr).unwrap_or(0),
+        });
+    }
+    Ok(n)
+}
+
+/// Adds a change of directory to what posix_spawn(3) does in the child (glibc 2.29, musl 1.1.24).
+///
+/// # Errors
+///
+/// No memory.
+pub(super) fn add_chdir(
+    actions: &mut libc::posix_spawn_file_actions_t,
+    directory: &CStr,
+) -> io::Result<()> {
+    // SAFETY: the actions are initialised (exclusively borrowed from their owner); the path is copied.
+    match unsafe { libc::posix_spawn_file_actions_addchdir_np(actions, directory.as_ptr()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 fn ticks_per_second() -> u32 {
     // SAFETY: takes no pointer and has no precondition.
     let hz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
@@ -192,6 +305,26 @@ mod tests {
             assert!(after >= before + 100, "{before} {after}");
             drop(many);
         }
+    }
+
+    #[test]
+    fn a_threads_mask_is_what_it_blocked() {
+        let (tell, told) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("masked".to_owned());
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = thread.spawn(move || {
+            super::super::block([libc::SIGUSR2]);
+            ready.send(()).expect("it is waited for");
+            told.recv().expect_err("nothing is ever sent");
+        });
+        is_ready.recv().expect("it starts");
+        let threads = thread_masks(usize::MAX).expect("/proc is mounted");
+        let masked = threads.iter().find(|thread| thread.name == b"masked");
+        let blocked = masked.expect("it lives").blocked;
+        assert_eq!(blocked.bits(), 1 << (libc::SIGUSR2 - 1));
+        assert_eq!(thread_masks(1).map(|threads| threads.len()).ok(), Some(1));
+        drop(tell);
+        thread.expect("a thread").join().expect("it ends");
     }
 
     #[test]

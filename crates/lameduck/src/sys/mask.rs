@@ -13,6 +13,11 @@ impl Mask {
         // SAFETY: the set was filled by the system or by `set_of`; a number that is no signal gives an error, not 1.
         unsafe { libc::sigismember(&raw const self.0, signo) == 1 }
     }
+
+    /// For calls that read a set.
+    pub(super) const fn as_ptr(&self) -> *const libc::sigset_t {
+        &raw const self.0
+    }
 }
 
 impl fmt::Debug for Mask {
@@ -38,7 +43,7 @@ pub(crate) fn current_mask() -> Mask {
     block([])
 }
 
-fn set_of(signos: impl IntoIterator<Item = i32>) -> Mask {
+pub(super) fn set_of(signos: impl IntoIterator<Item = i32>) -> Mask {
     let mut set = MaybeUninit::uninit();
     // SAFETY: `sigemptyset` initialises the set that it is given, and cannot fail with a valid pointer.
     let mut set: libc::sigset_t = unsafe {

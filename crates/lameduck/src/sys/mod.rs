@@ -2,7 +2,7 @@
 //!
 //! Owns every `unsafe` call into libc that the signal and process edges and the driver need, and nothing that decides:
 //! no function here knows what a phase or a deadline of the lifecycle is. What is the same on every POSIX system stands
-//! in [`fd`], [`mask`] and [`process`]; what is not stands twice, with the same function set, in `linux` and
+//! in [`fd`], [`mask`], [`process`], [`signo`] and [`spawn`]; what is not stands twice, with the same function set, in `linux` and
 //! `portable`. `--cfg lameduck_portable` selects the second one on Linux too, so that it is compiled and tested.
 
 mod fd;
@@ -12,19 +12,26 @@ mod mask;
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 mod portable;
 mod process;
+mod signo;
+mod spawn;
 
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 use linux as os;
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 use portable as os;
 
-pub(crate) use fd::{poll2, read, write_all, write_once};
+pub(crate) use fd::{poll_once, poll2, read, write_all, write_once};
 pub(crate) use mask::{block, current_mask, unblock};
-pub(crate) use os::{own_facts, pipe, process_facts, since_boot};
+pub(crate) use os::{
+    own_facts, pipe, process_facts, read_signalfd, signalfd, since_boot, thread_masks,
+};
 pub(crate) use process::{
     exists, exit_now, getpid, getppid, handler_of, is_ignored, is_pid1, kill_self, raise,
     reset_default,
 };
+pub use signo::{Signo, SignoError};
+pub(crate) use signo::{Signos, number_of};
+pub(crate) use spawn::{Plan as SpawnPlan, Wait, kill, spawn, wait_for};
 
 use std::time::Duration;
 
@@ -44,4 +51,29 @@ pub(crate) struct OwnFacts {
     pub(crate) resident_bytes: Option<u64>,
     pub(crate) threads: Option<u64>,
     pub(crate) open_files: Option<u64>,
+}
+
+/// A thread of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadFacts {
+    pub(crate) id: u32,
+    /// Its name, as raw bytes.
+    pub(crate) name: Vec<u8>,
+    /// The signals that it blocks.
+    pub(crate) blocked: Signos,
+}
+
+/// How many signals one read of a signalfd takes.
+pub(crate) const FD_BATCH: usize = 16;
+
+/// A signal, as a signalfd tells it (signalfd(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FdSignal {
+    pub(crate) signo: i32,
+    pub(crate) code: i32,
+    pub(crate) pid: u32,
+    pub(crate) uid: u32,
+    pub(crate) overrun: u32,
+    /// `ssi_ptr`, in which `ssi_int` lies where a C union has it.
+    pub(crate) value: usize,
 }

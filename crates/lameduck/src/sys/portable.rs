@@ -1,10 +1,11 @@
 //! The twin of `linux` in plain POSIX: `pipe` and `fcntl`, `poll`, the monotonic clock, no knowledge of other processes.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{OwnFacts, ProcessFacts};
+use super::{FdSignal, OwnFacts, ProcessFacts, Signos, ThreadFacts};
 
 /// A pipe, read end first; both ends are closed on exec and never block.
 ///
@@ -75,4 +76,46 @@ pub(crate) fn process_facts(_pid: u32) -> io::Result<ProcessFacts> {
 /// Nothing: POSIX tells only the largest memory that there ever was.
 pub(crate) fn own_facts() -> OwnFacts {
     OwnFacts::default()
+}
+
+/// Nothing: POSIX has no way to ask for another thread's mask.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn thread_masks(_at_most: usize) -> io::Result<Vec<ThreadFacts>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: only Linux has signalfd(2).
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn signalfd(_set: Signos) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: only Linux has signalfd(2).
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(crate) fn read_signalfd(
+    _fd: BorrowedFd<'_>,
+    _found: &mut impl FnMut(FdSignal),
+) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: a directory for the child is not part of POSIX before 2024.
+///
+/// # Errors
+///
+/// Always `Unsupported`.
+pub(super) fn add_chdir(
+    _actions: &mut libc::posix_spawn_file_actions_t,
+    _directory: &CStr,
+) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -4,6 +4,7 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 
+use crate::sys::Signo;
 use crate::vocab::Signal;
 
 /// The system refused what taking signals needs.
@@ -17,6 +18,7 @@ pub struct SignalError {
 enum Refused {
     Pipe,
     Handler(Signal),
+    Held(Signo),
 }
 
 impl SignalError {
@@ -34,11 +36,20 @@ impl SignalError {
         }
     }
 
+    /// A signalfd channel of this process has it.
+    pub(super) fn held(signo: Signo) -> Self {
+        Self {
+            refused: Refused::Held(signo),
+            source: io::Error::other("a signalfd shares a signal with nobody"),
+        }
+    }
+
     /// The signal whose handler was refused; `None` when the pipe was.
     #[must_use]
-    pub const fn signal(&self) -> Option<Signal> {
+    pub fn signal(&self) -> Option<Signal> {
         match self.refused {
             Refused::Pipe => None,
+            Refused::Held(signo) => signo.signal(),
             Refused::Handler(signal) => Some(signal),
         }
     }
@@ -51,6 +62,11 @@ impl fmt::Display for SignalError {
             Refused::Handler(signal) => {
                 write!(f, "cannot install a handler for {signal}: {}", self.source)
             }
+            Refused::Held(signo) => write!(
+                f,
+                "{signo} cannot be taken: a signalfd channel of this process has it; close the channel first, or start the \
+                 lifecycle without {signo}"
+            ),
         }
     }
 }

@@ -12,6 +12,37 @@ use crate::vocab::{Signal, SignalCode};
 /// The process that created the youngest channel: a forked copy that has one of its own is no mere copy.
 static YOUNGEST_OWNER: AtomicU32 = AtomicU32::new(0);
 
+/// Where a handler runs.
+pub(super) enum Copy {
+    /// In the process that registered it.
+    Original,
+    /// In a copy by fork(2) that has not yet called exec, or never will: its signals are not ours, and whoever would answer them
+    /// was not copied.
+    Mere,
+    /// In a copy that takes signals itself.
+    WithItsOwn,
+}
+
+/// Where this handler runs; async-signal-safe.
+pub(super) fn where_am_i(owner: u32) -> Copy {
+    let here = sys::getpid();
+    if here == owner {
+        Copy::Original
+    } else if YOUNGEST_OWNER.load(Ordering::Relaxed) == here {
+        Copy::WithItsOwn
+    } else {
+        Copy::Mere
+    }
+}
+
+/// Notes that this process takes signals itself; gives its id.
+pub(super) fn become_owner() -> u32 {
+    let owner = sys::getpid();
+    // Relaxed: it guards no other memory. Pairs with the load in `where_am_i`; it is stored before registration.
+    YOUNGEST_OWNER.store(owner, Ordering::Relaxed);
+    owner
+}
+
 /// The handlers' side of one intake: the pipe's write end and the count of what it did not take.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -23,12 +54,9 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(write: OwnedFd) -> Self {
-        let owner = sys::getpid();
-        // Relaxed: it guards no other memory. Pairs with the load in `deliver`; it is stored before registration.
-        YOUNGEST_OWNER.store(owner, Ordering::Relaxed);
         Self {
             write,
-            owner,
+            owner: become_owner(),
             lost: [const { AtomicU32::new(0) }; ALL.len()],
         }
     }
@@ -36,14 +64,14 @@ impl Channel {
     /// Passes one signal on. Runs in the handler; `errno` is what it was.
     pub(super) fn deliver(&self, signal: Signal, info: &libc::siginfo_t) {
         let errno = errno::errno();
-        let here = sys::getpid();
-        if here == self.owner {
-            self.send(signal, record_of(info));
-        } else if YOUNGEST_OWNER.load(Ordering::Relaxed) != here {
-            // A copy by fork(2) that has not yet called exec, or never will: its signals are not ours, and the driver
-            // that would answer them was not copied. The signal stays blocked until the handler returns, then ends it.
-            sys::reset_default(info.si_signo);
-            sys::raise(info.si_signo);
+        match where_am_i(self.owner) {
+            Copy::Original => self.send(signal, record_of(info)),
+            // The signal stays blocked until the handler returns, then ends it.
+            Copy::Mere => {
+                sys::reset_default(info.si_signo);
+                sys::raise(info.si_signo);
+            }
+            Copy::WithItsOwn => {}
         }
         errno::set_errno(errno);
     }

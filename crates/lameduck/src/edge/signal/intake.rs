@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use signal_hook_registry::SigId;
 
+use super::claims::{self, Claim, Taker};
 use super::early;
 use super::error::SignalError;
 use super::handler::Channel;
 use super::record::{RECORD_LEN, RawSignal, Record};
-use super::set::{ALL, SignalSet, index, number};
-use crate::sys;
+use super::set::{ALL, SignalSet, number};
+use crate::sys::{self, Signo, Signos};
 use crate::vocab::Signal;
 
 /// The most records that one [`Intake::drain`] takes from the pipe.
@@ -29,8 +30,7 @@ pub(crate) struct Intake {
     caught: SignalSet,
     left_ignored: SignalSet,
     ids: Vec<SigId>,
-    /// Each handler's address right after registration, by [`index`].
-    handlers: [Option<usize>; ALL.len()],
+    _claim: Claim,
 }
 
 impl Intake {
@@ -51,6 +51,8 @@ impl Intake {
             .iter()
             .partition(|signal| set.respects_ignored(*signal) && ignored(*signal));
 
+        let claim = Claim::new(wanted.iter().copied().collect(), Taker::Lifecycle)
+            .map_err(|conflict| SignalError::held(conflict.signo))?;
         let (read, write) = sys::pipe().map_err(SignalError::pipe)?;
         let mut intake = Self {
             read,
@@ -58,7 +60,7 @@ impl Intake {
             caught: SignalSet::empty(),
             left_ignored: left_ignored.into_iter().collect(),
             ids: Vec::with_capacity(ALL.len()),
-            handlers: [None; ALL.len()],
+            _claim: claim,
         };
         for signal in wanted {
             intake
@@ -69,6 +71,7 @@ impl Intake {
     }
 
     fn register(&mut self, signal: Signal) -> io::Result<()> {
+        let before = sys::handler_of(number(signal));
         let channel = Arc::clone(&self.channel);
         // SAFETY: `deliver` does only what signal-safety(7) allows (its module says what), does not panic, and what the
         // closure owns lives until it is unregistered: the registry drops an action only after its last run has ended.
@@ -79,7 +82,7 @@ impl Intake {
         }?;
         self.ids.push(id);
         self.caught = self.caught.with(signal);
-        self.handlers[index(signal)] = sys::handler_of(number(signal));
+        claims::registered(signal.into(), before);
         Ok(())
     }
 
@@ -128,11 +131,12 @@ impl Intake {
     ///
     /// Other signals stay as they are. Threads and children that are started afterwards inherit a clean mask.
     pub(crate) fn restore_mask(&self) {
-        sys::unblock(
-            self.caught
-                .numbers()
-                .chain(early::found().blocked.numbers()),
-        );
+        // What a signalfd reads stays blocked: this thread would die of it.
+        let elsewhere = claims::taken(Taker::SignalFd);
+        let not_elsewhere = |signo: &Signo| !elsewhere.contains(*signo);
+        let found = early::found().blocked;
+        let ours = self.caught.iter().chain(found.iter()).map(Signo::from);
+        sys::unblock(ours.filter(not_elsewhere).map(Signo::number));
         let mask = sys::current_mask();
         debug_assert!(
             self.caught.numbers().all(|signo| !mask.blocks(signo)),
@@ -149,9 +153,10 @@ impl Intake {
     ///
     /// Asks the kernel once for each signal, which takes less than a microsecond.
     pub(crate) fn replaced(&self) -> SignalSet {
-        let ours =
-            |signal: &Signal| sys::handler_of(number(*signal)) == self.handlers[index(*signal)];
-        self.caught.iter().filter(|signal| !ours(signal)).collect()
+        let caught: Signos = self.caught.iter().collect();
+        let replaced = claims::replaced(caught);
+        let is_replaced = |signal: &Signal| replaced.contains((*signal).into());
+        self.caught.iter().filter(is_replaced).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::sys::{self, ProcessFacts};
 use crate::vocab::{Sender, SenderUnknown, SignalCode, SignalRecord};
 
 /// The code of a signal whose record was lost: Linux' `SI_NOINFO`, "no information in siginfo_t".
-const NO_INFO: SignalCode = SignalCode::Other(32767);
+pub(super) const NO_INFO: SignalCode = SignalCode::Other(32767);
 
 /// Looks the sender up and makes the record that the audit keeps; call it soon, senders exit.
 ///
@@ -21,7 +21,8 @@ pub(crate) fn resolve(raw: &RawSignal) -> SignalRecord {
     SignalRecord::new(raw.signal, code, sender)
 }
 
-fn sender(code: SignalCode, pid: u32, uid: u32, at: Duration) -> Sender {
+/// Who has these marks; looked up now, and judged by when the signal came.
+pub(super) fn sender(code: SignalCode, pid: u32, uid: u32, at: Duration) -> Sender {
     match code {
         SignalCode::Kernel => Sender::Kernel,
         code if !code.names_sender() => Sender::Unknown,

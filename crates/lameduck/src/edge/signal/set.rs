@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+pub(super) use crate::sys::number_of as number;
 use crate::vocab::Signal;
 
 /// Every signal that lameduck gives a meaning to, by priority.
@@ -136,18 +137,6 @@ pub(super) const fn index(signal: Signal) -> usize {
 
 const fn bit(signal: Signal) -> u8 {
     1 << index(signal)
-}
-
-/// The signal's number on this system, which is not everywhere that of [`Signal::number`].
-pub(super) const fn number(signal: Signal) -> i32 {
-    match signal {
-        Signal::Quit => libc::SIGQUIT,
-        Signal::Term => libc::SIGTERM,
-        Signal::Int => libc::SIGINT,
-        Signal::Hup => libc::SIGHUP,
-        Signal::Usr2 => libc::SIGUSR2,
-        Signal::Usr1 => libc::SIGUSR1,
-    }
 }
 
 /// The signal with this number on this system.
