@@ -7,6 +7,7 @@ mod demo;
 mod exit;
 mod explain;
 mod lines;
+mod plan;
 mod report;
 mod verify;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().subcommand {
         Subcommand::Verify(arguments) => verify::run(*arguments),
         Subcommand::Demo(arguments) => demo::run(*arguments),
+        Subcommand::Plan(arguments) => plan::run(&arguments),
         Subcommand::Report(arguments) => report::run(&arguments),
         Subcommand::Explain(arguments) => explain::run(&arguments),
     };

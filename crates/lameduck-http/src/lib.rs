@@ -59,6 +59,8 @@ mod handler;
 mod health;
 mod layer;
 pub mod manual;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod peer;
 mod probes;
 mod scope;
@@ -73,7 +75,12 @@ pub use body::{Body, BodyError};
 pub use end_when::{EndWhen, end_when};
 pub use handler::{ServiceFn, service_fn};
 pub use health::is_health_check;
-pub use layer::{EndStreams, EndStreamsFuture, EndStreamsService, ExposeDrain, ExposeDrainService};
+pub use layer::{
+    EndStreams, EndStreamsFuture, EndStreamsService, ExposeDrain, ExposeDrainService,
+    HealthSnapshot, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService,
+};
+#[cfg(feature = "metrics")]
+pub use metrics::{MetricsFormat, MetricsRoute, admin_metrics, metrics, metrics_route};
 pub use peer::Peer;
 pub use probes::{ProbeRoutes, probe_routes};
 pub use scope::drain;

@@ -256,6 +256,7 @@ impl<'a, A: App> Serve<'a, A> {
             .introduce
             .map(|make| Introduction::new(local.clone(), make));
         let shared = Shared {
+            owner: Some(place.id().number()),
             event_streams: self.event_streams,
             websockets: self.websockets,
             trims_heap: self.trims_heap,

@@ -24,7 +24,10 @@ mod vocab;
 pub mod wire;
 
 #[cfg(feature = "signals")]
-pub use driver::{Count, Inflight, Observer, Recent, Status, Tally, sim};
+pub use driver::{
+    Count, Figures, Inflight, Latency, Observer, ParticipantFigures, PhaseFigures, Recent,
+    SignalFigures, Status, Tally, sim,
+};
 #[cfg(feature = "signals")]
 pub use edge::dump;
 #[cfg(feature = "profile")]

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub struct Shutdown {
     /// `lameduck.shutdown/1`.
     pub schema: String,
+    /// Names the lifecycle in metrics, traces and logs.
+    pub drain_id: String,
     /// One word: `drained`, `failed`, `start-failed`, `impossible`, `forced` or `cut`.
     pub outcome: String,
     /// The outcome for people.
@@ -42,6 +44,8 @@ pub struct Shutdown {
     pub stragglers: Vec<Straggler>,
     /// What happened besides.
     pub events: Vec<Event>,
+    /// How the process was at its end.
+    pub health: Option<Health>,
     /// Counts by name.
     pub counts: std::collections::BTreeMap<String, u64>,
     /// What did not fit into a bounded list, by the list's name.
@@ -101,6 +105,23 @@ macro_rules! mirror {
 }
 
 mirror! {
+    /// How a process was at its end; what its system did not tell is missing.
+    Health {
+        /// Since it began.
+        uptime_ms: f64,
+        /// Resident memory.
+        resident_bytes: Option<u64>,
+        /// Threads.
+        threads: Option<u64>,
+        /// Open file descriptors.
+        open_files: Option<u64>,
+        /// Tasks of the runtime.
+        tasks: Option<u64>,
+        /// Connections that were open and counted.
+        connections: u64,
+        /// Guards that were held.
+        guards: u64,
+    }
     /// How a process exited.
     Exit {
         /// The exit code.

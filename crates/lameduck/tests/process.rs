@@ -5,6 +5,9 @@
 
 #[path = "process/bodies.rs"]
 mod bodies;
+#[cfg(feature = "systemd")]
+#[path = "process/notify.rs"]
+mod notify;
 #[path = "../../lameduck-cli/tests/support/mod.rs"]
 mod support;
 

@@ -36,7 +36,7 @@ pub(crate) struct DemoArguments {
     /// Where it answers /livez, /readyz, /startupz and /lbz
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_PROBES_LISTEN")]
     pub(crate) probes: Option<String>,
-    /// Where it has a page to watch it on, /status and /events: a loopback address or unix:PATH
+    /// Where it has a page to watch it on, /status, /events and /metrics: a loopback address or unix:PATH
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_ADMIN_LISTEN")]
     pub(crate) admin: Option<String>,
     /// Let whoever has the token in this file drain, cut and reload on the admin listener; made if it is not there

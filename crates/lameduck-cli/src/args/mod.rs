@@ -2,6 +2,7 @@
 
 mod demo;
 mod explain;
+mod plan;
 mod report;
 mod verify;
 
@@ -9,6 +10,7 @@ use clap::Parser;
 
 pub(crate) use demo::{DemoArguments, LateArgument, ParkArgument, RepeatArgument};
 pub(crate) use explain::{ExplainArguments, ExplainFormat};
+pub(crate) use plan::{PlanArguments, PlanFormat};
 pub(crate) use report::ReportArguments;
 pub(crate) use verify::{
     ChoiceArguments, Format, OutputArguments, TargetArguments, Variable, VerifyArguments,
@@ -33,6 +35,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Subcommand {
     Verify(Box<VerifyArguments>),
     Demo(Box<DemoArguments>),
+    Plan(PlanArguments),
     Report(Box<ReportArguments>),
     Explain(ExplainArguments),
 }
@@ -76,11 +79,17 @@ mod tests {
             "lameduck report a.json b.json --format markdown",
             "lameduck explain H1-02 --for node --format markdown",
             "lameduck explain --list",
+            "lameduck plan --format kubernetes --preset aws-alb --pre-stop 5s --name shop",
+            "lameduck plan --format systemd --grace 60s --window none",
         ];
         for line in lines {
             Arguments::try_parse_from(line.split(' ')).expect(line);
         }
         assert!(Arguments::try_parse_from(["lameduck", "demo", "--grace", "soon"]).is_err());
+        for name in ["a b", "a: b", "-a", "A", ""] {
+            let line = ["lameduck", "plan", "--name", name];
+            assert!(Arguments::try_parse_from(line).is_err(), "{name}");
+        }
         for also in ["html", "html=", "pdf=a.pdf", "=a"] {
             let line = ["lameduck", "verify", "--also", also];
             assert!(Arguments::try_parse_from(line).is_err(), "{also}");

@@ -90,7 +90,8 @@ fn start(arguments: &DemoArguments) -> Result<(Plan, Start), Failure> {
     detected.plan = plan.clone();
     let mut start = Start::from(detected)
         .signals(SignalSet::default().with(Signal::Usr1))
-        .dump_stacks(StackSignal::default());
+        .dump_stacks(StackSignal::default())
+        .systemd();
     if arguments.no_sigint {
         start = start.without_sigint();
     }
@@ -124,7 +125,8 @@ async fn serve(
         write!(ready, "  probes {}", probes.local_addr())?;
     }
     if let Some(addr) = &arguments.admin {
-        let mut admin = lameduck_http::admin(&life, addr.as_str());
+        let mut admin =
+            lameduck_http::admin(&life, addr.as_str()).route(lameduck_http::admin_metrics());
         if let Some(path) = &arguments.admin_token_file {
             admin = admin.token_file(path);
         }

@@ -264,10 +264,20 @@ pub(super) async fn finish<S: Stream>(
     if ended == Some(Ended::Gone) {
         return;
     }
-    match until_ending(linger::settle(&mut stream, input, limit), pulse.as_mut()).await {
-        Some(Lingered::Done) => {}
-        Some(Lingered::Expired) => shared.tally(Count::LingerExpired),
-        None => return shared.tally(Count::Ended),
+    let settled = until_ending(linger::settle(&mut stream, input, limit), pulse.as_mut()).await;
+    let Some(settled) = settled else {
+        return shared.tally(Count::Ended);
+    };
+    if settled.how == Lingered::Expired {
+        shared.tally(Count::LingerExpired);
+    }
+    // Under TLS a client that understood answers with bytes, too.
+    if settled.discarded > 0
+        && input == Input::Complete
+        && !watch.is_tls()
+        && shared.drain.is_closing()
+    {
+        shared.tally(Count::LateBytes);
     }
     if let End::Upgraded(tenant) = &end {
         until_ending(tenant.left(), pulse).await;

@@ -179,6 +179,7 @@ impl Work {
             is_get: request.method() == Method::GET,
             open: Some(Open {
                 watch: watch.clone(),
+                whole: false,
             }),
             pledge,
         }
@@ -200,22 +201,26 @@ impl Work {
             Err(_payload) => Err(Failed::Panicked),
         };
         let pledge = self.pledge.take();
-        let open = self.open.take().expect("a response is given once");
+        let mut open = self.open.take().expect("a response is given once");
         let watch = open.watch.clone();
         let mut response = match answered {
             Ok(response) => {
                 let ender = ending::ender(&response, &watch, self.is_get);
+                open.note_end(|| response.body().is_end_stream());
                 response.map(|body| Outgoing {
                     body: Some(body),
                     ender,
                     open,
                 })
             }
-            Err(failed) => failed.response(&watch).map(|()| Outgoing {
-                body: None,
-                ender: None,
-                open,
-            }),
+            Err(failed) => {
+                open.note_end(|| !matches!(failed, Failed::Refused));
+                failed.response(&watch).map(|()| Outgoing {
+                    body: None,
+                    ender: None,
+                    open,
+                })
+            }
         };
         match pledge.and_then(|pledge| pledge.granted_by(&response)) {
             Some(pledge) => watch.grant(pledge),
@@ -229,11 +234,28 @@ impl Work {
 #[derive(Debug)]
 struct Open {
     watch: Arc<Watch>,
+    /// The response has ended by itself. Kept after T only, for the figures.
+    whole: bool,
+}
+
+impl Open {
+    /// Before T: one load, as in [`say_close`].
+    fn note_end(&mut self, is_end: impl FnOnce() -> bool) {
+        if self.watch.shared.drain.is_steering() {
+            self.whole = is_end();
+        }
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.watch.finish();
+        let shared = &self.watch.shared;
+        if self.whole {
+            shared.tally(Count::Served);
+        } else if shared.drain.is_ending() {
+            shared.tally(Count::RequestCut);
+        }
     }
 }
 
@@ -423,10 +445,10 @@ impl<B: HttpBody<Error: Into<BoxError>>> HttpBody for Outgoing<B> {
     type Error = BoxError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>> {
-        let mut this = self.project();
+        let mut this = self.as_mut().project();
         // A panic ends this response, so that it does not look whole; what panicked is dropped and never polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| {
             if let Some(ender) = this.ender {
@@ -443,11 +465,21 @@ impl<B: HttpBody<Error: Into<BoxError>>> HttpBody for Outgoing<B> {
                 None => Poll::Ready(None),
             }
         }));
-        polled.unwrap_or_else(|_payload| {
+        let polled = polled.unwrap_or_else(|_payload| {
             this.open.watch.shared.tally(Count::Panicked);
             this.body.set(None);
             Poll::Ready(Some(Err("the response's body panicked".into())))
-        })
+        });
+        let this = self.project();
+        match &polled {
+            Poll::Ready(None) => this.open.note_end(|| true),
+            Poll::Ready(Some(Ok(_))) => this.open.note_end(|| match this.ender {
+                Some(ender) => ender.is_end(this.body.as_ref().get_ref().as_ref()),
+                None => (this.body.as_ref().get_ref().as_ref()).is_none_or(HttpBody::is_end_stream),
+            }),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -32,6 +32,14 @@ pub(crate) enum Lingered {
     Expired,
 }
 
+/// A close, and what came after our end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) how: Lingered,
+    /// Bytes of the client that nobody read.
+    pub(crate) discarded: usize,
+}
+
 /// Bytes thrown away at most; a client that sends more gets the RST that it asks for.
 const DISCARDED_AT_MOST: usize = 16 * 1024 * 1024;
 pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(1);
@@ -43,7 +51,7 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(32);
 /// Dropping the future closes the socket at once.
 pub(crate) async fn close<S: Stream>(mut stream: S, input: Input, limit: Duration) -> Lingered {
     match end(&mut stream, limit).await {
-        Ended::Sent => settle(&mut stream, input, limit).await,
+        Ended::Sent => settle(&mut stream, input, limit).await.how,
         Ended::Gone => Lingered::Done,
         Ended::Unsent => Lingered::Expired,
     }
@@ -84,14 +92,27 @@ pub(crate) async fn end<S: Stream>(stream: &mut S, stall: Duration) -> Ended {
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing; the stream can be dropped then.
-pub(crate) async fn settle<S: Stream>(stream: &mut S, input: Input, limit: Duration) -> Lingered {
-    let mut until = Instant::now() + limit;
-    let mut queued = usize::MAX;
+pub(crate) async fn settle<S: Stream>(stream: &mut S, input: Input, limit: Duration) -> Settled {
     let mut reader = Reader {
         ended: false,
         broken: false,
         left: DISCARDED_AT_MOST,
     };
+    let how = read_on(stream, &mut reader, input, limit).await;
+    Settled {
+        how,
+        discarded: DISCARDED_AT_MOST - reader.left,
+    }
+}
+
+async fn read_on<S: Stream>(
+    stream: &mut S,
+    reader: &mut Reader,
+    input: Input,
+    limit: Duration,
+) -> Lingered {
+    let mut until = Instant::now() + limit;
+    let mut queued = usize::MAX;
     let mut seen = (reader.left, Instant::now());
     let mut wait = FIRST_WAIT;
     loop {

@@ -73,6 +73,8 @@ use crate::ws::WebSockets;
 pub(crate) struct Shared {
     pub(crate) life: Lifecycle,
     pub(crate) clock: Clockwork,
+    /// The number of the listener's participant, for figures.
+    pub(crate) owner: Option<u32>,
     /// The shutdown as this listener sees it.
     pub(crate) drain: Course,
     pub(crate) limits: Limits,
@@ -99,6 +101,7 @@ impl Shared {
         Self {
             life: life.clone(),
             clock: Clockwork::of(life),
+            owner: None,
             drain: Course::new(life, wishes),
             limits,
             protocols,

@@ -95,6 +95,9 @@ impl Watch {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>, spread: u64) -> Self {
         let born = shared.now();
         let slot = shared.life.inflight().slots.claim_at(peer, born);
+        if let Some(owner) = shared.owner {
+            slot.owned_by(owner);
+        }
         Self::with(shared, slot, peer, spread, born)
     }
 
@@ -489,6 +492,11 @@ impl Watch {
 
     pub(crate) fn end_handshake(&self) {
         self.handshaking.store(false, Relaxed);
+    }
+
+    /// Whether TLS stands below HTTP.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.wire_read.load(Relaxed) > 0
     }
 
     /// `count` bytes of TLS came from the peer, and end within a record or at its end.

@@ -8,12 +8,15 @@ mod h2;
 mod handlers;
 mod limits;
 mod load;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod order;
 mod park;
 mod peer;
 mod probes;
 mod reader;
 mod seats;
+mod snapshot;
 mod sse;
 mod streams;
 mod support;

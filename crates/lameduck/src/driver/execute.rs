@@ -66,7 +66,9 @@ impl Driver {
         self.shared.seats().get_mut(id.0 as usize).map(read)
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&mut self, phase: Phase) {
+        // Before anybody can see the phase and begin a request in it.
+        self.shared.mark(phase);
         self.shared.publish(phase);
         match phase {
             Phase::Running => self.shared.running.fire(),
@@ -74,6 +76,7 @@ impl Driver {
             Phase::Initializing | Phase::Draining | Phase::Stopped => {}
         }
         self.shared.set_status(self.machine.status());
+        self.tell_phase(phase);
     }
 
     fn open_admission(&mut self) {
@@ -136,6 +139,11 @@ impl Driver {
     fn exit(&mut self, outcome: Outcome) {
         let mut report = self.machine.report();
         report.outcome = outcome;
+        self.shared
+            .ledger()
+            .drain_id()
+            .clone_into(&mut report.drain_id);
+        report.health = Some(self.shared.final_health());
         self.tell();
         let observing = self.shared.observers().finish();
         let until = Instant::now() + PATIENCE;
@@ -153,6 +161,7 @@ impl Driver {
             ("signal_records", self.lost_signals()),
             ("commands", self.shared.commands().dropped()),
             ("slots", inflight.slots.dropped()),
+            ("notifications", self.shared.notifications_dropped()),
             ("observed", self.shared.observers().dropped()),
             ("audit", self.shared.audit_lost()),
         ];

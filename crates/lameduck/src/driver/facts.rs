@@ -37,7 +37,7 @@ pub(crate) struct Facts {
 
 impl Shared {
     /// Takes no lock that it would have to wait for.
-    pub(crate) fn facts(&self) -> Facts {
+    pub(crate) fn dump_facts(&self) -> Facts {
         let inflight = self.inflight();
         Facts {
             now: self.now(),

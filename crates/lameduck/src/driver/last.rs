@@ -5,12 +5,20 @@ use std::{os::fd::BorrowedFd, sync::Arc, time::Duration};
 use super::Shared;
 use crate::vocab::{Outcome, Signal, SignalRecord};
 
+/// A signal that arrived.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) record: SignalRecord,
+    /// When its handler ran, on the clock of `sys::since_boot`; `None` when its record was lost.
+    pub(crate) at: Option<Duration>,
+}
+
 /// Where signals come from.
 pub(crate) trait Signals: Send {
     /// Becomes readable when there is a signal.
     fn fd(&self) -> BorrowedFd<'_>;
     /// The signals that arrived, most urgent first.
-    fn drain(&mut self, into: &mut Vec<SignalRecord>);
+    fn drain(&mut self, into: &mut Vec<Arrival>);
     /// Called once on the driver's thread: from here on it accepts them.
     fn adopt(&self);
     /// Signals that came while there was no room for their record: they arrived, but nobody knows from whom.

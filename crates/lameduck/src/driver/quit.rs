@@ -40,7 +40,7 @@ impl Driver {
     fn wait_for_dump(&mut self) {
         let deadline = self.machine.status().deadline.unwrap_or(Duration::MAX);
         let until = deadline.min(self.shared.now() + DUMP);
-        let mut records = Vec::new();
+        let mut arrivals = Vec::new();
         loop {
             let left = until.saturating_sub(self.shared.now());
             let Authority::Process(words) = &self.authority else {
@@ -57,12 +57,15 @@ impl Driver {
                 Ok([_, true]) => return,
                 Ok([came, false]) => {
                     if let Some(signals) = self.signals.as_mut().filter(|_| came) {
-                        signals.drain(&mut records);
+                        signals.drain(&mut arrivals);
                     }
-                    if records.iter().any(|record| record.signal == Signal::Quit) {
+                    if arrivals
+                        .iter()
+                        .any(|arrival| arrival.record.signal == Signal::Quit)
+                    {
                         return;
                     }
-                    records.clear();
+                    arrivals.clear();
                 }
                 // For want of kernel memory only.
                 Err(_) => thread::sleep(Duration::from_millis(1)),

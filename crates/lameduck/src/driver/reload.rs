@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use super::Shared;
+use super::{Shared, supervisor::Word};
 use crate::{machine::Input, vocab::News};
 
 type Subscriber = Box<dyn FnMut() -> Result<(), String> + Send>;
@@ -65,6 +65,9 @@ impl Reloads {
             .spawn(move || while reloading.reloads().round(&reloading) {});
         if let Err(error) = spawned {
             shared.reloads().lock().round = Round::None;
+            // A manager that waits for the reload it asked for must hear that it is over.
+            shared.tell(|| vec![Word::Reloading]);
+            shared.tell(|| vec![Word::Ready]);
             let what = format!("reload refused: no thread for it: {error}");
             shared.send(Input::Note(what));
         }
@@ -72,6 +75,7 @@ impl Reloads {
 
     /// One round; says whether another is due. The lock is not held while foreign code runs.
     fn round(&self, shared: &Shared) -> bool {
+        shared.tell(|| vec![Word::Reloading]);
         let mut subscribers = core::mem::take(&mut self.lock().subscribers);
         for (name, subscriber) in &mut subscribers {
             let result = catch_unwind(AssertUnwindSafe(subscriber))
@@ -90,6 +94,10 @@ impl Reloads {
         subscribers.append(&mut inner.subscribers);
         inner.subscribers = subscribers;
         let again = inner.round == Round::Again;
+        // Under the lock, so that it stands before what a next reload says.
+        if !again && !shared.phase().is_leaving() {
+            shared.tell(|| vec![Word::Ready]);
+        }
         inner.round = if again { Round::Running } else { Round::None };
         again
     }

@@ -12,8 +12,15 @@ use std::{
 };
 
 use super::{
-    Observer, Recent, Seat, commands::Commands, epilogue::Epilogues, observe::Observers,
-    reload::Reloads, tally::Tally,
+    Observer, Recent, Seat,
+    commands::Commands,
+    epilogue::Epilogues,
+    health::Facts,
+    ledger::{Ledger, Mark},
+    observe::Observers,
+    reload::Reloads,
+    supervisor::Supervisor,
+    tally::Tally,
 };
 use crate::{
     inflight::{Admission, Requests, Slots, Tasks, Token},
@@ -40,6 +47,19 @@ pub struct Inflight {
     pub tally: Tally,
 }
 
+impl Inflight {
+    pub(super) fn new() -> Self {
+        Self {
+            connections: Admission::new(),
+            guards: Admission::new(),
+            requests: Requests::new(),
+            slots: Slots::new(),
+            tasks: Tasks::new(),
+            tally: Tally::new(),
+        }
+    }
+}
+
 /// See the module.
 pub(crate) struct Shared {
     started: Instant,
@@ -61,6 +81,11 @@ pub(crate) struct Shared {
     complaints: Mutex<Vec<String>>,
     seats: Mutex<Vec<Seat>>,
     inflight: Inflight,
+    ledger: Ledger,
+    facts: Facts,
+    supervisor: OnceLock<Arc<dyn Supervisor>>,
+    /// How often the program said that it is alive.
+    beats: AtomicU64,
     commands: Commands,
     reloads: Reloads,
     epilogues: Epilogues,
@@ -87,6 +112,7 @@ impl Shared {
         speaks: bool,
     ) -> std::io::Result<(Arc<Self>, OwnedFd)> {
         let (commands, reader) = Commands::new()?;
+        let inflight = Inflight::new();
         let shared = Arc::new(Self {
             started: Instant::now(),
             started_on: SystemTime::now(),
@@ -104,14 +130,11 @@ impl Shared {
             status: Mutex::new(status),
             complaints: Mutex::default(),
             seats: Mutex::default(),
-            inflight: Inflight {
-                connections: Admission::new(),
-                guards: Admission::new(),
-                requests: Requests::new(),
-                slots: Slots::new(),
-                tasks: Tasks::new(),
-                tally: Tally::new(),
-            },
+            ledger: Ledger::new(&inflight),
+            facts: Facts::default(),
+            supervisor: OnceLock::new(),
+            beats: AtomicU64::new(0),
+            inflight,
             commands,
             reloads: Reloads::default(),
             epilogues: Epilogues::default(),
@@ -137,6 +160,39 @@ impl Shared {
 
     pub(super) const fn commands(&self) -> &Commands {
         &self.commands
+    }
+
+    pub(super) const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(super) fn set_supervisor(&self, supervisor: Arc<dyn Supervisor>) {
+        // The driver sets it once, before its thread starts.
+        let _ = self.supervisor.set(supervisor);
+    }
+
+    pub(crate) fn supervisor(&self) -> Option<&Arc<dyn Supervisor>> {
+        self.supervisor.get()
+    }
+
+    /// The program is alive.
+    pub(crate) fn beat(&self) {
+        // Relaxed: the driver wants to see that it changes, sooner or later.
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// Writes down that a phase was entered, and where the counts stand.
+    pub(super) fn mark(&self, phase: Phase) {
+        self.ledger
+            .enter(Mark::now(phase, self.now(), &self.inflight));
     }
 
     pub(super) const fn reloads(&self) -> &Reloads {

@@ -100,6 +100,7 @@ impl Shared {
 /// What a person is told about a lifecycle that is still going.
 #[derive(Clone, Debug)]
 pub struct Status {
+    drain_id: String,
     pub(super) machine: machine::Status,
     plan: Plan,
     started_on: SystemTime,
@@ -124,6 +125,7 @@ impl Status {
         ];
         let dropped = dropped.into_iter().filter(|(_, count)| *count > 0);
         Self {
+            drain_id: shared.ledger().drain_id().to_owned(),
             dropped: machine.dropped.iter().copied().chain(dropped).collect(),
             counts: inflight
                 .tally
@@ -218,6 +220,7 @@ impl Status {
         let machine = &self.machine;
         Json::object(|json| {
             json.text("schema", "lameduck.status/1");
+            json.text("drain_id", &self.drain_id);
             json.text("version", env!("CARGO_PKG_VERSION"));
             json.number("pid", std::process::id());
             let started_on = self.started_on.duration_since(UNIX_EPOCH);

@@ -13,6 +13,14 @@ macro_rules! counts {
 
         impl Count {
             const NAMES: &'static [&'static str] = &[$($key),+];
+
+            /// Its name in the report.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $key,)+
+                }
+            }
         }
     };
 }
@@ -54,6 +62,12 @@ counts! {
     IdleClosed => "idle_closed",
     /// Late requests refused with 503.
     LateRefused => "late_refused",
+    /// Responses that were handed over whole after T.
+    Served => "served_leaving",
+    /// Requests that the drain deadline ended.
+    RequestCut => "requests_cut",
+    /// Connections on which bytes of a client came after we had ended our side: a request that crossed our FIN.
+    LateBytes => "late_bytes",
     /// Responses that told their client to go elsewhere.
     Steered => "steered",
     /// Event streams and the like that were ended between two events when their connection was to go.
@@ -89,6 +103,14 @@ impl Tally {
     #[must_use]
     pub fn value(&self, count: Count) -> u64 {
         self.counts[count as usize].load(Ordering::Relaxed)
+    }
+
+    /// All of them, in the order of the names.
+    pub(super) fn values(&self) -> Vec<u64> {
+        self.counts
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .collect()
     }
 
     pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {

@@ -10,15 +10,16 @@ use std::{
 };
 
 use super::{
-    LastWords, Shared, Signals,
+    Arrival, LastWords, Shared, Signals,
     commands::hush,
     rehearse::rehearse,
+    supervisor::{Supervisor, Told},
     traffic::{EVERY, Samples},
 };
 use crate::{
     machine::{Answer, Input, Machine},
     sys,
-    vocab::{CutBy, News, Outcome, Phase, Plan, Signal, SignalRecord},
+    vocab::{CutBy, News, Outcome, Phase, Plan, Signal},
 };
 
 /// How long the driver waits for something that is written elsewhere.
@@ -43,6 +44,8 @@ pub(crate) struct Driver {
     pub(super) samples: Samples,
     /// Which gates are closed and not yet known to be empty.
     pub(super) watching: Watching,
+    /// What the service manager was told.
+    pub(super) told: Told,
     /// What was said about signals that no longer arrive; at most [`COMPLAINTS`].
     complained: Vec<String>,
     pub(super) signals: Option<Box<dyn Signals>>,
@@ -65,6 +68,7 @@ impl Driver {
         notes: Vec<String>,
         signals: Option<Box<dyn Signals>>,
         authority: Authority,
+        supervisor: Option<Arc<dyn Supervisor>>,
     ) -> io::Result<Arc<Shared>> {
         let mut machine = Machine::new(plan.clone());
         for note in notes {
@@ -72,12 +76,16 @@ impl Driver {
         }
         let speaks = matches!(authority, Authority::Process(_));
         let (shared, bell) = Shared::new(plan, machine.status(), speaks)?;
+        if let Some(supervisor) = supervisor {
+            shared.set_supervisor(supervisor);
+        }
         let driver = Self {
             machine,
             shared: Arc::clone(&shared),
             authority,
             samples: Samples::default(),
             watching: Watching::default(),
+            told: Told::default(),
             complained: Vec::new(),
             signals,
             bell,
@@ -98,6 +106,8 @@ impl Driver {
             };
             let mut report = self.machine.report();
             report.outcome = outcome;
+            shared.ledger().drain_id().clone_into(&mut report.drain_id);
+            report.health = Some(shared.final_health());
             let counts = shared.inflight_counts();
             shared
                 .observers()
@@ -139,6 +149,9 @@ impl Driver {
             let sample = self.samples.next_at();
             due = Some(due.map_or(sample, |due| due.min(sample)));
         }
+        if let Some(told) = self.told.due() {
+            due = Some(due.map_or(told, |due| due.min(told)));
+        }
         self.sleep(due.map(|due| due.saturating_sub(now)));
     }
 
@@ -157,15 +170,18 @@ impl Driver {
     /// Hands the machine all that has happened, and does what it asks for.
     fn turn(&mut self) {
         // Signals are collected first and handled last: what was said before a signal came is heard before it.
-        let mut records: Vec<SignalRecord> = Vec::new();
+        let mut arrivals: Vec<Arrival> = Vec::new();
         if let Some(signals) = &mut self.signals {
-            signals.drain(&mut records);
+            signals.drain(&mut arrivals);
+            let lost = signals.lost();
+            self.shared.ledger().lost(lost);
         }
         for input in self.shared.commands().take() {
             let ready = match input {
                 Input::Ready(id) => Some(id),
                 _ => None,
             };
+            self.told.note(&input);
             self.input(input);
             // Who enrols while running opens now; the others open together when `Running` is entered.
             if let Some(id) = ready
@@ -175,8 +191,8 @@ impl Driver {
                 self.input(Input::Answer(id, Answer::Failed { why }));
             }
         }
-        for record in records {
-            self.input(Input::Signal(record));
+        for arrival in arrivals {
+            self.signal(arrival);
         }
         let now = self.shared.now();
         if self.machine.phase() == Phase::Running && self.samples.next_at() <= now {
@@ -187,6 +203,16 @@ impl Driver {
         self.input(Input::Wake);
         self.rescan();
         self.shared.set_status(self.machine.status());
+        self.keep_informed();
+    }
+
+    fn signal(&mut self, arrival: Arrival) {
+        let Arrival { record, at } = arrival;
+        let (signal, class) = (record.signal, record.sender.class());
+        self.input(Input::Signal(record));
+        // Counted afterwards: on the way from a signal to the phase every step counts.
+        let took = at.map(|at| sys::since_boot().saturating_sub(at));
+        self.shared.ledger().signal(signal, class, took);
     }
 
     pub(super) fn lost_signals(&self) -> u64 {
@@ -283,7 +309,9 @@ impl Driver {
             } else {
                 EVERY
             };
-            self.sleep(Some(left));
+            let told = self.told.due().map(|due| due.saturating_sub(now));
+            self.sleep(Some(told.map_or(left, |told| told.min(left))));
+            self.keep_informed();
             self.stay_awake();
         }
     }
@@ -295,12 +323,15 @@ impl Driver {
                 self.end(Outcome::Cut(CutBy::Api));
             }
         }
-        let mut records = Vec::new();
+        let mut arrivals = Vec::new();
         if let Some(signals) = &mut self.signals {
-            signals.drain(&mut records);
+            signals.drain(&mut arrivals);
         }
         // Who is still here after the end is worth a look.
-        if records.iter().any(|record| record.signal == Signal::Quit) {
+        if arrivals
+            .iter()
+            .any(|arrival| arrival.record.signal == Signal::Quit)
+        {
             self.dump_and_die();
         }
     }

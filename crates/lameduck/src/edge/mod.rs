@@ -8,3 +8,5 @@ pub(crate) mod process;
 #[cfg(feature = "profile")]
 pub mod profile;
 pub(crate) mod signal;
+#[cfg(feature = "systemd")]
+pub(crate) mod systemd;

@@ -21,6 +21,6 @@ mod token;
 
 pub use admission::{Admission, Closed, Pass};
 pub use requests::Requests;
-pub use slots::{ByProtocol, IdleView, Protocol, Slot, SlotView, Slots, Snapshot};
+pub use slots::{ByProtocol, Census, Held, IdleView, Protocol, Slot, SlotView, Slots, Snapshot};
 pub use tasks::{TaskEntry, TaskView, Tasks, TasksView};
 pub use token::{Fired, Token};

@@ -8,6 +8,7 @@
 //! remembers nothing. Memory: 128 bytes a slot, in chunks that double, kept for the next connection.
 
 mod cell;
+mod census;
 mod protocol;
 
 use std::collections::BinaryHeap;
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use self::cell::{Cell, Raw, Read};
+pub use self::census::{Census, Held};
 pub use self::protocol::{ByProtocol, Protocol};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
@@ -140,7 +142,10 @@ impl Slots {
     pub fn claim_at(&self, peer: Option<SocketAddr>, at: Duration) -> Slot {
         let place = self.table.claim();
         match &place {
-            Some(place) => place.cell().claim(peer, at),
+            Some(place) => {
+                place.cell().own(None);
+                place.cell().claim(peer, at);
+            }
             // Relaxed: a figure.
             None => _ = self.table.dropped.fetch_add(1, Ordering::Relaxed),
         }
@@ -200,6 +205,13 @@ impl Slots {
         views.collect()
     }
 
+    /// How many connections there are by owner and by protocol, and how many of them are in a request. Takes no lock.
+    ///
+    /// Each slot is read at its own instant.
+    pub fn census(&self) -> Census {
+        Census::of(self.table.cells().filter_map(Cell::look))
+    }
+
     /// How many connections are in a request, and how many are between two. One load for each slot; takes no lock.
     pub fn counts(&self) -> (usize, usize) {
         let (mut busy, mut idle) = (0, 0);
@@ -251,6 +263,13 @@ impl Slot {
         {
             // Relaxed: a figure.
             self.table.contended.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whose connection it is: the number of a participant. Wait-free; said once.
+    pub fn owned_by(&self, participant: u32) {
+        if let Some(place) = &self.place {
+            place.cell().own(Some(participant));
         }
     }
 

@@ -33,10 +33,10 @@ pub use wait::{Draining, Over, Running};
 pub use worker::{Stop, Worker};
 
 use crate::{
-    driver::{Inflight, Observer, Recent, Shared, Status},
+    driver::{Figures, Inflight, Observer, Recent, Shared, Status},
     inflight::Closed,
     machine::Input,
-    vocab::{Cause, Outcome, Phase, Plan, Report},
+    vocab::{Cause, Health, Outcome, Phase, Plan, Report},
 };
 
 /// A service's lifecycle: a cheap handle, to be cloned freely.
@@ -117,6 +117,19 @@ impl Lifecycle {
         Status::of(&self.shared)
     }
 
+    /// Everything that is counted, read now: for exporters of metrics. Requests pay nothing for it.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.shared.figures()
+    }
+
+    /// How the process is doing: what it holds, and what it is at work on. A few atomic loads; what the system tells is read at most once a
+    /// second, by whoever asks first.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health()
+    }
+
     /// What work sees of the shutdown.
     #[must_use]
     pub fn drain(&self) -> Drain {
@@ -146,6 +159,22 @@ impl Lifecycle {
     /// [`run`](crate::run) says it when its function returns, [`draining`](Self::draining) when it is called.
     pub fn ready(&self) {
         self.send(Input::Started);
+    }
+
+    /// Says that the program is alive: for the watchdog of a service supervisor, at least as often as [`watchdog`](Self::watchdog) says.
+    ///
+    /// [`run`](crate::run) does it from a task on its runtime. With a runtime of your own do it from a task there, so that a runtime whose
+    /// workers are all blocked is noticed.
+    pub fn beat(&self) {
+        self.shared.beat();
+    }
+
+    /// How often the program is to [`beat`](Self::beat): a quarter of the time after which the service manager would end it. `None`: nobody
+    /// watches.
+    #[must_use]
+    pub fn watchdog(&self) -> Option<Duration> {
+        let supervisor = self.shared.supervisor()?;
+        supervisor.watchdog().map(|interval| interval / 4)
     }
 
     /// Says that start-up failed: hooks of what had started run, and the outcome is [`Outcome::StartFailed`].

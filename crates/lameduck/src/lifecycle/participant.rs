@@ -23,7 +23,9 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
-    pub(crate) const fn id(&self) -> ParticipantId {
+    /// The participant's number: its place in the order of enrolment, from 0 on.
+    #[must_use]
+    pub const fn id(&self) -> ParticipantId {
         self.id
     }
 

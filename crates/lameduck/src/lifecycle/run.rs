@@ -56,6 +56,15 @@ where
         Err(error) => return refuse(&StartError::Runtime(error)),
     };
     let handle = runtime.handle().clone();
+    if let Some(every) = life.watchdog() {
+        let alive = life.clone();
+        runtime.spawn(async move {
+            loop {
+                alive.beat();
+                tokio::time::sleep(every).await;
+            }
+        });
+    }
     let body_life = life.clone();
     // A thread of its own, so that the body may be any future, and this thread is free to wait for the end.
     let spawned = std::thread::Builder::new()

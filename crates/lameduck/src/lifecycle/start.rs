@@ -12,8 +12,13 @@ use std::{
 };
 
 use super::Lifecycle;
+#[cfg(feature = "systemd")]
+use crate::edge::systemd::Notifier;
 use crate::{
-    driver::{Authority, Driver, DumpCause, LastWords, Observer, Shared, Signals, Then},
+    driver::{
+        Arrival, Authority, Driver, DumpCause, LastWords, Observer, Shared, Signals, Supervisor,
+        Then,
+    },
     edge::{
         audit::Audit,
         dump::{self, Dumper},
@@ -23,8 +28,11 @@ use crate::{
         signal::{self, Intake, SignalError, SignalSet},
     },
     sys,
-    vocab::{CutBy, Outcome, Plan, PlanError, Signal, SignalRecord},
+    vocab::{CutBy, Outcome, Plan, PlanError, Signal},
 };
+
+/// Looks for who wants to be told how it goes; None: nobody.
+type FindSupervisor = fn() -> io::Result<Option<Arc<dyn Supervisor>>>;
 
 /// How a lifecycle is to begin: a plan, and which signals are taken.
 ///
@@ -41,6 +49,7 @@ pub struct Start {
     signals: SignalSet,
     report: Option<PathBuf>,
     audit: Option<Audit>,
+    supervisor: Option<FindSupervisor>,
     observers: Vec<(String, Box<dyn Observer>)>,
 }
 
@@ -62,6 +71,7 @@ impl From<Plan> for Start {
             signals: SignalSet::default(),
             report: None,
             audit: None,
+            supervisor: None,
             observers: Vec::new(),
         }
     }
@@ -85,6 +95,7 @@ impl From<Detected> for Start {
             signals: SignalSet::default(),
             report: detected.report,
             audit,
+            supervisor: None,
             observers: Vec::new(),
         }
     }
@@ -100,6 +111,7 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 signals: SignalSet::default(),
                 report: None,
                 audit: None,
+                supervisor: None,
                 observers: Vec::new(),
             },
         }
@@ -147,6 +159,20 @@ impl Start {
         self
     }
 
+    /// Tells systemd how it goes, by sd_notify(3), for `Type=notify` and `Type=notify-reload`. Where `NOTIFY_SOCKET` is not set: nothing.
+    ///
+    /// - `READY=1` when `Running` begins, `STOPPING=1` when it leaves, `STATUS` with counts; `RELOADING=1` with the time before a
+    ///   reload, `READY=1` after it.
+    /// - `EXTEND_TIMEOUT_USEC` while leaving, as long as something moves (connections, requests, guards, answers of participants), and
+    ///   never past the plan's deadline.
+    /// - `WATCHDOG=1` with `WatchdogSec=`, twice in its time and until the end, as long as the program [beats](Lifecycle::beat): a runtime
+    ///   that is wedged says nothing.
+    #[cfg(feature = "systemd")]
+    pub const fn systemd(mut self) -> Self {
+        self.supervisor = Some(Notifier::from_env);
+        self
+    }
+
     /// Tells an observer what happens, from the start to the end.
     pub fn observe(mut self, name: impl Into<String>, observer: impl Observer + 'static) -> Self {
         self.observers.push((name.into(), Box::new(observer)));
@@ -161,6 +187,8 @@ impl Start {
         let plan = self.plan.map_err(StartError::Plan)?;
         // What can fail slowly comes before the signals are taken.
         let words = Words::new(self.report)?;
+        let supervisor = self.supervisor.map(|find| find()).transpose();
+        let supervisor = supervisor.map_err(StartError::Driver)?.flatten();
         let intake = Intake::install(self.signals).map_err(StartError::Signals)?;
         let mut notes = self.notes;
         if let Some(shell) = shell_above_us() {
@@ -185,6 +213,7 @@ impl Start {
                 lost: 0,
             })),
             Authority::Process(Box::new(words)),
+            supervisor,
         )
         .map_err(StartError::Driver)?;
         if let Some(audit) = self.audit {
@@ -224,7 +253,7 @@ impl Lifecycle {
     /// # Errors
     /// No descriptor or no thread is left.
     pub fn embedded(plan: Plan) -> io::Result<Self> {
-        Driver::start(plan, Vec::new(), None, Authority::Embedded).map(Self::new)
+        Driver::start(plan, Vec::new(), None, Authority::Embedded, None).map(Self::new)
     }
 
     /// Begins to write an audit, from what happened lately on. [`Start::audit`] is the way for a service of its own.
@@ -352,16 +381,23 @@ impl Signals for FromIntake {
         self.intake.fd()
     }
 
-    fn drain(&mut self, into: &mut Vec<SignalRecord>) {
+    fn drain(&mut self, into: &mut Vec<Arrival>) {
         self.raw.clear();
         // An error of read(2) on our own pipe leaves it readable: the next turn tries again.
         let _ = self.intake.drain(&mut self.raw);
         signal::sort_by_priority(&mut self.raw);
         for raw in &self.raw {
-            if let signal::Origin::Lost { count } = raw.origin {
-                self.lost += u64::from(count);
-            }
-            into.push(signal::resolve(raw));
+            let at = match raw.origin {
+                signal::Origin::Delivered { at, .. } => Some(at),
+                signal::Origin::Lost { count } => {
+                    self.lost += u64::from(count);
+                    None
+                }
+            };
+            into.push(Arrival {
+                record: signal::resolve(raw),
+                at,
+            });
         }
     }
 

@@ -170,6 +170,7 @@ impl Journal {
     ) -> Report {
         let leaving = present.leaving();
         Report {
+            drain_id: String::new(),
             // A report made before the end can only be one of a process that is being ended: the caller says otherwise.
             outcome: present.outcome().unwrap_or(Outcome::Forced {
                 code: plan.forced_exit_code(),
@@ -184,6 +185,7 @@ impl Journal {
             listeners: roster.listeners(),
             stragglers: self.stragglers.clone(),
             events: self.events.clone(),
+            health: None,
             counts: Vec::new(),
             dropped: self.dropped(),
         }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{FD_BATCH, FdSignal, ProcessFacts, Signos, ThreadFacts};
+use super::{FD_BATCH, FdSignal, OwnFacts, ProcessFacts, Signos, ThreadFacts};
 
 /// `/proc/<pid>/stat` is one line of 52 numbers and a name of at most 64 bytes (proc(5)): below 1,200 bytes.
 const STAT_MAX: usize = 2048;
@@ -97,6 +97,39 @@ pub(crate) fn heap_info() -> Option<libc::mallinfo2> {
     // SAFETY: this is the function that malloc.h declares: no arguments, the structure as its value.
     let mallinfo2: extern "C" fn() -> libc::mallinfo2 = unsafe { std::mem::transmute(found) };
     Some(mallinfo2())
+}
+
+/// Memory and threads of this process from one read of `/proc/self/stat`, and the size of `/proc/self/fd`, which is the number of open
+/// descriptors since Linux 6.2 (and 0 before).
+pub(crate) fn own_facts() -> OwnFacts {
+    let mut buffer = [0; STAT_MAX];
+    let line = read_bounded("/proc/self/stat", &mut buffer).ok();
+    let fields = line.and_then(parse_own_stat);
+    let files = std::fs::metadata("/proc/self/fd").ok();
+    OwnFacts {
+        resident_bytes: fields.map(|(_, pages)| pages.saturating_mul(page_size())),
+        threads: fields.map(|(threads, _)| threads),
+        open_files: files.map(|files| files.len()).filter(|count| *count > 0),
+    }
+}
+
+/// Fields 20 (`num_threads`) and 24 (`rss`, in pages) of a stat line.
+fn parse_own_stat(line: &[u8]) -> Option<(u64, u64)> {
+    let close = line.iter().rposition(|b| *b == b')')?;
+    let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace().skip(20 - 3);
+    let threads = fields.next()?.parse().ok()?;
+    let pages = fields.nth(24 - 21)?.parse().ok()?;
+    Some((threads, pages))
+}
+
+fn page_size() -> u64 {
+    // SAFETY: takes no pointer and has no precondition.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes)
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .unwrap_or(4_096)
 }
 
 /// Reads a file until its end or the end of the buffer.
@@ -258,6 +291,33 @@ mod tests {
     fn a_line_that_is_cut_is_refused() {
         for line in [&b""[..], b"42", b"42 (x", b"42 (x) S 1 2", b")("] {
             assert_eq!(parse_stat(line), None);
+        }
+    }
+
+    #[test]
+    fn what_the_system_tells_about_us_is_right() {
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let word = line.and_then(|line| line.split_whitespace().next());
+            word.expect(name).parse().expect("a number")
+        };
+        let facts = own_facts();
+        let resident = facts.resident_bytes.expect("memory");
+        // Pages come and go between the two reads.
+        let there = field("VmRSS:") * 1_024;
+        assert!(resident.abs_diff(there) < 64 << 20, "{resident} {there}");
+        assert!(facts.threads.expect("threads") >= 1);
+        assert!(parse_own_stat(b"1 (a) b) S 1 2").is_none());
+        let line =
+            b"42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 17 0 98765 1000 99 10\n";
+        assert_eq!(parse_own_stat(line), Some((17, 99)));
+        if let Some(before) = facts.open_files {
+            // Other tests open and close files, too; none of them this many.
+            let many: Vec<_> = (0..200).map(|_| File::open("/proc/self/stat")).collect();
+            let after = own_facts().open_files.expect("as before");
+            assert!(after >= before + 100, "{before} {after}");
+            drop(many);
         }
     }
 

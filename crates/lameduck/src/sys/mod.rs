@@ -55,7 +55,9 @@ pub(crate) use mask::{block, current_mask, unblock};
     not(lameduck_portable)
 ))]
 pub(crate) use modules::{Module, modules};
-pub(crate) use os::{pipe, process_facts, read_signalfd, signalfd, since_boot, thread_masks};
+pub(crate) use os::{
+    own_facts, pipe, process_facts, read_signalfd, signalfd, since_boot, thread_masks,
+};
 pub(crate) use process::{
     effective_uid, exists, exit_now, getpid, getppid, handler_of, is_ignored, is_pid1, kill_self,
     limits, raise, reset_default,
@@ -98,6 +100,15 @@ pub(crate) struct ThreadState {
     pub(crate) wchan: String,
     /// The number of the system call that it is in; -1 when it is in none.
     pub(crate) syscall: Option<i64>,
+}
+
+/// What the system tells about this process, as far as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnFacts {
+    /// Resident memory in bytes.
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) threads: Option<u64>,
+    pub(crate) open_files: Option<u64>,
 }
 
 /// A thread of this process.

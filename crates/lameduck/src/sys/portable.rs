@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{FdSignal, ProcessFacts, Signos, ThreadFacts, ThreadState};
+use super::{FdSignal, OwnFacts, ProcessFacts, Signos, ThreadFacts, ThreadState};
 
 /// A pipe, read end first; both ends are closed on exec and never block.
 ///
@@ -71,6 +71,11 @@ pub(crate) fn since_boot() -> Duration {
 /// Always `Unsupported`.
 pub(crate) fn process_facts(_pid: u32) -> io::Result<ProcessFacts> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing: POSIX tells only the largest memory that there ever was.
+pub(crate) fn own_facts() -> OwnFacts {
+    OwnFacts::default()
 }
 
 /// Nothing: POSIX has no way to ask for another thread's mask.

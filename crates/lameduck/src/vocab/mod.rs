@@ -1,6 +1,7 @@
 //! Vocabulary: data that every layer speaks. No clocks, threads, sockets or environment here.
 
 mod cause;
+mod health;
 pub(crate) mod json;
 mod observed;
 mod outcome;
@@ -12,6 +13,7 @@ pub(crate) mod report_json;
 mod signal;
 
 pub use cause::Cause;
+pub use health::Health;
 pub use observed::{InflightCounts, News, Observed};
 pub use outcome::{CutBy, Outcome};
 pub use phase::Phase;
@@ -21,4 +23,4 @@ pub use report::{
     Event, HookState, Hooked, Known, ListenerKind, ListenerReport, ParticipantReport,
     ParticipantState, PhaseReport, Report, SignalNote, SignalVerdict, Straggler, SynGate,
 };
-pub use signal::{Sender, SenderUnknown, Signal, SignalCode, SignalRecord};
+pub use signal::{Sender, SenderClass, SenderUnknown, Signal, SignalCode, SignalRecord};

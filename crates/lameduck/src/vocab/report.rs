@@ -2,12 +2,14 @@
 
 use core::{fmt, net::SocketAddr, time::Duration};
 
-use super::{Cause, Outcome, Phase, Plan, SignalRecord};
+use super::{Cause, Health, Outcome, Phase, Plan, SignalRecord};
 
 /// A whole shutdown. Written as one JSON line, `lameduck.shutdown/1`, by [`to_json`](Self::to_json).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
+    /// Names the lifecycle wherever it is spoken of: in metrics, traces and logs; empty in reports made without a driver.
+    pub drain_id: String,
     /// How it ended.
     pub outcome: Outcome,
     /// What started it; `None` if the process ended before any request.
@@ -30,6 +32,8 @@ pub struct Report {
     pub stragglers: Vec<Straggler>,
     /// What happened besides, at most [`Report::NOTES`].
     pub events: Vec<Event>,
+    /// How the process was at its end; `None` in reports made without a driver.
+    pub health: Option<Health>,
     /// Counts by name: requests, connections and how they ended.
     pub counts: Vec<(&'static str, u64)>,
     /// What did not fit into a bounded list or queue, by the list's name; only those above zero.

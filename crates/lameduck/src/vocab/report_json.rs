@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use super::{
-    Cause, HookState, Known, ListenerReport, Outcome, ParticipantReport, ParticipantState, Plan,
-    Report, Sender, SignalNote, SignalRecord, Straggler, SynGate, json::Json,
+    Cause, Health, HookState, Known, ListenerReport, Outcome, ParticipantReport, ParticipantState,
+    Plan, Report, Sender, SignalNote, SignalRecord, Straggler, SynGate, json::Json,
 };
 
 impl Report {
@@ -18,6 +18,9 @@ impl Report {
         let t = self.requested_at.unwrap_or_default();
         Json::object(|json| {
             json.text("schema", Self::SCHEMA);
+            if !self.drain_id.is_empty() {
+                json.text("drain_id", &self.drain_id);
+            }
             json.text("outcome", self.outcome.as_str());
             json.text("said", &self.outcome.to_string());
             exit(json, self.outcome);
@@ -44,6 +47,9 @@ impl Report {
                 json.signed_millis("at_ms", event.at, t);
                 json.text("what", &event.what);
             });
+            if let Some(health) = &self.health {
+                json.nested("health", |json| write_health(json, health));
+            }
             json.nested("counts", |json| {
                 for (name, count) in &self.counts {
                     json.number(name, *count);
@@ -192,6 +198,23 @@ fn write_listener(json: &mut Json, listener: &ListenerReport) {
     }
     json.number("swept", listener.swept);
     json.millis("took_ms", listener.took);
+}
+
+fn write_health(json: &mut Json, health: &Health) {
+    json.millis("uptime_ms", health.uptime);
+    let told = [
+        ("resident_bytes", health.resident_bytes),
+        ("threads", health.threads),
+        ("open_files", health.open_files),
+        ("tasks", health.tasks),
+    ];
+    for (name, count) in told {
+        if let Some(count) = count {
+            json.number(name, count);
+        }
+    }
+    json.number("connections", health.connections);
+    json.number("guards", health.guards);
 }
 
 fn write_straggler(json: &mut Json, straggler: &Straggler) {

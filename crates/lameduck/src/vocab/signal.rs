@@ -23,6 +23,15 @@ pub enum Signal {
 }
 
 impl Signal {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Quit,
+        Self::Term,
+        Self::Int,
+        Self::Hup,
+        Self::Usr2,
+        Self::Usr1,
+    ];
+
     /// The name with its prefix, such as `SIGTERM`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -152,6 +161,58 @@ impl fmt::Display for SenderUnknown {
             Self::PidReused => "pid reused",
             Self::Unreadable => "/proc unreadable",
         })
+    }
+}
+
+/// What kind of sender a signal had: a word with few values, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SenderClass {
+    /// Another process of this pid namespace.
+    Process,
+    /// This very process.
+    Itself,
+    /// The kernel, among others for a key typed at a terminal.
+    Kernel,
+    /// Somebody outside this pid namespace: a container runtime or kubelet.
+    OutsideNamespace,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl SenderClass {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Process,
+        Self::Itself,
+        Self::Kernel,
+        Self::OutsideNamespace,
+        Self::Unknown,
+    ];
+
+    /// One lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Itself => "self",
+            Self::Kernel => "kernel",
+            Self::OutsideNamespace => "outside-namespace",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Sender {
+    /// What kind of sender it is.
+    #[must_use]
+    pub const fn class(&self) -> SenderClass {
+        match self {
+            Self::Process { .. } => SenderClass::Process,
+            Self::Itself => SenderClass::Itself,
+            Self::Kernel => SenderClass::Kernel,
+            Self::OutsideNamespace => SenderClass::OutsideNamespace,
+            Self::Unknown => SenderClass::Unknown,
+        }
     }
 }
 

@@ -26,7 +26,10 @@ pub(crate) extern "C" fn run_if_child() {
     if body == "keeps-and-hangs" {
         hang_before_draining();
     }
-    let outcome = lameduck::run(Plan::detect(), move |life| be(body, life));
+    let start = lameduck::Start::from(Plan::detect());
+    #[cfg(feature = "systemd")]
+    let start = start.systemd();
+    let outcome = lameduck::run(start, move |life| be(body, life));
     // SAFETY: has no precondition. A test binary's own `main` must not run in a child.
     unsafe { libc::_exit(i32::from(outcome.exit_code())) }
 }
@@ -84,6 +87,8 @@ async fn be(body: String, life: Lifecycle) -> Started {
                 Ok::<(), String>(())
             });
         }
+        "wedges-when-told" => wedge_when_told(&life)?,
+        "drains-by-steps" => drain_by_steps(&life)?,
         "reloads" => {
             let mut configurations = [Ok(()), Err("not JSON")].into_iter().cycle();
             life.on_reload("greeting", move || configurations.next().expect("endless"));
@@ -121,6 +126,33 @@ fn wedge(life: &Lifecycle) -> Started {
         }
         all.wait();
         println!("wedged");
+    });
+    Ok(())
+}
+
+/// Runs well until SIGHUP, then every worker of the runtime is blocked.
+fn wedge_when_told(life: &Lifecycle) -> Started {
+    let told = life.clone();
+    let runtime = Handle::current();
+    life.on_reload("wedge", move || {
+        let _entered = runtime.enter();
+        wedge(&told).map_err(|error| error.to_string())
+    });
+    Ok(())
+}
+
+/// Guards, one of which is let go with each line that the parent writes.
+fn drain_by_steps(life: &Lifecycle) -> Started {
+    let mut guards = vec![life.enter()?, life.enter()?, life.enter()?];
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            if line.is_err() || guards.pop().is_none() {
+                return;
+            }
+            println!("one less");
+        }
+        // Nobody writes any more: the rest is held for ever.
+        std::mem::forget(guards);
     });
     Ok(())
 }

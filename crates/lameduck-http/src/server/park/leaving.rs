@@ -87,15 +87,21 @@ impl Leaving {
             let Some((parked, until)) = self.parted.pop_front() else {
                 break;
             };
-            if is_done(&parked.socket) {
-                in_vain = 0;
-            } else if Instant::now() >= until {
-                shared.tally(Count::LingerExpired);
-            } else {
-                kept.push((parked, until));
-                in_vain += 1;
-                if in_vain == IN_VAIN && !is_thorough {
-                    break;
+            match look(&parked.socket) {
+                Look::Done { late } => {
+                    // Under TLS a client that understood answers with bytes, too.
+                    if late && parked.held.is_none() {
+                        shared.tally(Count::LateBytes);
+                    }
+                    in_vain = 0;
+                }
+                Look::Again if Instant::now() >= until => shared.tally(Count::LingerExpired),
+                Look::Again => {
+                    kept.push((parked, until));
+                    in_vain += 1;
+                    if in_vain == IN_VAIN && !is_thorough {
+                        break;
+                    }
                 }
             }
             if looks % AT_ONE_GO == 0 {
@@ -149,16 +155,58 @@ impl Parting {
     }
 }
 
-/// Whether its FIN has arrived, and nothing is unread that would make the close a reset.
-fn is_done(socket: &Socket) -> bool {
+/// What a look at a socket said.
+enum Look {
+    Again,
+    /// Its FIN has arrived, and nothing is unread that would make the close a reset. `late`: the client had said something.
+    Done {
+        late: bool,
+    },
+}
+
+fn look(socket: &Socket) -> Look {
     if sock::unacknowledged(socket.as_fd()).is_some_and(|left| left > 0) {
-        return false;
+        return Look::Again;
     }
-    for _ in 0..READS {
+    for read in 0..READS {
         // A request that crossed the FIN, say: it is lost as it is to any server, but its client reads FIN.
         if sock::look(socket.as_fd()) != Pending::Data || socket.discard().is_err() {
-            return true;
+            return Look::Done { late: read > 0 };
         }
     }
-    false
+    Look::Again
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_crosses_our_end_is_seen_before_the_socket_closes() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let local = listener.local_addr().expect("bound");
+        for crosses in [false, true] {
+            let mut client = TcpStream::connect(local).expect("connected");
+            let (ours, _) = listener.accept().expect("accepted");
+            ours.shutdown(Shutdown::Write).expect("FIN");
+            if crosses {
+                client.write_all(b"GET / HTTP/1.1\r\n").expect("room");
+                // It is here when this is.
+                ours.peek(&mut [0]).expect("a byte");
+            }
+            ours.set_nonblocking(true).expect("a socket");
+            let ours = Socket::Tcp(ours);
+            let found = loop {
+                // Again: the FIN is not acknowledged yet.
+                if let Look::Done { late } = look(&ours) {
+                    break late;
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!(found, crosses);
+        }
+    }
 }

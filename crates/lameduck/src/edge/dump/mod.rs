@@ -49,7 +49,7 @@ pub(crate) fn write(
     into: &mut dyn io::Write,
 ) -> io::Result<()> {
     let mut text = Text::new(into, MOST_BYTES);
-    facts::write(&shared.facts(), why, &mut text);
+    facts::write(&shared.dump_facts(), why, &mut text);
     text.flush()?;
     threads::write(&mut text)?;
     text.end()

@@ -5,7 +5,12 @@
 
 mod text;
 
-use std::{env, fmt, path::PathBuf};
+use std::{
+    env, fmt, fs,
+    io::{self, Read as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 pub use text::{parse_duration, parse_window};
 
@@ -42,9 +47,13 @@ impl fmt::Display for Detected {
     }
 }
 
+/// No duration is longer than this, in bytes.
+const GRACE_FILE_MAX: u64 = 64;
+
 /// The variables that lameduck reads, for `--help` and for the warning about others.
-pub const VARIABLES: [&str; 9] = [
+pub const VARIABLES: [&str; 10] = [
     "LAMEDUCK_GRACE",
+    "LAMEDUCK_GRACE_FILE",
     "LAMEDUCK_PRESET",
     "LAMEDUCK_WINDOW",
     "LAMEDUCK_REPEAT",
@@ -130,6 +139,9 @@ fn detect(
             parse_duration(&value).ok_or_else(|| unreadable("LAMEDUCK_GRACE", &value, takes))?;
         plan = plan.with_grace(grace)?;
         reason.push_str(", LAMEDUCK_GRACE is set");
+    } else if let Some(path) = var("LAMEDUCK_GRACE_FILE") {
+        plan = plan.with_grace(grace_in(&path)?)?;
+        reason.push_str(", LAMEDUCK_GRACE_FILE is set");
     }
     if let Some(value) = var("LAMEDUCK_WINDOW") {
         let takes = "none, the name of a preset, or FLOOR,QUIET,CEILING";
@@ -167,6 +179,26 @@ fn detect(
     })
 }
 
+/// The grace in a file: of a volume of Kubernetes' downward API, where an annotation stands as the file's only line. Read once, at the start.
+fn grace_in(path: &str) -> Result<Duration, PlanError> {
+    let mut said = String::new();
+    // Nothing but a file: a pipe could make the start wait for ever.
+    let read = fs::metadata(path)
+        .and_then(|is| {
+            is.is_file()
+                .then_some(())
+                .ok_or(io::ErrorKind::InvalidInput.into())
+        })
+        .and_then(|()| fs::File::open(path))
+        .and_then(|file| file.take(GRACE_FILE_MAX).read_to_string(&mut said));
+    let failed = || {
+        let takes = "the path of a file with a duration such as 25s, 1500ms or 2m";
+        unreadable("LAMEDUCK_GRACE_FILE", path, takes)
+    };
+    read.map_err(|_| failed())?;
+    parse_duration(said.trim()).ok_or_else(failed)
+}
+
 fn unreadable(name: &'static str, value: &str, takes: &'static str) -> PlanError {
     PlanError::Unreadable {
         name,
@@ -177,8 +209,6 @@ fn unreadable(name: &'static str, value: &str, takes: &'static str) -> PlanError
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn with(vars: &[(&str, &str)], pid1: bool) -> Result<Detected, PlanError> {
@@ -254,6 +284,25 @@ mod tests {
             "{:?}",
             detected.warnings
         );
+    }
+
+    #[test]
+    fn a_file_of_the_downward_api_says_the_grace_unless_the_variable_does() {
+        let path = env::temp_dir().join(format!("lameduck-grace-{}", std::process::id()));
+        let path = path.to_str().expect("text").to_owned();
+        fs::write(&path, "40s\n").expect("written");
+        let file = ("LAMEDUCK_GRACE_FILE", path.as_str());
+        let grace = |vars: &[(&str, &str)]| with(vars, false).map(|found| found.plan.grace());
+        assert_eq!(grace(&[file]), Ok(Duration::from_secs(40)));
+        assert_eq!(
+            grace(&[file, ("LAMEDUCK_GRACE", "20s")]),
+            Ok(Duration::from_secs(20))
+        );
+        fs::write(&path, "soon").expect("written");
+        grace(&[file]).expect_err("no duration");
+        fs::remove_file(&path).expect("there");
+        let error = grace(&[file]).expect_err("no file");
+        assert!(error.to_string().contains("LAMEDUCK_GRACE_FILE"), "{error}");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(super) struct Cell {
     origin: AtomicU64,
     address: [AtomicU64; 2],
     path: [AtomicU64; PATH_WORDS],
+    /// Of its holder, not of its request: the number of a participant plus one. Outside the sequence.
+    owner: AtomicU64,
 }
 
 /// What a cell said at one instant.
@@ -94,6 +96,7 @@ impl Cell {
             origin: word(),
             address: [word(), word()],
             path: std::array::from_fn(|_| word()),
+            owner: word(),
         }
     }
 
@@ -133,6 +136,22 @@ impl Cell {
     #[inline]
     pub(super) fn idle(&self) {
         self.state.store(HELD, Ordering::Release);
+    }
+
+    /// Says whose it is; once in a connection's life.
+    pub(super) fn own(&self, owner: Option<u32>) {
+        let owner = owner.map_or(0, |owner| u64::from(owner) + 1);
+        // Relaxed: for a census, which reads every cell at another instant anyway.
+        self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// For a census: whose it is, what it speaks, and whether it is in a request; None while nobody holds it.
+    pub(super) fn look(&self) -> Option<(Option<u32>, Protocol, bool)> {
+        let busy = self.is_busy()?;
+        // Relaxed: as in `own`.
+        let owner = self.owner.load(Ordering::Relaxed).checked_sub(1);
+        let owner = owner.and_then(|owner| u32::try_from(owner).ok());
+        Some((owner, self.protocol(), busy))
     }
 
     /// What is spoken from now on. One word changes, so no sequence is needed: a reader has it before or after.

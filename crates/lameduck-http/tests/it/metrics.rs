@@ -1,0 +1,156 @@
+//! What a scrape says of connections and requests whose fate the test knows.
+
+use std::collections::BTreeMap;
+
+use lameduck::{Count, Late, Outcome, Phase, Window};
+use lameduck_http::{Limits, MetricsFormat, metrics};
+
+use crate::support::{GET, Rig, SLOW, end_window_now, plan, soon, window};
+
+/// The samples of a page, and every rule of the format that a reader relies on.
+fn samples(page: &str) -> BTreeMap<String, f64> {
+    let mut found = BTreeMap::new();
+    let mut family = String::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a name and a type");
+            assert!(
+                ["counter", "gauge", "histogram", "info"].contains(&kind),
+                "{line}"
+            );
+            name.clone_into(&mut family);
+        }
+        if line.starts_with('#') {
+            continue;
+        }
+        assert!(line.starts_with(&family), "{line} stands under {family}");
+        let sample = line.split(" # ").next().expect("a sample");
+        let (series, value) = sample.rsplit_once(' ').expect("a series and a value");
+        let value = value.parse().expect("a number");
+        let twice = found.insert(series.to_owned(), value);
+        assert_eq!(twice, None, "{series} stands there twice");
+    }
+    found
+}
+
+fn scrape(rig: &Rig) -> BTreeMap<String, f64> {
+    samples(&metrics(&rig.life, MetricsFormat::Prometheus))
+}
+
+fn requests(phase: &str, outcome: &str) -> String {
+    format!(r#"lameduck_requests_total{{phase="{phase}",outcome="{outcome}"}}"#)
+}
+
+#[tokio::test]
+async fn requests_are_counted_in_the_phase_in_which_they_end() {
+    let rig = Rig::start(plan(window(5_000, 5_000, 5_000))).await;
+    let mut early = rig.connect().await;
+    early.send(GET).await;
+    early.served().await;
+    let mut slow = rig.connect().await;
+    slow.send(SLOW).await;
+    rig.control.entered().await;
+    let running = scrape(&rig);
+    let owner = format!(r#"{{participant="http {}"}}"#, rig.addr);
+    assert_eq!(running[&format!("lameduck_inflight_requests{owner}")], 1.0);
+    assert_eq!(running[r#"lameduck_connections{protocol="http/1.1"}"#], 2.0);
+    assert_eq!(
+        running[r#"lameduck_requests_started_total{phase="Running"}"#],
+        2.0
+    );
+    assert_eq!(running[&requests("Terminating", "served")], 0.0);
+    assert!(!running.contains_key("lameduck_deadline_timestamp_seconds"));
+
+    rig.terminate().await;
+    rig.control.release.add_permits(1);
+    slow.served().await;
+    rig.counted(Count::Served, 1).await;
+    let mut late = rig.connect().await;
+    late.send(GET).await;
+    late.served().await;
+    rig.counted(Count::Served, 2).await;
+    let leaving = scrape(&rig);
+    assert_eq!(leaving[&requests("Terminating", "served")], 2.0);
+    assert_eq!(leaving[&requests("Draining", "served")], 0.0);
+    assert_eq!(leaving[r#"lameduck_phase{phase="Terminating"}"#], 1.0);
+    assert_eq!(leaving[r#"lameduck_phase{phase="Running"}"#], 0.0);
+    let now = std::time::SystemTime::now();
+    let now = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("past 1970");
+    let left = leaving["lameduck_deadline_timestamp_seconds"] - now.as_secs_f64();
+    let deadline = rig.life.plan().deadline().as_secs_f64();
+    assert!((0.0..=deadline).contains(&left), "{left}");
+    let changes =
+        r#"lameduck_phase_transitions_total{from="Running",to="Terminating",cause="api"}"#;
+    assert_eq!(leaving[changes], 1.0);
+}
+
+#[tokio::test]
+async fn what_the_deadline_ends_is_cut_and_what_is_refused_is_not_served() {
+    let short = plan(Window::NONE)
+        .with_grace(std::time::Duration::from_secs(3))
+        .expect("a plan")
+        .with_late(Late::Refuse);
+    let mut limits = Limits::default();
+    limits.settle = std::time::Duration::from_secs(10);
+    let rig = Rig::limited(short, limits).await;
+    // First, so that its task has run when the window ends.
+    let mut late = rig.connect().await;
+    rig.counted(Count::Accepted, 1).await;
+    let mut stuck = rig.connect().await;
+    stuck.send(b"GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    rig.control.entered().await;
+    rig.counted(Count::Accepted, 2).await;
+    end_window_now(&rig);
+    // Its task has seen the window's end when the listener is swept and closed.
+    let draining = async {
+        while rig.life.phase() != Phase::Draining {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("Draining", draining).await;
+    late.send(GET).await;
+    assert_eq!(late.answer().await.expect("a refusal").status, 503);
+    assert!(matches!(rig.outcome().await, Outcome::Forced { .. }));
+    rig.counted(Count::RequestCut, 1).await;
+    let page = scrape(&rig);
+    let sum = |outcome| -> f64 {
+        let phases = ["Terminating", "Draining", "Stopped"];
+        phases
+            .map(|phase| page[&requests(phase, outcome)])
+            .iter()
+            .sum()
+    };
+    assert_eq!(sum("cut"), 1.0);
+    assert_eq!(sum("refused"), 1.0);
+    assert_eq!(sum("served"), 0.0, "a refusal is none");
+    assert_eq!(
+        page[r#"lameduck_connections_ended_total{fate="ended"}"#],
+        1.0
+    );
+}
+
+#[tokio::test]
+async fn the_sweep_and_every_label_of_openmetrics() {
+    let rig = Rig::start(plan(Window::NONE)).await;
+    // The only thread of this runtime never gets to accept it before the window has ended.
+    let waiting = std::net::TcpStream::connect(rig.addr).expect("connected by the kernel");
+    end_window_now(&rig);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    drop(waiting);
+    let page = metrics(&rig.life, MetricsFormat::OpenMetrics);
+    assert!(page.ends_with("# EOF\n"), "{page}");
+    let found = samples(&page);
+    assert_eq!(found["lameduck_sweep_accepted_total"], 1.0);
+    let drain_id = rig.life.report().expect("over").drain_id.clone();
+    let exemplar = format!(r#"cause="api"}} 1 # {{drain_id="{drain_id}"}}"#);
+    assert!(page.contains(&exemplar), "{page}");
+    let asked = rig.life.figures();
+    assert_eq!(asked.drain_id, drain_id);
+    let used = format!(
+        r#"lameduck_budget_seconds{{participant="http {}",kind="used"}}"#,
+        rig.addr
+    );
+    assert!(found[&used] < 60.0, "{found:#?}");
+}
