@@ -216,6 +216,8 @@ pub enum Protocols {
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
     count: AtomicUsize,
+    /// Below how many somebody wants to know; zero while nobody does.
+    wanted: AtomicUsize,
     left: Notify,
 }
 
@@ -226,21 +228,28 @@ impl Crowd {
     }
 
     pub(crate) fn leave(&self) {
-        // SeqCst pairs with the load in `fewer_than`: either that load sees the count, or its `Notified`, made before the load, sees this
-        // notification.
-        self.count.fetch_sub(1, Ordering::SeqCst);
-        self.left.notify_waiters();
+        // SeqCst pairs with store and load in `fewer_than`: either that load sees the count, or this one sees what is wanted, and then its
+        // `Notified`, made before both, sees this notification. Who leaves a crowd of thousands wakes nobody.
+        let left = self.count.fetch_sub(1, Ordering::SeqCst) - 1;
+        if left < self.wanted.load(Ordering::SeqCst) {
+            self.left.notify_waiters();
+        }
     }
 
-    /// Waits until there are fewer than `limit`.
+    /// Waits until there are fewer than `limit`. For one at a time: the one who accepts.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub(crate) async fn fewer_than(&self, limit: usize) {
         loop {
             let left = self.left.notified();
+            self.wanted.store(limit, Ordering::SeqCst);
             if self.is_below(limit) {
-                return;
+                break;
             }
             left.await;
         }
+        self.wanted.store(0, Ordering::SeqCst);
     }
 
     pub(crate) fn is_below(&self, limit: usize) -> bool {

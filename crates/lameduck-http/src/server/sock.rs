@@ -49,6 +49,18 @@ pub(crate) fn look(fd: BorrowedFd<'_>) -> Pending {
     }
 }
 
+/// Waits until a socket has something to read or to accept, or the time is over; says which. For threads that may block.
+///
+/// Exact to the kernel's timer slack where there is ppoll(2), to a millisecond elsewhere. A signal ends it early.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, time: Duration) -> bool {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    system::poll(&mut entry, time) > 0
+}
+
 /// Lets the kernel find out about a peer that is gone.
 ///
 /// # Errors
@@ -83,6 +95,16 @@ pub(crate) use self::system::{
 mod system {
     use super::{AsRawFd, BorrowedFd, Duration, io};
     use std::mem;
+
+    pub(super) fn poll(entry: &mut libc::pollfd, time: Duration) -> libc::c_int {
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // SAFETY: one entry is passed, borrowed mutably, whose descriptor its caller has borrowed; the time outlives the call; a null mask is
+        // none.
+        unsafe { libc::ppoll(entry, 1, &raw const time, std::ptr::null()) }
+    }
 
     /// The clock under `std::time::Instant` (clock_gettime(2)), in nanoseconds.
     #[inline]
@@ -219,6 +241,13 @@ mod system {
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 mod system {
     use super::{BorrowedFd, Duration, io};
+
+    pub(super) fn poll(entry: &mut libc::pollfd, time: Duration) -> libc::c_int {
+        let millis = time.as_micros().div_ceil(1_000);
+        let millis = libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX);
+        // SAFETY: one entry is passed, borrowed mutably, whose descriptor its caller has borrowed.
+        unsafe { libc::poll(entry, 1, millis) }
+    }
 
     /// Not the clock under `std::time::Instant` everywhere.
     pub(crate) fn monotonic() -> Option<u64> {

@@ -7,16 +7,18 @@ use std::{
         unix::fs::OpenOptionsExt as _,
     },
     path::PathBuf,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    time::Duration,
 };
 
 use super::Lifecycle;
 use crate::{
-    driver::{Authority, Driver, LastWords, Observer, Signals},
+    driver::{Authority, Driver, LastWords, Observer, Shared, Signals, Then},
     edge::{
+        audit::Audit,
         platform::Detected,
         probe::{self, ProbeAnswer},
-        process::{BoundedWriter, shell_above_us},
+        process::{BoundedWriter, has_termination_log, shell_above_us},
         signal::{self, Intake, SignalError, SignalSet},
     },
     sys,
@@ -37,6 +39,7 @@ pub struct Start {
     notes: Vec<String>,
     signals: SignalSet,
     report: Option<PathBuf>,
+    audit: Option<Audit>,
     observers: Vec<(String, Box<dyn Observer>)>,
 }
 
@@ -57,6 +60,7 @@ impl From<Plan> for Start {
             notes,
             signals: SignalSet::default(),
             report: None,
+            audit: None,
             observers: Vec::new(),
         }
     }
@@ -66,11 +70,20 @@ impl From<Detected> for Start {
     fn from(detected: Detected) -> Self {
         let mut notes = vec![detected.to_string()];
         notes.extend(detected.warnings);
+        let audit = match detected.audit.as_deref().map(str::parse::<Audit>) {
+            Some(Ok(audit)) => Some(audit),
+            Some(Err(why)) => {
+                notes.push(format!("LAMEDUCK_AUDIT names {why}"));
+                None
+            }
+            None => None,
+        };
         Self {
             plan: Ok(detected.plan),
             notes,
             signals: SignalSet::default(),
             report: detected.report,
+            audit,
             observers: Vec::new(),
         }
     }
@@ -85,6 +98,7 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 notes: Vec::new(),
                 signals: SignalSet::default(),
                 report: None,
+                audit: None,
                 observers: Vec::new(),
             },
         }
@@ -107,6 +121,12 @@ impl Start {
     /// Writes the report into a file too. The file is created, or emptied, now.
     pub fn report_to(mut self, path: impl Into<PathBuf>) -> Self {
         self.report = Some(path.into());
+        self
+    }
+
+    /// Writes an audit: who sent which signal, what was made of it, every phase, reload and end.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
         self
     }
 
@@ -150,6 +170,9 @@ impl Start {
             Authority::Process(Box::new(words)),
         )
         .map_err(StartError::Driver)?;
+        if let Some(audit) = self.audit {
+            begin_audit(&shared, audit).map_err(StartError::Driver)?;
+        }
         for (name, observer) in self.observers {
             shared.observe(name, observer).map_err(StartError::Driver)?;
         }
@@ -174,11 +197,24 @@ impl Lifecycle {
         Driver::start(plan, Vec::new(), None, Authority::Embedded).map(Self::new)
     }
 
+    /// Begins to write an audit, from what happened lately on. [`Start::audit`] is the way for a service of its own.
+    ///
+    /// # Errors
+    /// No thread or descriptor is left. A file that cannot be written is none: see [`Audit::file`].
+    pub fn audit(&self, audit: Audit) -> io::Result<()> {
+        begin_audit(&self.shared, audit)
+    }
+
     /// Answers a probe: `/livez`, `/readyz`, `/startupz` or `/lbz`; `None` for any other path.
     #[must_use]
     pub fn probe(&self, path: &str) -> Option<ProbeAnswer> {
         probe::answer(path, self.phase(), self.plan())
     }
+}
+
+fn begin_audit(shared: &Arc<Shared>, audit: Audit) -> io::Result<()> {
+    let witness = audit.observer(Arc::downgrade(shared))?;
+    shared.observe("audit".to_owned(), Box::new(witness))
 }
 
 /// Why a lifecycle did not begin.
@@ -294,7 +330,7 @@ impl Signals for FromIntake {
 /// stderr, the termination log, the report's file, and death.
 struct Words {
     stderr: Option<BoundedWriter>,
-    /// The termination log's own thread.
+    /// The termination log's own thread, where there is one to be written.
     log: Option<BoundedWriter>,
     file: Option<BoundedWriter>,
 }
@@ -321,9 +357,23 @@ impl Words {
         // Without a stderr there is nobody to speak to.
         Ok(Self {
             stderr: BoundedWriter::stderr().ok(),
-            log: BoundedWriter::stderr().ok(),
+            log: has_termination_log()
+                .then(|| BoundedWriter::stderr().ok())
+                .flatten(),
             file,
         })
+    }
+}
+
+/// Done when the last one that holds it lets go. The lock is for sharing it; nobody takes it before.
+struct Afterwards(Mutex<Option<Then>>);
+
+impl Drop for Afterwards {
+    fn drop(&mut self) {
+        let then = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(then) = then.take() {
+            then();
+        }
     }
 }
 
@@ -335,20 +385,33 @@ impl LastWords for Words {
         }
     }
 
-    fn report(&mut self, json: &str, patience: Duration) {
-        // All begin before any is waited for: one that is stuck takes nothing from the others.
-        let deadline = Instant::now() + patience;
+    fn report(&mut self, json: &str, patience: Duration, then: Then) {
+        let (said, heard) = mpsc::channel();
+        let afterwards = Arc::new(Afterwards(Mutex::new(Some(Box::new(move || {
+            then();
+            // Past `patience` nobody listens.
+            let _ = said.send(());
+        })))));
         let line = format!("{json}\n").into_bytes();
+        let last = |written: &Arc<Afterwards>| {
+            let written = Arc::clone(written);
+            move |_| drop(written)
+        };
+        // All begin before any is waited for: one that is stuck takes nothing from the others.
         let begun = [
-            self.file.as_ref().map(|file| file.begin(line.clone())),
+            self.file
+                .as_ref()
+                .map(|file| file.begin(line.clone(), last(&afterwards))),
             self.log
                 .as_ref()
-                .map(|log| log.begin_termination_log(json.to_owned())),
-            self.stderr.as_ref().map(|stderr| stderr.begin(line)),
+                .map(|log| log.begin_termination_log(json.to_owned(), last(&afterwards))),
+            self.stderr
+                .as_ref()
+                .map(|stderr| stderr.begin(line, last(&afterwards))),
         ];
-        for writing in begun.into_iter().flatten().flatten() {
-            let _ = writing.wait(deadline);
-        }
+        // Who is refused here has been heard all the same: his part of it is dropped.
+        drop((begun, afterwards));
+        let _ = heard.recv_timeout(patience);
     }
 
     fn end(&mut self, outcome: Outcome) -> ! {
