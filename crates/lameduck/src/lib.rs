@@ -27,6 +27,7 @@ pub mod wire;
 pub use driver::{Count, Inflight, Observer, Recent, Status, Tally, sim};
 #[cfg(feature = "signals")]
 pub use edge::{
+    audit::{Audit, NoAudit},
     platform::{Detected, VARIABLES, parse_duration, parse_window},
     probe::{PROBE_PATHS, ProbeAnswer, is_health_check},
     signal::{SignalError, SignalSet, early},

@@ -1,8 +1,12 @@
-//! Mirrors of the report for readers (feature `serde`): what `lameduck.shutdown/1` looks like from the other side.
+//! Mirrors of the report and the audit for readers (feature `serde`): what `lameduck.shutdown/1` and `lameduck.audit/1`
+//! look like from the other side.
 //!
 //! Unknown fields are ignored and missing ones take their default, so that a reader outlives a version of the writer.
 //! Times are milliseconds after T, negative before it.
 
+mod audit;
+
+pub use audit::{Audit, AuditExit, AuditInflight, AuditRecord, AuditSender};
 use serde::{Deserialize, Serialize};
 
 /// A shutdown report.

@@ -40,12 +40,7 @@ pub(crate) struct DemoArguments {
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_ADMIN_LISTEN")]
     pub(crate) admin: Option<String>,
     /// Let whoever has the token in this file drain, cut and reload on the admin listener; made if it is not there
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "LAMEDUCK_ADMIN_TOKEN_FILE",
-        requires = "admin"
-    )]
+    #[arg(long, value_name = "FILE", env = "LAMEDUCK_ADMIN_TOKEN_FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
     /// A name under which the admin listener may be asked, besides localhost and its address
     #[arg(long, value_name = "NAME", requires = "admin")]
@@ -65,6 +60,12 @@ pub(crate) struct DemoArguments {
     /// Write the shutdown report here too
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Write who sent which signal, every phase, reload and end: to a file, stderr, journald or journald:SOCKET
+    #[arg(long, value_name = "PLACE", env = "LAMEDUCK_AUDIT")]
+    pub(crate) audit: Option<String>,
+    /// Keep the sender's arguments in the audit too, secrets masked
+    #[arg(long, requires = "audit")]
+    pub(crate) audit_argv: bool,
     /// Greeting and limits as JSON, read again on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -16,7 +16,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use lameduck::{Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Start};
+use lameduck::{Audit, Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Start};
 
 use self::config::Config;
 use crate::{
@@ -92,6 +92,17 @@ fn start(arguments: &DemoArguments) -> Result<(Plan, Start), Failure> {
     if let Some(path) = &arguments.report {
         start = start.report_to(path);
     }
+    // An empty variable is none.
+    if let Some(place) = arguments.audit.as_deref().filter(|place| !place.is_empty()) {
+        let audit: Audit = place.parse().map_err(|error| {
+            Failure::new(format_args!("--audit {place:?} is {error}")).code(IMPOSSIBLE)
+        })?;
+        start = start.audit(if arguments.audit_argv {
+            audit.with_argv()
+        } else {
+            audit
+        });
+    }
     Ok((plan, start))
 }
 
@@ -117,6 +128,9 @@ async fn serve(
         }
         let admin = admin.await?;
         write!(ready, "  admin {}", admin.local_addr())?;
+    } else if arguments.admin_token_file.is_some() {
+        // A platform may set the variable for every service.
+        eprintln!("warning: a token file without --admin: there is nothing to act on");
     }
     if let Some(path) = arguments.config.clone() {
         let config = Arc::clone(&config);

@@ -21,7 +21,7 @@ pub(super) fn explain(check: &CheckInfo, arguments: &ExplainArguments) -> String
     match arguments.format {
         ExplainFormat::Markdown => contract_page(check, arguments.server),
         ExplainFormat::Json => pretty(&as_json(check, arguments)),
-        ExplainFormat::Text => Page::for_terminal().text(check, arguments),
+        _ => Page::for_terminal().text(check, arguments),
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) fn list(format: ExplainFormat) -> String {
     match format {
         ExplainFormat::Json => pretty(&json!(checks())),
         ExplainFormat::Markdown => lameduck_verify::contract_table(),
-        ExplainFormat::Text => checks()
+        _ => checks()
             .iter()
             .map(|check| {
                 let manners = if check.class == Class::Manners {
@@ -188,6 +188,7 @@ mod tests {
             what: None,
             server,
             list: false,
+            audit: None,
             format: ExplainFormat::Text,
         }
     }

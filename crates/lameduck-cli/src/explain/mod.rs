@@ -1,8 +1,15 @@
-//! `lameduck explain`: an id of the contract (`id`), or a shutdown report as a story (`story`, `advice`).
+//! `lameduck explain`: an id of the contract (`id`), a shutdown report as a story (`story`, `advice`) or
+//! drawn as a sequence (`sequence`, `mermaid`, `page`), or an audit as the
+//! story of a process' days (`audit`, `lives`).
 //! Owns telling the two apart, and reading.
 
 mod advice;
+mod audit;
 mod id;
+mod lives;
+mod mermaid;
+mod page;
+mod sequence;
 mod story;
 
 use std::{
@@ -15,17 +22,34 @@ use std::{
 use lameduck::wire::Shutdown;
 use lameduck_verify::{check, harmless, nearest_id};
 
-use crate::{args::ExplainArguments, exit::Failure};
+use self::sequence::Sequence;
+use crate::{
+    args::{ExplainArguments, ExplainFormat},
+    exit::Failure,
+};
 
 /// The most that is read: a report is a few kilobytes, the stderr of a long life may be more.
 const MOST_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
+    if let Some(path) = &arguments.audit {
+        return audit::run(path, arguments.format);
+    }
+    let draws = matches!(
+        arguments.format,
+        ExplainFormat::Mermaid | ExplainFormat::Html
+    );
     let Some(what) = arguments.what.as_deref() else {
+        if draws {
+            return Err(nothing_to_draw());
+        }
         say(&id::list(arguments.format));
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(check) = check(what) {
+        if draws {
+            return Err(nothing_to_draw());
+        }
         say(&id::explain(&check, arguments));
         return Ok(ExitCode::SUCCESS);
     }
@@ -43,8 +67,25 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
             .hint("give the file of `--report FILE`, or the stderr of a service that uses lameduck")
     })?;
     // A file, a service's stderr and the paths that its clients asked for may come from anywhere.
-    say(&story::tell(&harmless(&report)));
+    let report: Shutdown = harmless(&report);
+    say(&match arguments.format {
+        ExplainFormat::Text => story::tell(&report),
+        ExplainFormat::Json => format!("{:#}\n", serde_json::json!(report)),
+        ExplainFormat::Mermaid => mermaid::draw(&Sequence::of(&report)),
+        ExplainFormat::Html => page::draw(&Sequence::of(&report), &story::tell(&report)),
+        ExplainFormat::Markdown => {
+            return Err(
+                Failure::new("a report is told as text, json, mermaid or html")
+                    .hint("`--format mermaid` in a fenced block is drawn by GitHub and GitLab"),
+            );
+        }
+    });
     Ok(ExitCode::SUCCESS)
+}
+
+fn nothing_to_draw() -> Failure {
+    Failure::new("only a shutdown report can be drawn")
+        .hint("an id is explained as text, json or markdown")
 }
 
 /// Short, of letters, digits and dashes, with a letter and no dot or slash: H1-2, ws1, P11.

@@ -108,7 +108,7 @@ fn timeline(out: &mut String, report: &Shutdown) {
     }
 }
 
-fn verdict(word: &str) -> &str {
+pub(super) fn verdict(word: &str) -> &str {
     match word {
         "started" => "started the shutdown",
         "merged" => "the same request, merged",

@@ -237,7 +237,7 @@ pub(super) async fn finish<S: Stream>(
         End::Expired(Situation::Handshake) => say(&mut stream, GIVEN_UP).await,
         _ => {}
     }
-    let now = shared.life.elapsed();
+    let now = shared.now();
     let limit = shared.before_deadline(shared.limits.linger, now);
     let stall = match shared.drain.is_closing() {
         false => shared.limits.stall,

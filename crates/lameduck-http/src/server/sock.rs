@@ -87,7 +87,9 @@ pub(crate) fn descriptor_limit() -> Option<usize> {
     usize::try_from(limit.rlim_cur).ok()
 }
 
-pub(crate) use self::system::{attach_syn_gate, limit_unsent, round_trip, unacknowledged};
+pub(crate) use self::system::{
+    attach_syn_gate, limit_unsent, monotonic, round_trip, unacknowledged,
+};
 
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 mod system {
@@ -102,6 +104,21 @@ mod system {
         // SAFETY: one entry is passed, borrowed mutably, whose descriptor its caller has borrowed; the time outlives the call; a null mask is
         // none.
         unsafe { libc::ppoll(entry, 1, &raw const time, std::ptr::null()) }
+    }
+
+    /// The clock under `std::time::Instant` (clock_gettime(2)), in nanoseconds.
+    #[inline]
+    pub(crate) fn monotonic() -> Option<u64> {
+        let mut time = mem::MaybeUninit::<libc::timespec>::uninit();
+        // SAFETY: the call writes one timespec, `time` is one and outlives the call.
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, time.as_mut_ptr()) } != 0;
+        if failed {
+            return None;
+        }
+        // SAFETY: it succeeded, so it was written.
+        let time = unsafe { time.assume_init() };
+        // Neither is negative on a monotonic clock, and 64 bits last for 584 years.
+        Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
     /// Bytes written (FIN included) that the peer has not acknowledged; `None` when the kernel does not say.
@@ -230,6 +247,11 @@ mod system {
         let millis = libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX);
         // SAFETY: one entry is passed, borrowed mutably, whose descriptor its caller has borrowed.
         unsafe { libc::poll(entry, 1, millis) }
+    }
+
+    /// Not the clock under `std::time::Instant` everywhere.
+    pub(crate) fn monotonic() -> Option<u64> {
+        None
     }
 
     /// Unknown on this platform.

@@ -168,6 +168,7 @@ impl Driver {
             ("commands", self.shared.commands().dropped()),
             ("slots", inflight.slots.dropped()),
             ("observed", self.shared.observers().dropped()),
+            ("audit", self.shared.audit_lost()),
         ];
         report
             .dropped

@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     reloads: Reloads,
     epilogues: Epilogues,
     observers: Observers,
+    /// Records of the audit that were not written.
+    audit_lost: AtomicU64,
     /// Whether lines for people may go to stderr.
     speaks: bool,
     gone: (Mutex<()>, Condvar),
@@ -111,6 +113,7 @@ impl Shared {
             reloads: Reloads::default(),
             epilogues: Epilogues::default(),
             observers: Observers::default(),
+            audit_lost: AtomicU64::new(0),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
         });
@@ -149,6 +152,15 @@ impl Shared {
         self.observers.add(Arc::downgrade(self), name, observer)
     }
 
+    pub(crate) fn count_lost_audit(&self, count: u64) {
+        // Relaxed: a count for people, read once at the end.
+        self.audit_lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn audit_lost(&self) -> u64 {
+        self.audit_lost.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn recent(&self) -> Recent {
         self.observers.recent()
     }
@@ -176,7 +188,7 @@ impl Shared {
 
     /// A line for people; only where the lifecycle owns the process, and never from the driver's thread: stderr may be a
     /// full pipe.
-    pub(super) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         if self.speaks {
             // A closed stderr has nobody to hear it.
             let _ = writeln!(std::io::stderr(), "{line}");

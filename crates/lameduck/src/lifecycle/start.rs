@@ -13,8 +13,9 @@ use std::{
 
 use super::Lifecycle;
 use crate::{
-    driver::{Authority, Driver, LastWords, Observer, Signals, Then},
+    driver::{Authority, Driver, LastWords, Observer, Shared, Signals, Then},
     edge::{
+        audit::Audit,
         platform::Detected,
         probe::{self, ProbeAnswer},
         process::{BoundedWriter, has_termination_log, shell_above_us},
@@ -38,6 +39,7 @@ pub struct Start {
     notes: Vec<String>,
     signals: SignalSet,
     report: Option<PathBuf>,
+    audit: Option<Audit>,
     observers: Vec<(String, Box<dyn Observer>)>,
 }
 
@@ -58,6 +60,7 @@ impl From<Plan> for Start {
             notes,
             signals: SignalSet::default(),
             report: None,
+            audit: None,
             observers: Vec::new(),
         }
     }
@@ -67,11 +70,20 @@ impl From<Detected> for Start {
     fn from(detected: Detected) -> Self {
         let mut notes = vec![detected.to_string()];
         notes.extend(detected.warnings);
+        let audit = match detected.audit.as_deref().map(str::parse::<Audit>) {
+            Some(Ok(audit)) => Some(audit),
+            Some(Err(why)) => {
+                notes.push(format!("LAMEDUCK_AUDIT names {why}"));
+                None
+            }
+            None => None,
+        };
         Self {
             plan: Ok(detected.plan),
             notes,
             signals: SignalSet::default(),
             report: detected.report,
+            audit,
             observers: Vec::new(),
         }
     }
@@ -86,6 +98,7 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 notes: Vec::new(),
                 signals: SignalSet::default(),
                 report: None,
+                audit: None,
                 observers: Vec::new(),
             },
         }
@@ -108,6 +121,12 @@ impl Start {
     /// Writes the report into a file too. The file is created, or emptied, now.
     pub fn report_to(mut self, path: impl Into<PathBuf>) -> Self {
         self.report = Some(path.into());
+        self
+    }
+
+    /// Writes an audit: who sent which signal, what was made of it, every phase, reload and end.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
         self
     }
 
@@ -151,6 +170,9 @@ impl Start {
             Authority::Process(Box::new(words)),
         )
         .map_err(StartError::Driver)?;
+        if let Some(audit) = self.audit {
+            begin_audit(&shared, audit).map_err(StartError::Driver)?;
+        }
         for (name, observer) in self.observers {
             shared.observe(name, observer).map_err(StartError::Driver)?;
         }
@@ -175,11 +197,24 @@ impl Lifecycle {
         Driver::start(plan, Vec::new(), None, Authority::Embedded).map(Self::new)
     }
 
+    /// Begins to write an audit, from what happened lately on. [`Start::audit`] is the way for a service of its own.
+    ///
+    /// # Errors
+    /// No thread or descriptor is left. A file that cannot be written is none: see [`Audit::file`].
+    pub fn audit(&self, audit: Audit) -> io::Result<()> {
+        begin_audit(&self.shared, audit)
+    }
+
     /// Answers a probe: `/livez`, `/readyz`, `/startupz` or `/lbz`; `None` for any other path.
     #[must_use]
     pub fn probe(&self, path: &str) -> Option<ProbeAnswer> {
         probe::answer(path, self.phase(), self.plan())
     }
+}
+
+fn begin_audit(shared: &Arc<Shared>, audit: Audit) -> io::Result<()> {
+    let witness = audit.observer(Arc::downgrade(shared))?;
+    shared.observe("audit".to_owned(), Box::new(witness))
 }
 
 /// Why a lifecycle did not begin.

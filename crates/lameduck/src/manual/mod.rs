@@ -3,5 +3,8 @@
 #[doc = include_str!("signals.md")]
 pub mod signals {}
 
+#[doc = include_str!("audit.md")]
+pub mod audit {}
+
 #[doc = include_str!("channels.md")]
 pub mod channels {}

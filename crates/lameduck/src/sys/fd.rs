@@ -106,6 +106,22 @@ pub(crate) fn write_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> bool {
     usize::try_from(n) == Ok(bytes.len())
 }
 
+/// Takes the lock of an open file (flock(2)) if nobody else has it; says whether it was taken. It ends with the file.
+///
+/// # Errors
+///
+/// What `flock(2)` reports, except `EWOULDBLOCK`.
+pub(crate) fn lock_now(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: `fd` is open for the length of the call (it is borrowed); the call takes no pointer.
+    if unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
+    }
+}
+
 /// Writes everything, waiting for room in a non-blocking descriptor until the deadline.
 ///
 /// On a *blocking* descriptor `write(2)` itself may wait past the deadline: call it where that does no harm.

@@ -20,12 +20,12 @@ use linux as os;
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 use portable as os;
 
-pub(crate) use fd::{poll_once, poll2, read, write_all, write_once};
+pub(crate) use fd::{lock_now, poll_once, poll2, read, write_all, write_once};
 pub(crate) use mask::{block, current_mask, unblock};
 pub(crate) use os::{pipe, process_facts, read_signalfd, signalfd, since_boot, thread_masks};
 pub(crate) use process::{
-    exists, exit_now, getpid, getppid, handler_of, is_ignored, is_pid1, kill_self, raise,
-    reset_default,
+    effective_uid, exists, exit_now, getpid, getppid, handler_of, is_ignored, is_pid1, kill_self,
+    raise, reset_default,
 };
 pub use signo::{Signo, SignoError};
 pub(crate) use signo::{Signos, number_of};

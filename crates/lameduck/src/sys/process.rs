@@ -20,6 +20,12 @@ pub(crate) fn is_pid1() -> bool {
     getpid() == 1
 }
 
+/// The user as whom files are opened.
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: has no precondition and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// Whether a process with this id exists, be it a zombie or somebody else's.
 pub(crate) fn exists(pid: u32) -> bool {
     let Ok(pid) = libc::pid_t::try_from(pid) else {

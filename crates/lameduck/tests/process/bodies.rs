@@ -49,6 +49,15 @@ async fn be(body: String, life: Lifecycle) -> Started {
     });
     match body.as_str() {
         "idle" => {}
+        "itself" => {
+            let running = life.running();
+            tokio::spawn(async move {
+                if running.await {
+                    // SAFETY: takes no pointer; a process may always signal itself.
+                    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+                }
+            });
+        }
         "guard" => hold_a_guard(&life)?,
         "wedge" => wedge(&life)?,
         "never-ready" => never_ready(&life).await?,

@@ -26,6 +26,8 @@ pub struct Detected {
     pub warnings: Vec<String>,
     /// Where `LAMEDUCK_REPORT` wants the report, besides stderr.
     pub report: Option<PathBuf>,
+    /// Where `LAMEDUCK_AUDIT` wants the audit, as [`Audit`](crate::Audit) reads it.
+    pub audit: Option<String>,
     /// Where `LAMEDUCK_PROBES_LISTEN` wants the probes.
     pub probes_listen: Option<String>,
     /// Where `LAMEDUCK_ADMIN_LISTEN` wants the admin listener.
@@ -41,12 +43,13 @@ impl fmt::Display for Detected {
 }
 
 /// The variables that lameduck reads, for `--help` and for the warning about others.
-pub const VARIABLES: [&str; 8] = [
+pub const VARIABLES: [&str; 9] = [
     "LAMEDUCK_GRACE",
     "LAMEDUCK_PRESET",
     "LAMEDUCK_WINDOW",
     "LAMEDUCK_REPEAT",
     "LAMEDUCK_REPORT",
+    "LAMEDUCK_AUDIT",
     "LAMEDUCK_PROBES_LISTEN",
     "LAMEDUCK_ADMIN_LISTEN",
     "LAMEDUCK_ADMIN_TOKEN_FILE",
@@ -157,6 +160,7 @@ fn detect(
         reason,
         warnings,
         report: var("LAMEDUCK_REPORT").map(PathBuf::from),
+        audit: var("LAMEDUCK_AUDIT").filter(|place| !place.is_empty()),
         probes_listen: var("LAMEDUCK_PROBES_LISTEN"),
         admin_listen: var("LAMEDUCK_ADMIN_LISTEN"),
         admin_token_file: var("LAMEDUCK_ADMIN_TOKEN_FILE").map(PathBuf::from),
