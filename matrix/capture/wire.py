@@ -184,12 +184,17 @@ class Launch:
 
 LINE = re.compile(r"^(\d+) +(\d+\.\d+) (.*)$")
 KILL = re.compile(r"kill\((-?\d+), (SIG\w+)(?:\) += 0$| <unfinished)")
+# A process may also be signalled by a descriptor: which it is of, and then the signal.
+OPEN = re.compile(r"pidfd_open\((\d+), \w+(?:\) += (\d+)$| <unfinished)")
+OPENED = re.compile(r"<\.\.\. pidfd_open resumed>.*\) += (\d+)$")
+SEND = re.compile(r"pidfd_send_signal\((\d+), (SIG\w+), ")
 EXIT = re.compile(r"\+\+\+ (exited with \d+|killed by \w+)")
 
 
 def trace(path, signal):
     """Each process that the tester sent `signal`, and what became of it. Whoever became another program is no tester."""
     programs, told, ends, kills, tester = {}, {}, {}, [], None
+    descriptors, opening = {}, {}
     for line in open(path, errors="replace"):
         found = LINE.match(line)
         if not found:
@@ -201,6 +206,15 @@ def trace(path, signal):
         elif kill := KILL.match(what):
             if kill[2] == signal and pid not in programs:
                 told.setdefault(int(kill[1]), at)
+        elif opened := OPEN.match(what):
+            opening[pid] = int(opened[1])
+            if opened[2]:
+                descriptors[opened[2]] = opening[pid]
+        elif resumed := OPENED.match(what):
+            descriptors[resumed[1]] = opening[pid]
+        elif sent := SEND.match(what):
+            if sent[2] == signal and pid not in programs and sent[1] in descriptors:
+                told.setdefault(descriptors[sent[1]], at)
         elif end := EXIT.match(what):
             ends.setdefault(pid, (at, end[1]))
             if "SIGKILL" in end[1]:

@@ -1,5 +1,5 @@
 //! Signal channels beside raw mechanisms and `tokio::signal`: from kill(2) to user code, and what becomes of signals that wait.
-//! Each way has a child of its own, which waits asleep; the ways take turns, and the order turns too. Owns the measurement and its
+//! Each way has a child of its own, which waits asleep; the ways take turns, in a new order each round. Owns the measurement and its
 //! tables; what is measured is the library as users have it.
 //!
 //! `cargo run --release -p lameduck-benches --bin channels -- [ROUNDS]`
@@ -13,7 +13,7 @@ use std::{
 };
 
 use lameduck::signals::{Channel, Signo, block};
-use lameduck_benches::stats::Spread;
+use lameduck_benches::{rng::Rng, stats::Spread};
 use tokio::io::unix::AsyncFd;
 
 #[path = "channels/facts.rs"]
@@ -30,57 +30,77 @@ const BLOCKS: usize = 10;
 /// Everything has gone to sleep by then, as in a service that waits for its signal.
 const ASLEEP: Duration = Duration::from_millis(3);
 
-/// The base of the first goal.
-const RAW: usize = 0;
-
 struct Way {
     name: &'static str,
     wait: fn() -> Result<(), Failure>,
-    /// `tokio::signal` on the same flavour of runtime.
+    /// The raw signalfd with the same way of waiting: a plain epoll(7) loop, or tokio's on the same flavour of runtime.
+    raw: usize,
+    /// `tokio::signal` on the same flavour.
     peer: Option<usize>,
 }
 
-const fn way(name: &'static str, wait: fn() -> Result<(), Failure>, peer: Option<usize>) -> Way {
-    Way { name, wait, peer }
+const fn way(
+    name: &'static str,
+    wait: fn() -> Result<(), Failure>,
+    raw: usize,
+    peer: Option<usize>,
+) -> Way {
+    Way {
+        name,
+        wait,
+        raw,
+        peer,
+    }
 }
 
 const WAYS: [Way; 12] = [
-    way("raw signalfd + epoll, one thread", raw::signalfd, None),
-    way("raw sigwaitinfo, one thread", raw::sigwaitinfo, None),
-    way("channel, handlers, one thread", blocking_handlers, None),
-    way("channel, signalfd, one thread", blocking_signalfd, None),
-    way("`tokio::signal`, current_thread", || peer(&current()), None),
+    way("one thread: raw signalfd + epoll", raw::signalfd, 0, None),
+    way("one thread: raw sigwaitinfo", raw::sigwaitinfo, 0, None),
+    way("one thread: channel, signalfd", blocking_signalfd, 0, None),
+    way("one thread: channel, handlers", blocking_handlers, 0, None),
     way(
-        "raw signalfd in an `AsyncFd`, current_thread",
+        "current_thread: raw signalfd + epoll (`AsyncFd`)",
         || by_hand(current),
-        Some(4),
+        4,
+        Some(7),
     ),
     way(
-        "channel, handlers, current_thread",
-        || handlers(&current()),
-        Some(4),
-    ),
-    way(
-        "channel, signalfd, current_thread",
+        "current_thread: channel, signalfd",
         || signalfd(current),
-        Some(4),
+        4,
+        Some(7),
     ),
-    way("`tokio::signal`, multi_thread", || peer(&multi()), None),
     way(
-        "raw signalfd in an `AsyncFd`, multi_thread",
+        "current_thread: channel, handlers",
+        || handlers(&current()),
+        4,
+        Some(7),
+    ),
+    way(
+        "current_thread: `tokio::signal`",
+        || peer(&current()),
+        4,
+        None,
+    ),
+    way(
+        "multi_thread: raw signalfd + epoll (`AsyncFd`)",
         || by_hand(multi),
-        Some(8),
+        8,
+        Some(11),
     ),
     way(
-        "channel, handlers, multi_thread",
-        || handlers(&multi()),
-        Some(8),
-    ),
-    way(
-        "channel, signalfd, multi_thread",
+        "multi_thread: channel, signalfd",
         || signalfd(multi),
-        Some(8),
+        8,
+        Some(11),
     ),
+    way(
+        "multi_thread: channel, handlers",
+        || handlers(&multi()),
+        8,
+        Some(11),
+    ),
+    way("multi_thread: `tokio::signal`", || peer(&multi()), 8, None),
 ];
 
 fn main() -> Result<(), Failure> {
@@ -262,9 +282,12 @@ fn compare(rounds: usize) -> Result<Vec<Vec<f64>>, Failure> {
     for child in &mut children {
         child.sample()?;
     }
-    for round in 0..rounds {
-        for at in 0..WAYS.len() {
-            let way = (round + at) % WAYS.len();
+    let mut rng = Rng::new(1);
+    let mut order: Vec<usize> = (0..WAYS.len()).collect();
+    for _ in 0..rounds {
+        // A way that follows one like it finds its caches warm: nobody always follows the same one.
+        order.sort_by_cached_key(|_| rng.next());
+        for &way in &order {
             times[way].push(children[way].sample()?);
         }
     }
@@ -290,30 +313,28 @@ fn ratio(times: &[f64], base: &[f64]) -> String {
 
 fn print_table(times: &[Vec<f64>]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let rounds = times[RAW].len();
+    let rounds = times[0].len();
     writeln!(
         out,
         "{rounds} rounds, microseconds from kill(2) to user code\n"
     )?;
-    writeln!(
-        out,
-        "| way | median | 10 % | 90 % | to raw signalfd + epoll | to `tokio::signal` |"
-    )?;
-    writeln!(out, "|---|---|---|---|---|---|")?;
+    let columns = "median | 10 % | 90 % | to raw, waiting the same way | to raw, one thread | to `tokio::signal`";
+    writeln!(out, "| way | {columns} |\n|---|---|---|---|---|---|---|")?;
     for (way, of_this) in WAYS.iter().zip(times) {
         let mut sorted = of_this.clone();
         sorted.sort_by(f64::total_cmp);
         let at = |tenth: usize| sorted[sorted.len() * tenth / 10];
-        let to_peer = way.peer.map(|peer| ratio(of_this, &times[peer]));
+        let to = |base: usize| ratio(of_this, &times[base]);
         writeln!(
             out,
-            "| {} | {:.1} | {:.1} | {:.1} | {} | {} |",
+            "| {} | {:.1} | {:.1} | {:.1} | {} | {} | {} |",
             way.name,
             median(of_this),
             at(1),
             at(9),
-            ratio(of_this, &times[RAW]),
-            to_peer.unwrap_or_default()
+            to(way.raw),
+            to(0),
+            way.peer.map(to).unwrap_or_default()
         )?;
     }
     Ok(())

@@ -82,41 +82,35 @@ fn a_drain_is_started_and_watched_on_the_page() {
     let token = folder.file("token");
     let config = folder.file("config.json");
     fs::write(&config, "{}").expect("written");
-    let mut demo = Service::start(
-        LAMEDUCK,
-        &[
-            "demo",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--admin-token-file",
-            &token,
-            "--config",
-            &config,
-            "--window",
-            "none",
-            "--grace",
-            "120s",
-        ],
-        &[],
-    );
-    let ready = demo.line("listening on ");
+    let start = |listen: &str, admin: &str| {
+        let mut arguments = vec!["demo", "--listen", listen, "--admin", admin];
+        arguments.extend(["--admin-token-file", &token, "--config", &config]);
+        arguments.extend(["--window", "none", "--grace", "120s"]);
+        let mut demo = Service::start(LAMEDUCK, &arguments, &[]);
+        let ready = demo.line("listening on ");
+        (demo, ready)
+    };
+    let (demo, ready) = start("127.0.0.1:0", "127.0.0.1:0");
     let service = Service::address(&ready, "listening on ");
-    let url = format!("http://{}/", Service::address(&ready, "admin "));
+    let admin = Service::address(&ready, "admin ");
+    let url = format!("http://{admin}/");
     let mut busy = Wire::connect(service).expect("served");
     busy.send("GET /slow?ms=600000&secret=1 HTTP/1.1\r\nhost: a\r\n\r\n")
         .expect("sent");
     let mut watcher = python("watch.py", &[&url, &folder.file("profile"), &token, REASON]);
     watcher.line("drain it");
     drop(busy);
+    demo_ended_well(demo.end());
+    watcher.line("the next one");
+    let (next, _) = start("127.0.0.1:0", &admin.to_string());
+    watcher.line("kill it");
+    next.signal(libc::SIGKILL);
     let ended = watcher.end();
     assert_eq!(ended.how(), "exit 0", "{}", ended.stderr);
     let last = ended.stdout.lines().last().expect("a line");
     let seen: Value = serde_json::from_str(last).expect(&ended.stderr);
     it_was_shown(&seen);
     it_was_safe(&seen);
-    demo_ended_well(demo.end());
 }
 
 fn it_was_shown(seen: &Value) {
@@ -147,6 +141,12 @@ fn it_was_shown(seen: &Value) {
     let gone = seen["gone"].as_str().expect("a sentence");
     assert!(gone.contains(": drained, exit code 0."), "{gone}");
     starts("gone_said", "Gone at ");
+    starts("next_said", "Another process answers: pid ");
+    let killed = seen["killed"].as_str().expect("a sentence");
+    assert!(
+        killed.contains(" without a last word, last seen at "),
+        "{killed}"
+    );
     assert_eq!(seen["wide"], json!([]), "wider than its screen");
     assert_eq!(seen["nameless"], json!([]));
     let stops = seen["stops"].as_array().expect("a list");

@@ -43,10 +43,12 @@ where
     type Error = E;
     type Future = R;
 
+    #[inline]
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), E>> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Request<Body>) -> R {
         (self.handle)(request)
     }

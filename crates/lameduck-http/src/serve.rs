@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::peer::{self, Introduction, Make, Peer};
-use crate::server::accept::{Acceptor, Ownership};
+use crate::server::accept::{Acceptor, Door, Ownership};
 use crate::server::course::Wishes;
 use crate::server::ending::Ending;
 use crate::server::exchange::App;
@@ -264,15 +264,16 @@ impl<'a, A: App> Serve<'a, A> {
         };
         let shared = Arc::new(shared);
         let host = Host::new(shared.clone(), self.app, self.secure);
-        let acceptor = Acceptor {
+        let door = Door {
             shared,
             host: Arc::new(host),
             participant,
             local: local.clone(),
-            file,
+            file: file.into(),
             ownership: self.ownership,
-            opened,
+            turn: Default::default(),
         };
+        let acceptor = Acceptor { door, opened };
         runtime.spawn(acceptor.run());
         Ok(Server { local, place })
     }

@@ -4,10 +4,21 @@
 #[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 mod support;
 
-use lameduck::{Count, Outcome, Window};
-use socket2::{Domain, Socket, Type};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use support::{Client, GET, Rig, plan};
+use http::{Request, Response};
+use lameduck::{Count, Lifecycle, Outcome, Window};
+use lameduck_http::{Body, Limits, serve, service_fn};
+use socket2::{Domain, Socket, Type};
+use tokio::sync::Mutex;
+
+use support::{Client, Control, GET, Rig, plan, soon};
+
+/// One at a time: the limit is that of all.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 fn set_limit(descriptors: u64) -> u64 {
     let mut limit = libc::rlimit {
@@ -24,16 +35,73 @@ fn set_limit(descriptors: u64) -> u64 {
     }
 }
 
+/// The least number that no descriptor has.
+fn lowest_free() -> u64 {
+    let next = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    u64::try_from(std::os::fd::AsRawFd::as_raw_fd(&next)).expect("a number")
+}
+
+/// Counts its clones: a connection has one in each of its tasks.
+struct Counted(Arc<AtomicUsize>);
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone())
+    }
+}
+
+/// Waits until there are so many holders of the count, or so many clones were made.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(what, waiting).await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_parked_for_want_of_descriptors_is_served_and_parked_later() {
+    let _turn = TURN.lock().await;
+    let mut limits = Limits::default();
+    limits.park_after = Some(Duration::from_millis(20));
+    let clones = Arc::new(AtomicUsize::new(0));
+    let counted = Counted(clones.clone());
+    let app = service_fn(move |_: Request<Body>| {
+        let _counted = &counted;
+        async { Ok::<_, Infallible>(Response::new("ok".to_owned())) }
+    });
+    let life = Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+    let server = serve(&life, "127.0.0.1:0", app).limits(limits).await;
+    let addr = server.expect("a server").local_addr().tcp().expect("tcp");
+    let rig = Rig::running(life, addr, Control::new()).await;
+    let others = Arc::strong_count(&clones);
+    let mut client = rig.connect().await;
+    until("accepted", || clones.load(Ordering::Relaxed) > 0).await;
+    // What has a descriptor keeps it; the bell of the lot would need two more.
+    let before = set_limit(lowest_free());
+    let seen = clones.load(Ordering::Relaxed);
+    until("tried in vain", || clones.load(Ordering::Relaxed) > seen).await;
+    client.send(GET).await;
+    client.served().await;
+    set_limit(before);
+    until("parked", || Arc::strong_count(&clones) == others).await;
+    client.send(GET).await;
+    client.served().await;
+    rig.terminate().await;
+    drop(client);
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+}
+
 #[tokio::test]
 async fn a3_running_out_of_descriptors_delays_connections_and_loses_none() {
+    let _turn = TURN.lock().await;
     let rig = Rig::start(plan(Window::NONE)).await;
     let sockets: Vec<_> = (0..8)
         .map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket"))
         .collect();
-    let next = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let lowest_free = u64::try_from(std::os::fd::AsRawFd::as_raw_fd(&next)).expect("a number");
-    drop(next);
-    let before = set_limit(lowest_free + 2);
+    let before = set_limit(lowest_free() + 2);
     let mut clients = Vec::new();
     for socket in sockets {
         socket

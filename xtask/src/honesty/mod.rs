@@ -41,7 +41,7 @@ impl Arguments {
                     arguments.only.extend(ids);
                 }
                 "--rounds" => arguments.rounds = Some(number(&value()?, "rounds")?),
-                "--from" => arguments.from = number(&value()?, "rounds")?,
+                "--from" => arguments.from = whole(&value()?, "rounds")?,
                 "--output" => arguments.output = Some(value()?.into()),
                 "--starve" => arguments.starve = Some(number(&value()?, "milliseconds")?),
                 "--lameduck" => arguments.lameduck = Some(value()?.into()),
@@ -56,9 +56,21 @@ impl Arguments {
     }
 }
 
+/// How many: one at least.
 fn number(text: &str, of: &str) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| format!("{text} is no number of {of}"))
+    match whole(text, of) {
+        Ok(0) => Err(no_number(text, of)),
+        other => other,
+    }
+}
+
+/// A place to begin at, for which 0 is as good as any.
+fn whole(text: &str, of: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| no_number(text, of))
+}
+
+fn no_number(text: &str, of: &str) -> String {
+    format!("{text} is no number of {of}")
 }
 
 /// Builds the broken duck, and says where it is.
@@ -85,4 +97,23 @@ fn build_duck(root: &Path) -> Result<String, String> {
 /// A check that needs a namespace says so where none can be made: no pass, and no lie either.
 fn lacks_namespace(finding: &lameduck_verify::Finding) -> bool {
     ["A4", "P8"].contains(&finding.id.as_ref()) && finding.detail.contains("namespace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Arguments, String> {
+        Arguments::parse(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn a_soak_begins_at_any_round_and_has_one_at_least() {
+        assert_eq!(parse(&["--from", "0"]).unwrap().from, 0);
+        assert_eq!(parse(&["--from", "17"]).unwrap().from, 17);
+        for words in [["--rounds", "0"], ["--starve", "0"], ["--from", "-1"]] {
+            let error = parse(&words).unwrap_err();
+            assert!(error.contains("is no number of"), "{error}");
+        }
+    }
 }

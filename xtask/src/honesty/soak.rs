@@ -76,6 +76,9 @@ impl Soaked {
                     finding.verdict.word(),
                     finding.detail
                 );
+                for (name, figure) in &finding.figures {
+                    eprintln!("    {name}: {figure:?}");
+                }
             }
         }
         eprintln!(

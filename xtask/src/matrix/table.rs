@@ -164,7 +164,10 @@ pub(super) fn method(records: &[Record]) -> Vec<String> {
              documentation allows; the options that matter are named below. It has 6 s from the signal to SIGKILL, and \
              4 s or less of its own, where it has such an option. The load check over HTTP/1.1 starts {rounds} fresh processes, the others fewer."),
         "Proxies stand before a small application that stays up: what is judged is how the proxy itself is stopped. Copies \
-         of a server run side by side, on a machine that has other work. What came too late to tell is inconclusive."
+         of a server run side by side. What came too late to tell is inconclusive."
+            .to_owned(),
+        "One run on a quiet machine is the kindest case: a loss that is rare may not show in it, and the loads and networks \
+         of production are harsher. A cross was seen; a pass only says that this run did not see it."
             .to_owned(),
         "“Lost” counts requests under load whose client had seen no sign that the connection was ending, wrote the whole \
          request, and got no answer and no refusal that is safe to retry. The interval is of 95 %, widened because \

@@ -3,6 +3,7 @@
 mod absence;
 mod code_map;
 mod contracts;
+mod evidence;
 mod features;
 mod imports;
 mod invariants;
@@ -19,11 +20,12 @@ use crate::tree::Tree;
 
 /// Everything that is wrong with `tree`, in no particular order.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let rules: [fn(&Tree, &mut Vec<Finding>); 14] = [
+    let rules: [fn(&Tree, &mut Vec<Finding>); 15] = [
         absence::check,
         code_map::check,
         contracts::check,
         crate::contract_pages::check,
+        evidence::check,
         features::check,
         imports::check,
         invariants::check,

@@ -1,4 +1,4 @@
-//! lameduck's own server, with the same handler as its peers, and a WebSocket beside it.
+//! lameduck's own server, with the same handler as its peers, and a WebSocket beside it where instructions are not counted.
 //!
 //! Owns: lifecycle, listener, the echo. Not here: the demo, which has routes, reports and probes besides.
 
@@ -14,7 +14,7 @@ use hyper::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use lameduck::{Lifecycle, Outcome, Plan, Preset, Start};
-use lameduck_http::{App, Body, Protocols, Serve, WebSockets, tls};
+use lameduck_http::{App, Body, Protocols, Serve, WebSockets, service_fn, tls};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -36,13 +36,15 @@ pub(crate) fn serve(args: &Args) -> Result<Outcome, Failure> {
         tls_listen: args.tls_listen.map(|address| address.to_string()),
         pem: args.pem().map(|(cert, key)| (cert.clone(), key.clone())),
     };
-    let body = async move |life: Lifecycle| doors.open(&life).await;
     match args.threads {
-        Threads::Many => Ok(lameduck::run(start, body)),
+        Threads::Many => Ok(lameduck::run(start, async move |life: Lifecycle| {
+            doors.open(&life, service_fn(handle)).await
+        })),
         Threads::One => {
             let life = start.begin()?;
             crate::runtime(args.threads)?.block_on(async {
-                body(life.clone()).await?;
+                // Instructions are counted: the peers' handler, and not another one around it that stores the request once more.
+                doors.open(&life, service_fn(answer::<Body>)).await?;
                 life.ready();
                 Ok(life.outcome().await)
             })
@@ -58,7 +60,7 @@ struct Doors {
 }
 
 impl Doors {
-    async fn open(self, life: &Lifecycle) -> Result<(), Failure> {
+    async fn open(self, life: &Lifecycle, app: impl App) -> Result<(), Failure> {
         let config = self
             .pem
             .map(|(cert, key)| tls::from_pem_files(cert, key))
@@ -68,11 +70,11 @@ impl Doors {
             &self.tls_listen,
             config.take_if(|_| self.tls_listen.is_some()),
         ) {
-            door(life, listen).tls(config).await?;
+            door(life, listen, app.clone()).tls(config).await?;
         }
         let server = match config {
-            Some(config) => door(life, &self.listen).tls(config).await?,
-            None => door(life, &self.listen).await?,
+            Some(config) => door(life, &self.listen, app).tls(config).await?,
+            None => door(life, &self.listen, app).await?,
         };
         let line = format!("listening on {}", server.local_addr());
         let life = life.clone();
@@ -85,10 +87,10 @@ impl Doors {
     }
 }
 
-fn door<'a>(life: &'a Lifecycle, listen: &str) -> Serve<'a, impl App + use<>> {
+fn door<'a, A: App>(life: &'a Lifecycle, listen: &str, app: A) -> Serve<'a, A> {
     let mut websockets = WebSockets::default();
     websockets.spread = Some(Duration::ZERO);
-    lameduck_http::serve(life, listen, lameduck_http::service_fn(handle)).websockets(websockets)
+    lameduck_http::serve(life, listen, app).websockets(websockets)
 }
 
 async fn handle(request: Request<Body>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -40,12 +40,7 @@ pub(crate) struct DemoArguments {
     #[arg(long, value_name = "ADDR", env = "LAMEDUCK_ADMIN_LISTEN")]
     pub(crate) admin: Option<String>,
     /// Let whoever has the token in this file drain, cut and reload on the admin listener; made if it is not there
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "LAMEDUCK_ADMIN_TOKEN_FILE",
-        requires = "admin"
-    )]
+    #[arg(long, value_name = "FILE", env = "LAMEDUCK_ADMIN_TOKEN_FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
     /// A name under which the admin listener may be asked, besides localhost and its address
     #[arg(long, value_name = "NAME", requires = "admin")]

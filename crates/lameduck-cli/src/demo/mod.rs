@@ -128,6 +128,9 @@ async fn serve(
         }
         let admin = admin.await?;
         write!(ready, "  admin {}", admin.local_addr())?;
+    } else if arguments.admin_token_file.is_some() {
+        // A platform may set the variable for every service.
+        eprintln!("warning: a token file without --admin: there is nothing to act on");
     }
     if let Some(path) = arguments.config.clone() {
         let config = Arc::clone(&config);

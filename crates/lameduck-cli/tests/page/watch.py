@@ -2,7 +2,8 @@
 
 Usage: watch.py URL PROFILE_DIRECTORY TOKEN_FILE REASON
 
-A line "drain it" on its standard output asks for what is in flight to end; the last line is the JSON.
+On its standard output "drain it" asks for what is in flight to end, "the next one" for another process on the same addresses, "kill it" for
+its end by SIGKILL; the last line is the JSON.
 """
 
 import json
@@ -98,6 +99,12 @@ def watch(browser, url, token, reason):
     browser.until(f"{HEADING} === 'Gone'")
     seen["gone"] = browser.ask(LEAD)
     seen["gone_said"] = browser.ask(SAID)
+    print("the next one", flush=True)
+    browser.until(f"{HEADING} === 'Running'")
+    seen["next_said"] = browser.ask(SAID)
+    print("kill it", flush=True)
+    browser.until(f"{HEADING} === 'Gone'")
+    seen["killed"] = browser.ask(LEAD)
     seen["markup"] = browser.ask("document.querySelectorAll('img, main script, b i').length")
     requests = [it["params"]["request"]["url"] for it in browser.told if it["method"] == "Network.requestWillBeSent"]
     seen["elsewhere"] = [url for url in requests if not url.startswith((sys.argv[1], "data:"))]

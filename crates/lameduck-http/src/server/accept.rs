@@ -3,16 +3,18 @@
 //! Owns when connections are accepted, how many, and which errors are survived how. What a connection does is [`super::conn`]'s business,
 //! how a listener closes [`super::sweep`]'s.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use lameduck::{Count, ListenerKind, ListenerReport, Participant};
 use socket2::Socket;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -22,7 +24,7 @@ use super::host::{Host, Stay};
 use super::listen::{LocalAddr, SocketFile};
 use super::park::Aside;
 use super::secure::Plain;
-use super::sweep::{self, Gate, Swept};
+use super::sweep::{self, Alarm, Gate, Swept};
 use super::watch::Watch;
 use super::{Shared, conn, sock};
 
@@ -37,25 +39,39 @@ pub(crate) enum Ownership {
 
 /// One listener and what it serves.
 pub(crate) struct Acceptor<A> {
+    pub(crate) door: Door<A>,
+    /// Brings the socket once it listens; its sender is dropped if that never happens.
+    pub(crate) opened: oneshot::Receiver<Socket>,
+}
+
+/// The way in: what becomes of an accepted connection, and what is said when no more come.
+pub(crate) struct Door<A> {
     pub(crate) shared: Arc<Shared>,
     /// Where its connections live.
     pub(crate) host: Arc<Host<A>>,
     pub(crate) participant: Participant,
     pub(crate) local: LocalAddr,
-    pub(crate) file: Option<SocketFile>,
+    pub(crate) file: Mutex<Option<SocketFile>>,
     pub(crate) ownership: Ownership,
-    /// Brings the socket once it listens; its sender is dropped if that never happens.
-    pub(crate) opened: oneshot::Receiver<Socket>,
+    pub(crate) turn: Mutex<Turn>,
+}
+
+/// Who may accept.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    recent: RoundTrips,
+    /// From now on the one who closes the listener.
+    is_swept: bool,
 }
 
 impl<A: App> Acceptor<A> {
     /// Accepts from Running to the end of the window, then closes, then waits for its connections.
     pub(crate) async fn run(self) {
-        let shared = self.shared.clone();
+        let shared = self.door.shared.clone();
         let mut conduct = pin!(
             shared
                 .drain
-                .conduct(self.participant.closing(), &shared.life)
+                .conduct(self.door.participant.closing(), &shared.life)
         );
         let mut run = pin!(self.accept_and_wait());
         tokio::select! {
@@ -66,25 +82,29 @@ impl<A: App> Acceptor<A> {
     }
 
     async fn accept_and_wait(mut self) {
-        let closed = match self.opened().await {
-            Some(socket) => match self.listener(socket) {
-                Ok(listener) => self.serve(listener).await,
-                Err(error) => {
-                    self.unlink();
-                    self.participant.failed(format!("{}: {error}", self.local));
-                    return;
+        let opened = self.opened().await;
+        let door = self.door;
+        match opened.map(|socket| door.listener(socket)) {
+            Some(Ok(listener)) => {
+                // None if what closed it panicked: its participant has said so.
+                if let Some(door) = door.serve(listener).await {
+                    door.wait().await;
                 }
-            },
-            None => self.report(Swept::NOTHING, Duration::ZERO),
-        };
-        self.unlink();
-        self.participant.admission_closed(closed);
-        self.shared.crowd.fewer_than(1).await;
-        self.participant.done();
+            }
+            Some(Err(error)) => {
+                door.unlink();
+                let why = format!("{}: {error}", door.local);
+                door.participant.failed(why);
+            }
+            None => {
+                door.closed(Swept::NOTHING, Duration::ZERO);
+                door.wait().await;
+            }
+        }
     }
 
     async fn opened(&mut self) -> Option<Socket> {
-        let closing = self.shared.drain.closing();
+        let closing = self.door.shared.drain.closing().first();
         tokio::select! {
             biased;
             opened = &mut self.opened => opened.ok(),
@@ -94,7 +114,9 @@ impl<A: App> Acceptor<A> {
             }
         }
     }
+}
 
+impl<A: App> Door<A> {
     fn listener(&self, socket: Socket) -> io::Result<Listener> {
         match self.local {
             LocalAddr::Tcp(_) => {
@@ -107,39 +129,89 @@ impl<A: App> Acceptor<A> {
     }
 
     /// Takes the way to a Unix socket away, unless others listen on it too.
-    fn unlink(&mut self) {
-        if let (Some(file), Ownership::Exclusive(_)) = (self.file.take(), self.ownership) {
+    fn unlink(&self) {
+        let file = self
+            .file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let (Some(file), Ownership::Exclusive(_)) = (file, self.ownership) {
             file.remove();
         }
     }
 
-    async fn serve(&mut self, listener: Listener) -> ListenerReport {
-        let mut recent = RoundTrips::default();
-        self.accept_until_closing(&listener, &mut recent).await;
+    /// Accepts until the window's end, then closes.
+    async fn serve(self, listener: Listener) -> Option<Self> {
+        let (door, listener) = (Arc::new(self), Arc::new(listener));
+        if door.ownership == Ownership::Shared {
+            door.accept_until_closing(&listener).await;
+            drop(listener);
+            door.closed(Swept::NOTHING, Duration::ZERO);
+            return Arc::into_inner(door);
+        }
+        let (done, left) = oneshot::channel();
+        let alarm = Alarm::new({
+            let (door, listener) = (door.clone(), listener.clone());
+            move || {
+                door.leave(&listener);
+                drop((door, listener));
+                // Nobody waits for it where the runtime has gone.
+                let _ = done.send(());
+            }
+        });
+        // Heard by the one who fires it: a task would stand behind those of thousands of connections.
+        let heard = alarm.goes_off_at(door.shared.drain.closing().first());
+        door.accept_until_closing(&listener).await;
+        drop(listener);
+        left.await.ok()?;
+        drop(heard);
+        Arc::into_inner(door)
+    }
+
+    /// Closes the listener, and says so. Blocks the thread for as long as that takes.
+    fn leave(&self, listener: &Listener) {
         let window_end = self.shared.life.elapsed();
+        let round_trip = {
+            let mut turn = self.turn();
+            turn.is_swept = true;
+            turn.recent.largest()
+        };
         let swept = match (listener, self.ownership) {
             (Listener::Tcp(listener), Ownership::Exclusive(gate)) => {
-                let patience = sweep::patience(recent.largest());
+                let patience = sweep::patience(round_trip);
                 sweep::sweep(listener, gate, patience, |stream, peer| {
                     self.admit_tcp(stream, peer, &mut RoundTrips::default());
                 })
-                .await
             }
-            (Listener::Unix(listener), Ownership::Exclusive(_)) => {
+            (Listener::Unix(listener), _) => {
                 // Before the queue is emptied: who connects between the last look and the close would be reset.
                 self.unlink();
-                sweep::sweep_unix(listener, |stream| self.admit(stream, None)).await
+                sweep::sweep_unix(listener, |stream| self.admit(stream, None))
             }
             (_, Ownership::Shared) => Swept::NOTHING,
         };
+        // Who accepts may not have heard yet, and has the socket too: from here on nobody finds it.
+        sweep::shut(listener.as_fd());
+        self.closed(swept, self.shared.life.elapsed().saturating_sub(window_end));
+    }
+
+    /// Says how the listener was closed.
+    fn closed(&self, swept: Swept, took: Duration) {
+        self.unlink();
         let tally = &self.shared.life.inflight().tally;
         tally.add(Count::Swept, u64::from(swept.connections));
         tally.add(Count::AcceptError, u64::from(swept.errors));
-        self.report(swept, self.shared.life.elapsed().saturating_sub(window_end))
+        self.participant.admission_closed(self.report(swept, took));
     }
 
-    async fn accept_until_closing(&mut self, listener: &Listener, recent: &mut RoundTrips) {
-        let mut closing = pin!(self.shared.drain.closing());
+    /// Waits for the connections.
+    async fn wait(self) {
+        self.shared.crowd.fewer_than(1).await;
+        self.participant.done();
+    }
+
+    async fn accept_until_closing(&self, listener: &Listener) {
+        let mut closing = pin!(self.shared.drain.closing().first());
         let mut backoff = Backoff::default();
         // None at all would be a service that never answers and never says why.
         let limit = self.shared.limits.connections.max(1);
@@ -155,12 +227,12 @@ impl<A: App> Acceptor<A> {
             let accepted = tokio::select! {
                 biased;
                 () = closing.as_mut() => return,
-                accepted = listener.accept() => accepted,
+                accepted = self.accept(listener) => accepted,
             };
             match accepted {
-                Ok(Accepted::Tcp(stream, peer)) => self.admit_tcp(stream, peer, recent),
-                Ok(Accepted::Unix(stream)) => self.admit(stream, None),
-                Err(error) => {
+                Some(Ok(())) => {}
+                None => return,
+                Some(Err(error)) => {
                     self.shared.tally(Count::AcceptError);
                     let pause = backoff.after(&error);
                     tokio::select! {
@@ -175,7 +247,31 @@ impl<A: App> Acceptor<A> {
         }
     }
 
-    fn admit_tcp(&mut self, stream: TcpStream, peer: SocketAddr, recent: &mut RoundTrips) {
+    /// Accepts a connection and lets it in; None when that is another's business now.
+    async fn accept(&self, listener: &Listener) -> Option<io::Result<()>> {
+        poll_fn(|cx| {
+            // Held until the connection counts: whoever closes the listener says only then that no more come.
+            let mut turn = self.turn();
+            if turn.is_swept {
+                return Poll::Ready(None);
+            }
+            let accepted = match listener {
+                Listener::Tcp(listener) => ready!(listener.poll_accept(cx))
+                    .map(|(stream, peer)| self.admit_tcp(stream, peer, &mut turn.recent)),
+                Listener::Unix(listener) => {
+                    ready!(listener.poll_accept(cx)).map(|(stream, _)| self.admit(stream, None))
+                }
+            };
+            Poll::Ready(Some(accepted))
+        })
+        .await
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit_tcp(&self, stream: TcpStream, peer: SocketAddr, recent: &mut RoundTrips) {
         if let Some(took) = sock::round_trip(stream.as_fd()) {
             recent.note(took);
         }
@@ -187,7 +283,7 @@ impl<A: App> Acceptor<A> {
         self.admit(stream, Some(peer));
     }
 
-    fn admit<S: Aside + Into<Plain>>(&mut self, stream: S, peer: Option<SocketAddr>) {
+    fn admit<S: Aside + Into<Plain>>(&self, stream: S, peer: Option<SocketAddr>) {
         let inflight = self.shared.life.inflight();
         self.shared.tally(Count::Accepted);
         let pass = if self.shared.drain.is_inner() {
@@ -228,22 +324,11 @@ enum Listener {
     Unix(UnixListener),
 }
 
-enum Accepted {
-    Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream),
-}
-
-impl Listener {
-    async fn accept(&self) -> io::Result<Accepted> {
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-            Self::Unix(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| Accepted::Unix(stream)),
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
         }
     }
 }

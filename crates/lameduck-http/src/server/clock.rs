@@ -12,6 +12,7 @@ use std::time::Duration;
 use lameduck::Late;
 use tokio::time::{Instant, Sleep};
 
+use super::pulse::Known;
 use super::sock::{self, Pending};
 use super::upgrade::Tenant;
 use super::watch::{Situation, Watch};
@@ -87,13 +88,15 @@ pub(crate) struct Clock<'a> {
     closing: Option<Duration>,
     /// Accepted while the listener was being swept.
     swept: bool,
-    /// When the timer fires; None while it is unarmed.
+    /// When the timer fires, at the earliest; None while it is unarmed.
     armed: Option<Duration>,
+    /// Whom it wakes.
+    woken: Known,
 }
 
 impl<'a> Clock<'a> {
     pub(crate) fn new(watch: &'a Watch, socket: RawFd) -> Self {
-        let now = watch.shared.life.elapsed();
+        let now = watch.shared.now();
         let parked_since = watch.parked_since();
         let since = parked_since.unwrap_or(now);
         Self {
@@ -111,6 +114,7 @@ impl<'a> Clock<'a> {
             closing: None,
             swept: watch.shared.drain.is_closing() && parked_since.is_none(),
             armed: None,
+            woken: Known::default(),
         }
     }
 
@@ -131,7 +135,7 @@ impl<'a> Clock<'a> {
     /// The window is over. A request whose first byte is here already, in the kernel's buffer at least, is not late; the next one is.
     pub(crate) fn begin_closing(&mut self) {
         let shared = &self.watch.shared;
-        self.closing = Some(shared.life.elapsed());
+        self.closing = Some(shared.now());
         if shared.drain.late() == Late::Refuse && !self.swept {
             if self.look() == Pending::Data && !self.watch.is_open() && !self.watch.is_handshaking()
             {
@@ -145,13 +149,20 @@ impl<'a> Clock<'a> {
 
     /// Looks at what the connection waits for and whether that took too long. HTTP was polled just before.
     pub(crate) fn check(&mut self, mut alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Check {
-        self.observe();
+        let noticed = self.observe();
         loop {
             let Some(due) = self.due() else {
                 return Check::Wait;
             };
-            if self.armed.is_some_and(|at| at <= due) && alarm.as_mut().poll(cx).is_pending() {
-                return Check::Wait;
+            if let Some(armed) = self.armed.filter(|at| *at <= due) {
+                // Before its time it cannot have fired, and it knows whom to wake: no need to ask it after every request.
+                if noticed.is_some_and(|now| now < armed) && self.woken.is(cx) {
+                    return Check::Wait;
+                }
+                self.woken.learn(cx);
+                if alarm.as_mut().poll(cx).is_pending() {
+                    return Check::Wait;
+                }
             }
             let now = self.now();
             if now >= due {
@@ -163,15 +174,17 @@ impl<'a> Clock<'a> {
             }
             alarm.as_mut().reset(Instant::now() + (due - now));
             self.armed = Some(due);
+            // It may have fired, and has nobody to wake then.
+            self.woken = Known::default();
         }
     }
 
-    /// Takes note of what changed since the last poll.
-    fn observe(&mut self) {
+    /// Takes note of what changed since the last poll; gives the time if something did.
+    fn observe(&mut self) -> Option<Duration> {
         let (situation, served) = (self.watch.situation(), self.watch.served());
         let progress = situation == Situation::Transfer && self.watch.moved() != self.moved;
         if (situation, served) == (self.situation, self.served) && !progress {
-            return;
+            return None;
         }
         if !self.watch.is_open() {
             self.watch.slot.idle();
@@ -195,6 +208,7 @@ impl<'a> Clock<'a> {
         };
         (self.situation, self.served) = (situation, served);
         self.sampled = now;
+        Some(now)
     }
 
     /// When the present situation has lasted too long; never while the application is at work.
@@ -315,6 +329,6 @@ impl<'a> Clock<'a> {
     }
 
     fn now(&self) -> Duration {
-        self.watch.shared.life.elapsed()
+        self.watch.shared.now()
     }
 }

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use super::io::{Io, Stream};
 use super::linger::{self, Ended, Input, Lingered};
 use super::park::{Aside, Held, Socket};
 use super::pulse::Pulse;
+use super::sock;
 use super::upgrade;
 use super::watch::{Facts, Situation, Watch};
 use crate::peer::Peer;
@@ -133,6 +134,17 @@ pub(super) enum Opening {
     Http2,
 }
 
+/// Whether all that is left of an idle connection is to say FIN: at the window's end many do that together, without a task each.
+fn can_part<S: Aside>(stream: &S, watch: &Arc<Watch>) -> bool {
+    // Over TLS there is more to say, and a body that the application keeps holds the notes. Pairs with the Release of its `Arc`.
+    let is_held_here = S::WATCHES == 0 && Arc::strong_count(watch) == 1;
+    fence(Ordering::Acquire);
+    is_held_here
+        && watch.shared.drain.is_closing()
+        && watch.is_at_rest()
+        && sock::unacknowledged(stream.as_fd()) == Some(0)
+}
+
 /// Speaks until the connection ends, or rests: then it gives the stream back.
 pub(super) async fn speak<S: Aside, A: App>(
     stream: S,
@@ -145,6 +157,7 @@ pub(super) async fn speak<S: Aside, A: App>(
     watch.slot.idle();
     match conversed {
         Conversed::Resting(stream) => return Some(stream),
+        Conversed::Ended(stream, End::Quiet(_)) if can_part(&stream, watch) => return Some(stream),
         Conversed::Broken => {}
         // In a box of its own, so that a connection does not carry the room for its end all its life.
         Conversed::Ended(stream, end) => Box::pin(finish(stream, end, watch, pulse)).await,
@@ -224,7 +237,7 @@ pub(super) async fn finish<S: Stream>(
         End::Expired(Situation::Handshake) => say(&mut stream, GIVEN_UP).await,
         _ => {}
     }
-    let now = shared.life.elapsed();
+    let now = shared.now();
     let limit = shared.before_deadline(shared.limits.linger, now);
     let stall = match shared.drain.is_closing() {
         false => shared.limits.stall,

@@ -7,8 +7,9 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -65,19 +66,21 @@ where
 }
 
 /// The service that hyper sees: the application of one HTTP/1.1 connection.
-#[derive(Debug)]
-pub(crate) struct Exchange<A> {
+pub(crate) struct Exchange<A: App> {
     app: A,
     watch: Arc<Watch>,
+    room: Room<A>,
 }
 
-impl<A> Exchange<A> {
+impl<A: App> Exchange<A> {
     pub(crate) fn new(app: A, watch: Arc<Watch>) -> Self {
-        Self { app, watch }
+        Self {
+            app,
+            watch,
+            room: Room::default(),
+        }
     }
-}
 
-impl<A> Exchange<A> {
     pub(crate) fn into_app(self) -> A {
         self.app
     }
@@ -95,121 +98,113 @@ impl<A: App> hyper::service::Service<Request<Incoming>> for Exchange<A> {
         }
         let mut request = request.map(|incoming| Body::http1(incoming, watch));
         let pledge = Pledge::of(&mut request, watch);
-        // The handler sees its upgrade to be while it is polled, and only then.
-        let call = match &pledge {
-            None => Call::AtOnce,
-            Some(_) => Call::WhenPolled,
-        };
-        respond(&self.app, watch, request, pledge, call)
-    }
-}
-
-/// When the application's service is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
-    /// By the caller, if it is ready: the request is not stored first.
-    AtOnce,
-    /// By whoever polls the response first.
-    WhenPolled,
-}
-
-/// Hands a request to the application, counted and named. `watch` is the request's own for as long as it lasts.
-pub(crate) fn respond<A: App>(
-    app: &A,
-    watch: &Arc<Watch>,
-    mut request: Request<Body>,
-    pledge: Option<Box<Pledge>>,
-    call: Call,
-) -> Responding<A> {
-    if let Some(introduced) = watch.introduced() {
-        introduced.to(request.extensions_mut());
-    }
-    let shared = &watch.shared;
-    let is_get = request.method() == Method::GET;
-    watch.begin();
-    watch.slot.begin(
-        request.method().as_str(),
-        request.uri().path(),
-        shared.life.elapsed(),
-    );
-    if !shared.drain.is_inner() && !is_health_check(&request) {
-        shared.life.inflight().requests.count_one();
-    }
-    let step = if watch.is_late() {
-        shared.tally(Count::LateRefused);
-        Step::failed(Failed::Refused)
-    } else {
-        match call {
-            Call::AtOnce => Step::call(app.clone(), request),
-            Call::WhenPolled => Step::waiting(app.clone(), request),
+        let is_pledged = pledge.is_some();
+        let work = Work::begin(watch, &mut request, pledge, watch.shared.now());
+        let mut place = self.room.take();
+        if is_pledged {
+            // The handler sees its upgrade to be while it is polled, and only then.
+            place.set(Some(Step::new(&self.app, request, watch)));
+        } else {
+            Step::call(place.as_mut(), &self.app, request, watch);
         }
-    };
-    Responding {
-        step,
-        is_get,
-        open: Some(Open {
-            watch: watch.clone(),
-        }),
-        pledge,
+        Responding {
+            place: Some(place),
+            room: self.room.clone(),
+            work,
+        }
     }
 }
 
-/// Ends the exchange in the connection's notes when it goes away, however it goes.
+/// Where the handlers of one HTTP/1.1 connection work, one after the other. hyper stores the future of each response after several copies; what it is given is
+/// a pointer to this, and a handler is written to its place once.
+struct Room<A: App>(Arc<Mutex<Option<Place<A>>>>);
+
+type Place<A> = Pin<Box<Option<Step<A, <A as App>::Answer>>>>;
+
+impl<A: App> Room<A> {
+    fn take(&self) -> Place<A> {
+        self.lock().take().unwrap_or_else(|| Box::pin(None))
+    }
+
+    fn give_back(&self, place: Place<A>) {
+        *self.lock() = Some(place);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Place<A>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A: App> Clone for Room<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A: App> Default for Room<A> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+/// One request that the application works on, beside the work itself.
 #[derive(Debug)]
-struct Open {
-    watch: Arc<Watch>,
+pub(crate) struct Work {
+    is_get: bool,
+    open: Option<Open>,
+    // For a request that asks for an upgrade.
+    pledge: Option<Box<Pledge>>,
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.watch.finish();
-    }
-}
-
-pin_project! {
-    /// The future of one response; it never fails.
-    pub(crate) struct Responding<A: App> {
-        #[pin]
-        step: Step<A, A::Answer>,
-        is_get: bool,
-        open: Option<Open>,
-        // For a request that asks for an upgrade.
+impl Work {
+    /// A request begins `now`: it is counted and named. `watch` is the request's own for as long as it lasts.
+    pub(crate) fn begin(
+        watch: &Arc<Watch>,
+        request: &mut Request<Body>,
         pledge: Option<Box<Pledge>>,
+        now: Duration,
+    ) -> Self {
+        if let Some(introduced) = watch.introduced() {
+            introduced.to(request.extensions_mut());
+        }
+        let shared = &watch.shared;
+        watch.begin();
+        watch
+            .slot
+            .begin(request.method().as_str(), request.uri().path(), now);
+        if !shared.drain.is_inner() && !is_health_check(request) {
+            shared.life.inflight().requests.count_one();
+        }
+        Self {
+            is_get: request.method() == Method::GET,
+            open: Some(Open {
+                watch: watch.clone(),
+            }),
+            pledge,
+        }
     }
-}
 
-pin_project! {
-    #[project = StepOf]
-    enum Step<A, F> {
-        Waiting { app: A, request: Option<Request<Body>> },
-        Running { #[pin] answer: F },
-        Failed { failed: Option<Failed> },
-    }
-}
-
-impl<A: App> Future for Responding<A> {
-    type Output = Result<Response<Outgoing<A::ResponseBody>>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A panic ends this request, not the connection's other promises: what panicked is dropped below and never polled again.
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let this = self.as_mut().project();
-            match this.pledge {
-                None => this.step.advance(cx),
-                Some(pledge) => ws::with(pledge.turn(), || this.step.advance(cx)),
-            }
+    /// Goes on with `step`; gives the response that it comes to, which is never none for want of a handler.
+    pub(crate) fn poll<A: App>(
+        &mut self,
+        mut step: Pin<&mut Step<A, A::Answer>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Response<Outgoing<A::ResponseBody>>> {
+        // A panic ends this request, not the connection's other promises: what panicked is dropped by the caller and never polled again.
+        let polled = catch_unwind(AssertUnwindSafe(|| match &self.pledge {
+            None => step.as_mut().advance(cx),
+            Some(pledge) => ws::with(pledge.turn(), || step.as_mut().advance(cx)),
         }));
         let answered = match polled {
             Ok(step) => ready!(step),
             Err(_payload) => Err(Failed::Panicked),
         };
-        let this = self.project();
-        let pledge = this.pledge.take();
-        let open = this.open.take().expect("a response is given once");
+        let pledge = self.pledge.take();
+        let open = self.open.take().expect("a response is given once");
         let watch = open.watch.clone();
         let mut response = match answered {
             Ok(response) => {
-                let ender = ending::ender(&response, &watch, *this.is_get);
+                let ender = ending::ender(&response, &watch, self.is_get);
                 response.map(|body| Outgoing {
                     body: Some(body),
                     ender,
@@ -226,11 +221,64 @@ impl<A: App> Future for Responding<A> {
             Some(pledge) => watch.grant(pledge),
             None => say_close(&mut response, &watch),
         }
-        Poll::Ready(Ok(response))
+        Poll::Ready(response)
     }
 }
 
-enum Failed {
+/// Ends the exchange in the connection's notes when it goes away, however it goes.
+#[derive(Debug)]
+struct Open {
+    watch: Arc<Watch>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.watch.finish();
+    }
+}
+
+/// The future of one response in HTTP/1.1; it never fails.
+pub(crate) struct Responding<A: App> {
+    /// None only while it is dropped.
+    place: Option<Place<A>>,
+    room: Room<A>,
+    work: Work,
+}
+
+impl<A: App> Future for Responding<A> {
+    type Output = Result<Response<Outgoing<A::ResponseBody>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let place = this.place.as_mut().expect("taken only by drop").as_mut();
+        let step = place.as_pin_mut().expect("somebody works in it");
+        this.work.poll(step, cx).map(Ok)
+    }
+}
+
+impl<A: App> Drop for Responding<A> {
+    fn drop(&mut self) {
+        if let Some(mut place) = self.place.take() {
+            // If the handler's end panics, the next one gets a place of its own.
+            place.set(None);
+            self.room.give_back(place);
+        }
+    }
+}
+
+pin_project! {
+    /// How far the application is.
+    #[project = StepOf]
+    pub(crate) enum Step<A, F> {
+        Waiting { app: A, request: Option<Request<Body>> },
+        Running { #[pin] answer: F },
+        Failed { failed: Option<Failed> },
+    }
+}
+
+/// Why an answer is not the application's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failed {
     Refused,
     Error,
     Panicked,
@@ -263,26 +311,42 @@ impl Failed {
 }
 
 impl<A: App> Step<A, A::Answer> {
-    const fn waiting(app: A, request: Request<Body>) -> Self {
+    /// The application is called by whoever polls this first, if the request is in time.
+    #[inline]
+    pub(crate) fn new(app: &A, request: Request<Body>, watch: &Watch) -> Self {
+        if watch.is_late() {
+            watch.shared.tally(Count::LateRefused);
+            return Self::failed(Failed::Refused);
+        }
         Self::Waiting {
-            app,
+            app: app.clone(),
             request: Some(request),
         }
     }
 
-    /// Calls the application, if it is ready for that; otherwise it is asked again by whoever polls.
-    fn call(mut app: A, request: Request<Body>) -> Self {
-        // As in `poll`: a panic ends this request alone.
+    /// The application is called now, if it is ready: its work is written to `place` without the request being stored first.
+    fn call(mut place: Pin<&mut Option<Self>>, app: &A, request: Request<Body>, watch: &Watch) {
+        // As in `Work::poll`: a panic ends this request alone.
         let called = catch_unwind(AssertUnwindSafe(|| {
+            if watch.is_late() {
+                return place.set(Some(Self::new(app, request, watch)));
+            }
+            let mut app = app.clone();
             match app.poll_ready(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(())) => Self::Running {
-                    answer: app.call(request),
-                },
-                Poll::Ready(Err(_)) => Self::failed(Failed::Error),
-                Poll::Pending => Self::waiting(app, request),
+                Poll::Ready(Ok(())) => {
+                    let answer = app.call(request);
+                    place.set(Some(Self::Running { answer }));
+                }
+                Poll::Ready(Err(_)) => place.set(Some(Self::failed(Failed::Error))),
+                Poll::Pending => place.set(Some(Self::Waiting {
+                    app,
+                    request: Some(request),
+                })),
             }
         }));
-        called.unwrap_or_else(|_payload| Self::failed(Failed::Panicked))
+        if called.is_err() {
+            place.set(Some(Self::failed(Failed::Panicked)));
+        }
     }
 
     const fn failed(failed: Failed) -> Self {
@@ -330,11 +394,7 @@ fn say_close<B>(response: &mut Response<B>, watch: &Watch) {
         return;
     }
     let is_steered = is_asked && (shared.drain.is_closing() || shared.is_steered(watch.spread));
-    let is_aged = || {
-        watch
-            .aged_at()
-            .is_some_and(|at| shared.life.elapsed() >= at)
-    };
+    let is_aged = || watch.aged_at().is_some_and(|at| shared.now() >= at);
     if is_steered || is_aged() {
         response
             .headers_mut()

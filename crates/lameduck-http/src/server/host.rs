@@ -13,18 +13,21 @@ use lameduck::Count;
 use lameduck::inflight::Pass;
 use tokio::runtime::Handle;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::conn::{self, Rested};
 use super::exchange::App;
-use super::park::{Aside, Bell, Leaving, Parked, heap};
+use super::park::{Aside, Bell, Leaving, Parked, Parting, heap};
 use super::secure::{Begun, Plain, Secure};
 use super::sock::{self, Pending};
 use super::watch::Watch;
 
 /// Connections that one task closes between two turns of the others: about a tenth of a millisecond of the kernel's time.
 const AT_ONE_GO: usize = 16;
+
+/// Between two tries to take up a connection that the kernel has no room for.
+const SCARCE: Duration = Duration::from_millis(5);
 
 /// Where a listener's connections live.
 pub(crate) struct Host<A> {
@@ -33,6 +36,8 @@ pub(crate) struct Host<A> {
     app: Mutex<A>,
     /// What its connections are served through, if they are.
     secure: Option<Secure<A>>,
+    /// Those who have said FIN at the window's end, when their tasks ended.
+    parting: Parting,
 }
 
 /// What a connection counts for, given back also when its task panics.
@@ -79,11 +84,12 @@ impl Drop for Warden {
 }
 
 impl<A: App> Host<A> {
-    pub(crate) const fn new(shared: Arc<Shared>, app: A, secure: Option<Secure<A>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, app: A, secure: Option<Secure<A>>) -> Self {
         Self {
             shared,
             app: Mutex::new(app),
             secure,
+            parting: Parting::default(),
         }
     }
 
@@ -124,20 +130,59 @@ impl<A: App> Host<A> {
 
     /// Takes up a parked connection, in a task of its own.
     fn take_up(self: &Arc<Self>, parked: Parked) {
+        self.shared.lot.dismiss(&parked.socket);
+        if let Err(left) = self.try_take_up(parked) {
+            self.shared.tally(Count::AcceptError);
+            if let Some(parked) = left {
+                tokio::spawn(self.clone().take_up_later(*parked));
+            }
+        }
+    }
+
+    /// The connection comes back when the kernel has no room for it, though what the lot's watch took of that was given back just now; unless
+    /// it had to be closed.
+    fn try_take_up(self: &Arc<Self>, parked: Parked) -> Result<(), Option<Box<Parked>>> {
         let Parked {
             socket,
             held,
             facts,
             stay,
         } = parked;
-        self.shared.lot.dismiss(&socket);
+        let plain = match socket.into_plain() {
+            Ok(plain) => plain,
+            Err(socket) => {
+                return Err(socket.map(|socket| {
+                    Box::new(Parked {
+                        socket,
+                        held,
+                        facts,
+                        stay,
+                    })
+                }));
+            }
+        };
         let watch = Watch::again(self.shared.clone(), facts);
-        match (socket.into_plain(), held) {
-            (Ok(plain), Some(held)) => self.secured(Begun::Before(plain, held), watch, stay),
-            (Ok(Plain::Tcp(stream)), None) => self.serve(stream, watch, stay),
-            (Ok(Plain::Unix(stream)), None) => self.serve(stream, watch, stay),
-            // The kernel has no room for it, though what the lot's watch took of that was given back just now.
-            (Err(_), _) => self.shared.tally(Count::AcceptError),
+        match (plain, held) {
+            (plain, Some(held)) => self.secured(Begun::Before(plain, held), watch, stay),
+            (Plain::Tcp(stream), None) => self.serve(stream, watch, stay),
+            (Plain::Unix(stream), None) => self.serve(stream, watch, stay),
+        }
+        Ok(())
+    }
+
+    /// Tries again until the kernel has room, for as long as a request's head may take: what its client has said waits in the socket.
+    async fn take_up_later(self: Arc<Self>, mut parked: Parked) {
+        let limit = self.shared.limits.head;
+        let until = Instant::now()
+            + self
+                .shared
+                .before_deadline(limit, self.shared.life.elapsed());
+        while Instant::now() < until && !self.shared.drain.is_ending() {
+            sleep(SCARCE).await;
+            match self.try_take_up(parked) {
+                Err(Some(left)) => parked = *left,
+                Ok(()) | Err(None) => return,
+            }
         }
     }
 
@@ -152,6 +197,9 @@ impl<A: App> Host<A> {
             facts: rested.facts,
             stay,
         };
+        if self.shared.drain.is_closing() {
+            return self.part(parked);
+        }
         match self.shared.lot.park(parked, self.shared.limits.idle) {
             Ok(bell) => {
                 if let Some(bell) = bell {
@@ -167,13 +215,23 @@ impl<A: App> Host<A> {
         }
     }
 
+    /// Ends a connection after the window, in the company of others; unless it is owed more than FIN.
+    fn part(self: &Arc<Self>, parked: Parked) {
+        if let Some(parked) = self.end(parked)
+            && self.parting.part(parked, &self.shared)
+        {
+            let host = self.clone();
+            tokio::spawn(async move { host.parting.settle(&host.shared).await });
+        }
+    }
+
     /// Answers the bell until the listener leaves: takes up whoever says something, ends whoever was idle for too long, and at last ends them all.
     ///
     /// It hears of the window's end itself, as the task of a connection does: what becomes of the listener meanwhile changes nothing here.
     /// The warden comes from outside, so that it is there even if this is never polled.
     async fn hear(self: Arc<Self>, mut bell: Bell, _warden: Warden) {
         let lot = &self.shared.lot;
-        let mut closing = pin!(self.shared.drain.closing());
+        let mut closing = pin!(self.shared.drain.closing().first());
         while !self.shared.drain.is_closing() {
             let due = lot.oldest_since().map(|since| {
                 let due = since.saturating_add(self.shared.limits.idle);
@@ -231,10 +289,10 @@ impl<A: App> Host<A> {
 
     async fn end_all(self: Arc<Self>) {
         let mut leaving = Leaving::default();
-        while self.end_some(Duration::MAX, |parked| leaving.part(parked)) {
+        while self.end_some(Duration::MAX, |parked| leaving.part(parked, &self.shared)) {
             yield_now().await;
         }
-        leaving.settle(&self.shared).await;
+        leaving.settle(&self.shared, |_| ()).await;
     }
 
     /// Ends some of those that have been idle since `before`; false if there are no more. Who only has to be closed is given to `close`.

@@ -72,6 +72,7 @@ use crate::ws::WebSockets;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) life: Lifecycle,
+    pub(crate) clock: Clockwork,
     /// The shutdown as this listener sees it.
     pub(crate) drain: Course,
     pub(crate) limits: Limits,
@@ -97,6 +98,7 @@ impl Shared {
     ) -> Self {
         Self {
             life: life.clone(),
+            clock: Clockwork::of(life),
             drain: Course::new(life, wishes),
             limits,
             protocols,
@@ -107,6 +109,12 @@ impl Shared {
             trims_heap: false,
             introduction: None,
         }
+    }
+
+    /// The time since the start of the process: [`Lifecycle::elapsed`] for what asks once or twice per request.
+    #[inline]
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.now(&self.life)
     }
 
     pub(crate) fn tally(&self, what: Count) {
@@ -121,7 +129,7 @@ impl Shared {
     pub(crate) fn is_steered(&self, spread: u64) -> bool {
         self.drain
             .steer_at(spread)
-            .is_some_and(|at| self.life.elapsed() >= at)
+            .is_some_and(|at| self.now() >= at)
     }
 
     /// A limit, cut so that it runs out before the drain deadline does: what ends by its own limit never forces the exit.
@@ -129,6 +137,64 @@ impl Shared {
         match self.drain.drain_end() {
             Some(deadline) => limit.min(deadline.saturating_sub(from) * 7 / 8),
             None => limit,
+        }
+    }
+}
+
+/// Reads the clock of a [`Lifecycle`] for half of what the difference of two `std::time::Instant`s costs, where the kernel's clock is known.
+#[derive(Debug)]
+pub(crate) struct Clockwork {
+    /// The kernel's clock at the start of the process, in nanoseconds.
+    start: Option<u64>,
+}
+
+impl Clockwork {
+    /// What may lie between reading one clock and the other: the time is behind the lifecycle's by no more than that, by some 100 ns in most
+    /// cases, and never ahead of it.
+    const SKEW: Duration = Duration::from_micros(100);
+    /// A thread may be preempted between the two: the best of so many counts.
+    const TRIES: u32 = 16;
+
+    fn of(life: &Lifecycle) -> Self {
+        let read = |_| {
+            let before = sock::monotonic()?;
+            let elapsed = u64::try_from(life.elapsed().as_nanos()).ok()?;
+            let after = sock::monotonic()?;
+            Some((after - before, after.checked_sub(elapsed)?))
+        };
+        let best = (0..Self::TRIES).filter_map(read).min();
+        let near = best.filter(|(between, _)| u128::from(*between) <= Self::SKEW.as_nanos());
+        Self {
+            start: near.map(|(_, start)| start),
+        }
+    }
+
+    #[inline]
+    fn now(&self, life: &Lifecycle) -> Duration {
+        let now = |start| {
+            Some(Duration::from_nanos(
+                sock::monotonic()?.saturating_sub(start),
+            ))
+        };
+        self.start.and_then(now).unwrap_or_else(|| life.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_the_lifecycles() {
+        let plan = lameduck::Plan::preset(lameduck::Preset::Local);
+        let life = Lifecycle::embedded(plan).expect("a lifecycle");
+        let clock = Clockwork::of(&life);
+        for _ in 0..1000 {
+            let (before, now, after) = (life.elapsed(), clock.now(&life), life.elapsed());
+            assert!(
+                before <= now + Clockwork::SKEW && now <= after,
+                "{before:?} {now:?} {after:?}"
+            );
         }
     }
 }
@@ -150,6 +216,8 @@ pub enum Protocols {
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
     count: AtomicUsize,
+    /// Below how many somebody wants to know; zero while nobody does.
+    wanted: AtomicUsize,
     left: Notify,
 }
 
@@ -160,21 +228,28 @@ impl Crowd {
     }
 
     pub(crate) fn leave(&self) {
-        // SeqCst pairs with the load in `fewer_than`: either that load sees the count, or its `Notified`, made before the load, sees this
-        // notification.
-        self.count.fetch_sub(1, Ordering::SeqCst);
-        self.left.notify_waiters();
+        // SeqCst pairs with store and load in `fewer_than`: either that load sees the count, or this one sees what is wanted, and then its
+        // `Notified`, made before both, sees this notification. Who leaves a crowd of thousands wakes nobody.
+        let left = self.count.fetch_sub(1, Ordering::SeqCst) - 1;
+        if left < self.wanted.load(Ordering::SeqCst) {
+            self.left.notify_waiters();
+        }
     }
 
-    /// Waits until there are fewer than `limit`.
+    /// Waits until there are fewer than `limit`. For one at a time: the one who accepts.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub(crate) async fn fewer_than(&self, limit: usize) {
         loop {
             let left = self.left.notified();
+            self.wanted.store(limit, Ordering::SeqCst);
             if self.is_below(limit) {
-                return;
+                break;
             }
             left.await;
         }
+        self.wanted.store(0, Ordering::SeqCst);
     }
 
     pub(crate) fn is_below(&self, limit: usize) -> bool {

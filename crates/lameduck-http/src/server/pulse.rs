@@ -69,16 +69,40 @@ impl<'a> Pulse<'a> {
     }
 }
 
+/// Whom something wakes that was asked before: the same task needs not ask it again only to be woken.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Option<Waker>);
+
+impl Known {
+    /// Whether the task is the one that asked last.
+    pub(crate) fn is(&self, cx: &Context<'_>) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+    }
+
+    /// This task asks now.
+    pub(crate) fn learn(&mut self, cx: &Context<'_>) {
+        match &mut self.0 {
+            Some(known) => known.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+}
+
 /// An event of the shutdown, heard without a lock per request: a task keeps its waker, so registering it once is enough.
 #[derive(Debug)]
 pub(crate) struct Heard {
     fired: Fired,
-    waker: Option<Waker>,
+    known: Known,
 }
 
 impl Heard {
     pub(crate) const fn new(fired: Fired) -> Self {
-        Self { fired, waker: None }
+        Self {
+            fired,
+            known: Known(None),
+        }
     }
 
     /// Whether it has come; otherwise it wakes the task when it comes. `has_come` is what its token says just now.
@@ -86,14 +110,10 @@ impl Heard {
         if has_come {
             return true;
         }
-        if self
-            .waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
+        if self.known.is(cx) {
             return false;
         }
-        self.waker = Some(cx.waker().clone());
+        self.known.learn(cx);
         Pin::new(&mut self.fired).poll(cx).is_ready()
     }
 }

@@ -49,6 +49,18 @@ pub(crate) fn look(fd: BorrowedFd<'_>) -> Pending {
     }
 }
 
+/// Waits until a socket has something to read or to accept, or the time is over; says which. For threads that may block.
+///
+/// Exact to the kernel's timer slack where there is ppoll(2), to a millisecond elsewhere. A signal ends it early.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, time: Duration) -> bool {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    system::poll(&mut entry, time) > 0
+}
+
 /// Lets the kernel find out about a peer that is gone.
 ///
 /// # Errors
@@ -75,12 +87,39 @@ pub(crate) fn descriptor_limit() -> Option<usize> {
     usize::try_from(limit.rlim_cur).ok()
 }
 
-pub(crate) use self::system::{attach_syn_gate, limit_unsent, round_trip, unacknowledged};
+pub(crate) use self::system::{
+    attach_syn_gate, limit_unsent, monotonic, round_trip, unacknowledged,
+};
 
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 mod system {
     use super::{AsRawFd, BorrowedFd, Duration, io};
     use std::mem;
+
+    pub(super) fn poll(entry: &mut libc::pollfd, time: Duration) -> libc::c_int {
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // SAFETY: one entry is passed, borrowed mutably, whose descriptor its caller has borrowed; the time outlives the call; a null mask is
+        // none.
+        unsafe { libc::ppoll(entry, 1, &raw const time, std::ptr::null()) }
+    }
+
+    /// The clock under `std::time::Instant` (clock_gettime(2)), in nanoseconds.
+    #[inline]
+    pub(crate) fn monotonic() -> Option<u64> {
+        let mut time = mem::MaybeUninit::<libc::timespec>::uninit();
+        // SAFETY: the call writes one timespec, `time` is one and outlives the call.
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, time.as_mut_ptr()) } != 0;
+        if failed {
+            return None;
+        }
+        // SAFETY: it succeeded, so it was written.
+        let time = unsafe { time.assume_init() };
+        // Neither is negative on a monotonic clock, and 64 bits last for 584 years.
+        Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    }
 
     /// Bytes written (FIN included) that the peer has not acknowledged; `None` when the kernel does not say.
     pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> Option<usize> {
@@ -202,6 +241,18 @@ mod system {
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 mod system {
     use super::{BorrowedFd, Duration, io};
+
+    pub(super) fn poll(entry: &mut libc::pollfd, time: Duration) -> libc::c_int {
+        let millis = time.as_micros().div_ceil(1_000);
+        let millis = libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX);
+        // SAFETY: one entry is passed, borrowed mutably, whose descriptor its caller has borrowed.
+        unsafe { libc::poll(entry, 1, millis) }
+    }
+
+    /// Not the clock under `std::time::Instant` everywhere.
+    pub(crate) fn monotonic() -> Option<u64> {
+        None
+    }
 
     /// Unknown on this platform.
     pub(crate) fn unacknowledged(_fd: BorrowedFd<'_>) -> Option<usize> {

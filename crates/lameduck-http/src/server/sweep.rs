@@ -6,21 +6,25 @@
 //! dropped by a filter (the client's kernel repeats them after a second and meets a successor or a refusal), handshakes under way get a few
 //! round trips to complete, what completed is accepted, and only then the socket is closed. For listeners of this process alone: the
 //! filter sits on the socket, which a successor or systemd may share. A Unix socket has no handshake: without its file nobody new finds it.
+//!
+//! It is done on a thread of its own: the runtime's timers round up by as much as a sweep takes, and at the window's end thousands of tasks
+//! stand before whoever waits for his turn.
 
-use std::future::pending;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net as unix;
-use std::pin::pin;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lameduck::SynGate;
+use lameduck::inflight::Fired;
 use socket2::{SockRef, Socket};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::runtime::Handle;
 
 use super::errors::{Trouble, trouble};
 use super::listen::BACKLOG;
@@ -30,8 +34,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// Bound of everything that can prolong a sweep: accepting until quiet, and waiting for free descriptors.
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
-/// Connections taken between two turns of the other tasks.
-const AT_ONE_GO: u32 = 64;
+/// Between two tries when descriptors or memory are scarce.
+const SCARCE: Duration = Duration::from_millis(5);
 
 /// Whether the SYN gate is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,81 +71,127 @@ pub(crate) fn patience(largest_round_trip: Duration) -> Duration {
     (largest_round_trip * 4).clamp(LEAST_WAIT, LONGEST_WAIT)
 }
 
-/// Accepts what is on the way in, then closes the listener.
-pub(crate) async fn sweep(
-    listener: TcpListener,
+/// Begins something on a thread of its own when its waker is woken, by the one who wakes it: no task has to have its turn first.
+pub(crate) struct Alarm {
+    runtime: Handle,
+    work: Mutex<Option<Work>>,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+impl Alarm {
+    /// `work` is done once at most, on a thread that knows the runtime. It is dropped undone with the alarm.
+    pub(crate) fn new(work: impl FnOnce() + Send + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            runtime: Handle::current(),
+            work: Mutex::new(Some(Box::new(work))),
+        })
+    }
+
+    /// Goes off when this comes, as long as what is returned is kept.
+    pub(crate) fn goes_off_at(self: Arc<Self>, mut when: Fired) -> Fired {
+        let waker = Waker::from(self.clone());
+        if Pin::new(&mut when)
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+        {
+            self.go_off();
+        }
+        when
+    }
+
+    fn go_off(&self) {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(work) = work.take() else {
+            return;
+        };
+        let (hand_over, taken) = mpsc::sync_channel::<Work>(1);
+        let runtime = self.runtime.clone();
+        let spawned = thread::Builder::new()
+            .name("lameduck-sweep".to_owned())
+            .spawn(move || {
+                let _entered = runtime.enter();
+                if let Ok(work) = taken.recv() {
+                    work();
+                }
+            });
+        if spawned.is_ok() {
+            hand_over.send(work).expect("the thread waits for it");
+        } else {
+            // No thread is to be had: a worker is held up instead.
+            self.runtime.spawn(async move { work() });
+        }
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.go_off();
+    }
+}
+
+/// Takes a listening socket away from its clients, whoever else of this process has a descriptor of it.
+pub(crate) fn shut(listener: BorrowedFd<'_>) {
+    // Fails where the kernel does not do that to a socket that listens: then the last descriptor's end does.
+    let _ = SockRef::from(&listener).shutdown(net::Shutdown::Both);
+}
+
+/// Accepts what is on the way in; then the listener is to be closed. Blocks the thread, which must know the runtime.
+pub(crate) fn sweep(
+    listener: &TcpListener,
     gate: Gate,
     patience: Duration,
     mut admit: impl FnMut(TcpStream, SocketAddr),
 ) -> Swept {
     let began = Instant::now();
     let mut swept = Swept::through(shut_gate(listener.as_fd(), gate));
+    let has_gate = swept.gate == SynGate::Attached;
+    let end = began + LONGEST_SWEEP;
     let mut until = began + patience;
-    // The runtime's timers round up to the next millisecond and one more: half of what is waited here.
-    let mut exact = pin!(exactly(patience));
-    let mut is_over = false;
-    // The time is looked at here too: a listener that always has an answer never lets the timeout have its say.
-    while Instant::now() < until {
-        let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted,
-            () = exact.as_mut(), if !is_over => {
-                is_over = true;
-                continue;
-            }
-            () = sleep_until(until) => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                swept.connections += 1;
-                admit(stream, peer);
-                if swept.gate != SynGate::Attached {
-                    // Without the gate only quiet tells that nobody is on the way.
-                    until = (Instant::now() + patience).min(began + LONGEST_SWEEP);
-                }
-            }
-            Err(error) => {
-                swept.errors += 1;
-                recover(&error).await;
-            }
-        }
-    }
     let accept = || {
-        let (socket, addr) = SockRef::from(&listener).accept()?;
+        let (socket, addr) = SockRef::from(listener).accept()?;
         let peer = addr.as_socket().ok_or(io::ErrorKind::NotConnected)?;
         Ok((socket, peer))
     };
-    let adopt = |(socket, peer): (Socket, SocketAddr)| {
+    let mut adopt = |(socket, peer): (Socket, SocketAddr)| {
         socket.set_nonblocking(true)?;
         admit(TcpStream::from_std(net::TcpStream::from(socket))?, peer);
         Ok(())
     };
-    empty(&mut swept, began + LONGEST_SWEEP, accept, adopt).await;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        if sock::wait_readable(listener.as_fd(), left) {
+            let before = swept.connections;
+            empty(&mut swept, until, accept, &mut adopt);
+            if !has_gate && swept.connections > before {
+                // Without the gate only quiet tells that nobody is on the way.
+                until = (Instant::now() + patience).min(end);
+            }
+        }
+    }
+    empty(&mut swept, end, accept, &mut adopt);
     swept
 }
 
-/// Accepts what found a Unix socket before its file was removed, then closes the listener.
-pub(crate) async fn sweep_unix(listener: UnixListener, mut admit: impl FnMut(UnixStream)) -> Swept {
+/// Accepts what found a Unix socket before its file was removed; then the listener is to be closed. Blocks the thread, which must know the
+/// runtime.
+pub(crate) fn sweep_unix(listener: &UnixListener, mut admit: impl FnMut(UnixStream)) -> Swept {
     let mut swept = Swept::NOTHING;
     let until = Instant::now() + LONGEST_SWEEP;
-    let accept = || SockRef::from(&listener).accept();
+    let accept = || SockRef::from(listener).accept();
     let mut adopt = |(socket, _): (Socket, _)| {
         socket.set_nonblocking(true)?;
         admit(UnixStream::from_std(unix::UnixStream::from(socket))?);
         Ok(())
     };
-    empty(&mut swept, until, accept, &mut adopt).await;
+    empty(&mut swept, until, accept, &mut adopt);
     // connect(2) looks the path up first and queues after: who was between the two needs a moment.
-    sleep(LEAST_WAIT).await;
-    empty(&mut swept, until, accept, &mut adopt).await;
+    thread::sleep(LEAST_WAIT);
+    empty(&mut swept, until, accept, &mut adopt);
     swept
-}
-
-/// Waits as exactly as the kernel can; for ever where no thread is to be had for that.
-async fn exactly(pause: Duration) {
-    if spawn_blocking(move || thread::sleep(pause)).await.is_err() {
-        pending::<()>().await;
-    }
 }
 
 fn shut_gate(listener: BorrowedFd<'_>, gate: Gate) -> SynGate {
@@ -156,17 +206,17 @@ fn shut_gate(listener: BorrowedFd<'_>, gate: Gate) -> SynGate {
     }
 }
 
-/// Accepts until the kernel itself says that the queue is empty (the runtime answers from cached readiness).
+/// Accepts until the kernel says that the queue is empty.
 ///
 /// Errors are waited out until `until`. Past it at most one more queue of connections is taken: a process that slept
 /// through its time still serves who waited, and clients that connect without end keep nobody.
-async fn empty<T>(
+fn empty<T>(
     swept: &mut Swept,
     until: Instant,
     mut accept: impl FnMut() -> io::Result<T>,
     mut adopt: impl FnMut(T) -> io::Result<()>,
 ) {
-    let (mut taken, mut late) = (0_u32, 0_u32);
+    let mut late = 0_u32;
     // The kernel lets one more in than the backlog says.
     while late <= BACKLOG.unsigned_abs() {
         let overdue = Instant::now() >= until;
@@ -182,21 +232,17 @@ async fn empty<T>(
                 if overdue {
                     return;
                 }
-                recover(&error).await;
+                recover(&error);
             }
-        }
-        taken += 1;
-        if taken.is_multiple_of(AT_ONE_GO) {
-            tokio::task::yield_now().await;
         }
     }
 }
 
-async fn recover(error: &io::Error) {
+fn recover(error: &io::Error) {
     if trouble(error) == Trouble::Resources {
-        sleep(Duration::from_millis(5)).await;
+        thread::sleep(SCARCE);
     } else {
-        tokio::task::yield_now().await;
+        thread::yield_now();
     }
 }
 
@@ -218,8 +264,8 @@ mod tests {
         Err(io::Error::from_raw_os_error(number))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn only_an_empty_queue_ends_the_emptying() {
+    #[test]
+    fn only_an_empty_queue_ends_the_emptying() {
         let mut answers = [
             Ok(1),
             failure(libc::EMFILE),
@@ -237,58 +283,37 @@ mod tests {
             taken.push(one);
             Ok(())
         };
-        empty(&mut swept, until, accept, adopt).await;
+        empty(&mut swept, until, accept, adopt);
         assert_eq!(taken, [1, 2]);
         assert_eq!((swept.connections, swept.errors), (2, 2));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn lasting_scarcity_ends_with_the_time() {
+    #[test]
+    fn lasting_scarcity_ends_with_the_time() {
         let mut swept = Swept::NOTHING;
-        let until = Instant::now() + LONGEST_SWEEP;
-        empty(&mut swept, until, || failure(libc::EMFILE), |()| Ok(())).await;
+        let until = Instant::now() + 10 * SCARCE;
+        empty(&mut swept, until, || failure(libc::EMFILE), |()| Ok(()));
         assert!(Instant::now() >= until);
         assert_eq!(swept.connections, 0);
-        assert!((2..=201).contains(&swept.errors), "{swept:?}");
+        assert!((2..=11).contains(&swept.errors), "{swept:?}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_queue_that_never_empties_is_left_after_the_time_and_one_backlog() {
+    #[test]
+    fn a_queue_that_never_empties_is_left_after_the_time_and_one_backlog() {
         let mut swept = Swept::NOTHING;
         let until = Instant::now();
-        empty(&mut swept, until, || Ok(()), Ok).await;
+        empty(&mut swept, until, || Ok(()), Ok);
         assert_eq!(swept.connections, BACKLOG.unsigned_abs() + 1);
     }
 
-    #[tokio::test]
-    async fn the_others_have_their_turn_while_a_queue_is_emptied() {
-        let (sender, mut heard) = tokio::sync::oneshot::channel();
-        tokio::spawn(async move { sender.send(()) });
-        let mut turn = false;
-        let mut left = 4 * AT_ONE_GO;
-        let accept = || {
-            turn |= heard.try_recv().is_ok();
-            left -= 1;
-            if left == 0 {
-                failure(libc::EAGAIN)
-            } else {
-                Ok(())
-            }
-        };
-        let until = Instant::now() + LONGEST_SWEEP;
-        empty(&mut { Swept::NOTHING }, until, accept, Ok).await;
-        assert!(turn, "the other task ran before the queue was empty");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_cannot_be_adopted_is_counted() {
+    #[test]
+    fn a_connection_that_cannot_be_adopted_is_counted() {
         let mut answers = [Ok(()), failure(libc::EAGAIN)].into_iter();
         let mut swept = Swept::NOTHING;
         let accept = || answers.next().expect("not asked beyond the end");
         empty(&mut swept, Instant::now(), accept, |()| {
             failure(libc::ENOMEM)
-        })
-        .await;
+        });
         assert_eq!((swept.connections, swept.errors), (0, 1));
     }
 }

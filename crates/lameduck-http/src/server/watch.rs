@@ -94,7 +94,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>, spread: u64) -> Self {
         let slot = shared.life.inflight().slots.claim(peer);
-        let born = shared.life.elapsed();
+        let born = shared.now();
         Self::with(shared, slot, peer, spread, born)
     }
 
@@ -142,15 +142,74 @@ impl Watch {
 
     /// The facts about one stream of this connection.
     pub(crate) fn of_stream(self: &Arc<Self>) -> Self {
-        let mut stream = Self::new(self.shared.clone(), self.peer, self.spread);
+        let slot = self.shared.life.inflight().slots.claim(self.peer);
+        let shared = self.shared.clone();
+        let mut stream = Self::with(shared, slot, self.peer, self.spread, self.born);
         stream.connection = Some(self.clone());
-        stream.born = self.born;
         stream.note_http2();
         stream.slot.speaks(Protocol::Stream);
         if let Some(introduced) = self.introduced() {
             stream.introduce(introduced.clone());
         }
         stream
+    }
+
+    /// Becomes the facts about the next stream of the same connection: what a request needs is not allocated anew.
+    pub(crate) fn renew(&mut self) {
+        // Named one by one, so that a new fact cannot be forgotten here.
+        let Self {
+            // Of the connection, or the place in which the next request is named.
+            shared: _,
+            slot: _,
+            peer: _,
+            spread: _,
+            born: _,
+            parked_since: _,
+            connection: _,
+            introduced: _,
+            http2: _,
+            // Never noted of a stream.
+            arriving: _,
+            carried: _,
+            flooded: _,
+            awaiting: _,
+            flushed: _,
+            handshaking: _,
+            wire_read: _,
+            record_open: _,
+            answered,
+            read,
+            written,
+            served,
+            upload,
+            open,
+            head,
+            write_blocked,
+            ended_by_peer,
+            steered,
+            close_delimited,
+            late,
+            abandoned,
+            granted,
+        } = self;
+        for flag in [
+            answered,
+            open,
+            head,
+            write_blocked,
+            ended_by_peer,
+            steered,
+            close_delimited,
+            late,
+            abandoned,
+        ] {
+            *flag.get_mut() = false;
+        }
+        *read.get_mut() = 0;
+        *written.get_mut() = 0;
+        *served.get_mut() = 0;
+        *upload.get_mut() = UPLOAD_NONE;
+        *granted.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(crate) fn situation(&self) -> Situation {

@@ -524,12 +524,14 @@ async fn routes_are_added_and_debug_ones_are_off_unless_switched_on() {
     let off = Watched::with("off", |admin| {
         admin
             .route(version("/metrics"))
+            .route(version("/cut"))
             .route(version("/debug/dump"))
     })
     .await;
     let answer = off.get("/metrics?of=me").await;
     assert_eq!((answer.status, answer.text()), (200, "Running 2\n"));
     assert!(answer.head.contains("nosniff"), "{}", answer.head);
+    assert_eq!(off.get("/cut").await.status, 405, "it stays its own");
     let answer = off.get("/debug/dump").await;
     assert_eq!(answer.status, 404);
     assert!(answer.text().contains("switched off"));
@@ -599,4 +601,52 @@ async fn it_is_at_home_unless_told_otherwise() {
         .await
         .expect("text");
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+}
+
+#[tokio::test]
+async fn connections_are_told_apart_by_what_they_speak() {
+    let service = Watched::start("protocols").await;
+    let _silent = service.rig.connect().await;
+    let _idle = [
+        Client::reused(service.rig.addr).await,
+        Client::reused(service.rig.addr).await,
+    ];
+    let mut second = service.rig.connect().await;
+    // The preface and empty SETTINGS; the answer's SETTINGS are 9 bytes and more.
+    second
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await;
+    second.seen(b"\x04").await;
+    let wanted = "\"protocols\":{\"unknown\":1,\"http/1.1\":2,\"http/2\":1}";
+    until("the protocols", || async {
+        service.get("/status").await.text().contains(wanted)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_stays_until_the_last_stop_hook_has_run() {
+    let rig = Rig::start(plan(lameduck::Window::NONE)).await;
+    let admin = lameduck_http::admin(&rig.life, "127.0.0.1:0").await;
+    let addr = admin.expect("admin").local_addr().tcp().expect("tcp");
+    let pool = rig.life.participate("pool").register().expect("taken");
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    pool.on_stop(move || ended.blocking_recv());
+    pool.ready();
+    let mut watcher = Client::connect(addr).await;
+    watcher.send(head("GET /events", &[HOST]).as_bytes()).await;
+    watcher.seen(b"event: status").await;
+    rig.terminate().await;
+    soon("its turn", pool.closing()).await;
+    pool.done();
+    watcher
+        .seen(b"The exit waits for the stop hook of pool (running for ")
+        .await;
+    let mut other = Client::connect(addr).await;
+    other.send(head("GET /status", &[HOST]).as_bytes()).await;
+    let status = other.answer().await.expect("an answer");
+    assert!(status.text().contains("\"hook\":\"running\""), "{status:?}");
+    end.send(()).expect("the hook waits for it");
+    assert_eq!(rig.outcome().await, Outcome::Drained);
+    watcher.seen(b"event: end").await;
 }

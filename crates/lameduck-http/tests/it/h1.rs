@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use lameduck::{Count, Late, Outcome, Plan, Preset, Window};
+use lameduck::{Count, Late, Outcome, Phase, Plan, Preset, Window};
 use lameduck_http::Limits;
 use socket2::SockRef;
 
-use crate::support::{Client, Ended, GET, Rig, SLOW, end_window_now, millis, plan, window};
+use crate::support::{Client, Ended, GET, Rig, SLOW, end_window_now, millis, plan, soon, window};
 
 /// Sends without giving any task of this thread a turn.
 fn send_now(client: &Client, bytes: &[u8]) {
@@ -257,6 +257,13 @@ async fn late_requests_are_refused_when_the_plan_says_so() {
         early.served().await.close,
         "its first byte came before the window's end"
     );
+    // By then every connection has heard of it.
+    let draining = async {
+        while rig.life.phase() < Phase::Draining {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("Draining", draining).await;
     late.send(GET).await;
     let answer = late.answer().await.expect("a refusal");
     assert_eq!((answer.status, answer.close), (503, true), "{answer:?}");

@@ -13,6 +13,7 @@ mod park;
 mod peer;
 mod probes;
 mod reader;
+mod seats;
 mod sse;
 mod streams;
 mod support;

@@ -9,11 +9,16 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::{CONNECTION, UPGRADE};
 use axum::response::Response;
+use axum::routing::get;
+use hyper_util::rt::TokioIo;
 use lameduck::{Count, Late, Lifecycle, Outcome, Plan, Window};
 use lameduck_http::{Body, Limits, Peer, serve};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
@@ -21,6 +26,7 @@ use crate::frames::PREFACE;
 use crate::support::{
     Client, Control, Ended, GET, Rig, SLOW, app, end_window_now, millis, plan, soon, window,
 };
+use crate::wire::Wire;
 
 /// Held by every clone of the application; counts how often it was cloned.
 pub(crate) type Mark = Arc<AtomicU32>;
@@ -61,13 +67,30 @@ pub(crate) struct Lot {
     introduced: Arc<AtomicU32>,
 }
 
+/// Echoes whatever it is sent, in a protocol of its own.
+async fn parrot(mut request: Request) -> Response {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut inner = TokioIo::new(upgrade.await.expect("an upgrade"));
+        let (mut from, mut to) = tokio::io::split(&mut inner);
+        // Ends with its client.
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "upgrade")
+        .header(UPGRADE, "parrot")
+        .body(axum::body::Body::empty())
+        .expect("a response")
+}
+
 /// Holders of the mark that are no connections: the test and the server.
 const OTHERS: usize = 2;
 
 pub(crate) fn marked(control: &Control) -> (Marked, Mark) {
     let mark = Mark::default();
     let app = Marked {
-        app: app(control.clone()),
+        app: app(control.clone()).route("/parrot", get(parrot)),
         mark: mark.clone(),
     };
     (app, mark)
@@ -418,6 +441,18 @@ async fn nothing_is_lost_at_the_moment_of_parking() {
     lot.parked().await;
     assert_eq!(lot.rig.count(Count::Accepted), 16);
     assert_eq!(lot.rig.count(Count::Malformed), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_parked_may_be_upgraded() {
+    let lot = Lot::start(plan(Window::NONE), soon_parked()).await;
+    let stream = TcpStream::connect(lot.rig.addr).await.expect("connect");
+    begun(1, &lot.mark).await;
+    lot.parked().await;
+    let mut wire = Wire::over(stream, "/parrot", "parrot", b"first words").await;
+    assert_eq!(wire.bytes(11).await, b"first words");
+    wire.send_bytes(b"and more").await;
+    assert_eq!(wire.bytes(8).await, b"and more");
 }
 
 #[tokio::test]

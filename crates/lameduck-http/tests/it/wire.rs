@@ -278,9 +278,19 @@ impl Wire {
 
     /// Says the first words of the new protocol together with the request.
     pub(crate) async fn open_saying(rig: &Rig, path: &str, protocol: &str, words: &[u8]) -> Self {
-        let mut stream = soon("a connection", TcpStream::connect(rig.addr))
+        let stream = soon("a connection", TcpStream::connect(rig.addr))
             .await
             .expect("connect");
+        Self::over(stream, path, protocol, words).await
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) async fn over(
+        mut stream: TcpStream,
+        path: &str,
+        protocol: &str,
+        words: &[u8],
+    ) -> Self {
         stream.set_nodelay(true).expect("nodelay");
         let mut request = format!(
             "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\

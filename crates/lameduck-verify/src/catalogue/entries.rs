@@ -236,7 +236,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         class: Class::Loss,
         owed: "a request that is already in the socket buffer at the signal, unread, is served",
         short: "sent, not yet read at the signal: served",
-        measured: "16 requests: 8 are written immediately before the signal, 8 immediately after it, on connections that were answered once (on new ones where the target keeps none). Whatever had been written on a connection that was not seen closed must be served. Inconclusive when fewer than 4 requests were under way at the signal or written within 2 ms of it.",
+        measured: "16 requests are written immediately before the signal, on connections that were answered once (on new ones where the target keeps none). Whatever had been written on a connection that was not seen closed must be served. Inconclusive when fewer than 4 requests were under way at the signal.",
         source: "closing a socket with unread bytes sends RST",
         consequence: "requests that arrived in time are thrown away with a reset",
         remedy: "read once more before closing an idle connection",

@@ -46,7 +46,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         class: Class::Loss,
         owed: "a slow or hostile handshake never delays another connection",
         short: "bad handshakes delay nobody else",
-        measured: "While 12 clients stall in their handshake and 4 speak no TLS, 4 honest ones connect anew every 20 ms, and 2 without TLS where the target answers in plain text too. Fail when one of the 4 waits for more than 700 ms and four times the usual handshake, or when none is served; inconclusive when the 2, whom no handshake can delay, waited for a quarter of that as well, unless the others waited for eight times as long as they.",
+        measured: "While 12 clients stall in their handshake, the 32 of TLS-1 are in the middle of theirs and 4 speak no TLS, 4 honest ones connect anew every 20 ms, and 2 without TLS where the target answers in plain text too. Fail when one of the 4 waits for more than 700 ms and four times the usual handshake, or when none is served; inconclusive when the 2, whom no handshake can delay, waited for a quarter of that as well, unless the others waited for eight times as long as they.",
         source: "handshakes that run in the accept loop stand in each other's way",
         consequence: "one slow client keeps all others out, in service and while leaving",
         remedy: "accept first, then shake hands in a task of the connection",

@@ -101,12 +101,8 @@ fn open(bench: &Bench<'_>, running: &Running, engine: &mut Engine) {
             opener.sweep(engine, offset);
         }
     }
-    for index in 0..BUFFERED {
-        engine.add(opener.buffered(if index.is_multiple_of(2) {
-            When::Eve
-        } else {
-            When::AfterStop(Duration::ZERO)
-        }));
+    for _ in 0..BUFFERED {
+        engine.add(opener.buffered());
     }
     if bench.facts.keeps_connections {
         for _ in 0..LEFT_ALONE {
@@ -193,14 +189,15 @@ impl Opener<'_> {
         }
     }
 
-    /// A request written right before or right after the signal.
-    fn buffered(&self, when: When) -> Flow {
+    /// A request written right before the signal. One that is written after it, however soon, is for H1-02 and H1-04:
+    /// the target may have been told before it came.
+    fn buffered(&self) -> Flow {
         let mut steps = if self.bench.facts.keeps_connections {
             self.warm()
         } else {
             vec![Step::Connect]
         };
-        steps.push(Step::Pause(when));
+        steps.push(Step::Pause(When::Eve));
         steps.extend(self.ask());
         self.flow("buffered", steps).at_offset(Duration::ZERO)
     }

@@ -23,7 +23,7 @@ const OFFSETS_NEEDED: usize = 6;
 /// After a command or a call the shortest ones can not be told apart.
 const OFFSETS_NEEDED_WHEN_VAGUE: usize = 4;
 
-/// So many requests of H1-05 have to be in the socket's buffer, or on their way there, when the signal comes.
+/// So many requests of H1-05 have to be in the socket's buffer, or in the hands of the target, when the signal comes.
 const BUFFERED_NEEDED: u64 = 4;
 
 /// What a sweep came to.

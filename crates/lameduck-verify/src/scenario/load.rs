@@ -74,8 +74,9 @@ pub(crate) struct Load {
     pub(crate) dropped_connects: u64,
     pub(crate) tool_trouble: u64,
     pub(crate) streams: EventStreams,
-    /// The stop of each round.
+    /// The stop of each round, and what was lost in it.
     pub(super) watches: Vec<Watch>,
+    pub(super) lost_in_each: Vec<u64>,
     /// The requests around T, for people to look at.
     pub(crate) series: Series,
 }
@@ -262,6 +263,9 @@ impl Load {
     /// Says of one round whether it lost something, and whether it had answers before the signal.
     pub(crate) fn settle(&mut self) {
         self.rounds_with_loss = u32::from(self.at_stake.lost > 0);
+        // Loads that made up one round had one stop.
+        self.watches.truncate(1);
+        self.lost_in_each = vec![self.at_stake.lost];
         self.rounds_unsettled = u32::from(self.before.served() == 0);
         self.series.add_stop(StopLoss {
             at_stake: self.at_stake.sent(),
@@ -314,6 +318,7 @@ impl Load {
         self.streams.open += other.streams.open;
         self.streams.cut += other.streams.cut;
         self.watches.extend(&other.watches);
+        self.lost_in_each.extend(&other.lost_in_each);
         self.series.merge(&other.series);
     }
 }

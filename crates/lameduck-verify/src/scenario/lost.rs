@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attention::Watch;
 use super::bench::Bench;
 use super::load::{EventStreams, Load, Think};
+use crate::observe::holdups::HeldUp;
 use crate::observe::outcome::Outcome;
 use crate::verdict::{Finding, Verdict, one_in, upper_bound_95};
 
@@ -43,6 +44,10 @@ pub(crate) fn judge(bench: &Bench<'_>, id: &'static str, load: &Load) -> Finding
         && held_up.excuses()
     {
         finding = finding.left_open(held_up);
+    }
+    let silent = load.lost_in_our_silence(bench);
+    if finding.verdict == Verdict::Fail && silent.lost >= failing {
+        finding = finding.left_open(silent.worst);
     }
     finding.series = Some(load.series.clone());
     if load.streams.open > 0 {
@@ -102,7 +107,41 @@ fn weigh(load: &Load, failing: u64, blind: usize) -> (Verdict, String) {
     }
 }
 
+/// What was lost in rounds in which our clients fell silent for so long that the target was right to close.
+#[derive(Debug, Default, Clone, Copy)]
+struct Silence {
+    lost: u64,
+    /// What this machine did to us in the worst of them.
+    worst: HeldUp,
+}
+
+impl Silence {
+    /// A target that closes after a declared time of `quiet` owes nothing to clients that this machine held up for longer:
+    /// they pause for half of it at most, and for the other half they may be late. `rounds`: how they were held up, and how
+    /// many they lost.
+    fn of(rounds: impl Iterator<Item = (HeldUp, u64)>, quiet: Duration) -> Self {
+        let mut silence = Self::default();
+        for (held_up, lost) in rounds {
+            if held_up.longest < quiet / 2 {
+                continue;
+            }
+            silence.lost += lost;
+            if lost > 0 && held_up.longest > silence.worst.longest {
+                silence.worst = held_up;
+            }
+        }
+        silence
+    }
+}
+
 impl Load {
+    fn lost_in_our_silence(&self, bench: &Bench<'_>) -> Silence {
+        let rounds = self.watches.iter().zip(&self.lost_in_each);
+        let rounds = rounds.map(|(watch, lost)| (bench.held_up(&[*watch]), *lost));
+        let quiet = bench.options.target.quiet;
+        quiet.map_or_else(Silence::default, |quiet| Silence::of(rounds, quiet))
+    }
+
     /// Rounds in which our clients were held up when the signal came: they can not have met what happened then.
     fn blind_rounds(&self, bench: &Bench<'_>) -> usize {
         let at_signal = self.watches.iter().map(|watch| Watch {
@@ -124,5 +163,27 @@ impl EventStreams {
                 format!("; {cut} of {open} event streams beside them were cut: H1-14")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_ours_only_in_a_round_in_which_we_were_silent_for_too_long() {
+        let ms = Duration::from_millis;
+        let round = |longest, lost| {
+            let held_up = HeldUp {
+                longest: ms(longest),
+                ..HeldUp::default()
+            };
+            (held_up, lost)
+        };
+        let of = |rounds: &[(HeldUp, u64)]| Silence::of(rounds.iter().copied(), ms(100));
+        let ours = of(&[round(60, 7), round(400, 0), round(10, 0)]);
+        assert_eq!((ours.lost, ours.worst.longest), (7, ms(60)));
+        let theirs = of(&[round(49, 7), round(80, 0)]);
+        assert_eq!((theirs.lost, theirs.worst.longest), (0, ms(0)));
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
     time::Instant,
 };
 
@@ -11,6 +12,7 @@ use super::{
     thread::PATIENCE,
 };
 use crate::{
+    inflight::Token,
     machine::{Effect, Input, ParticipantId},
     vocab::{Known, News, Outcome, Phase, Report, Straggler},
 };
@@ -31,7 +33,7 @@ impl Driver {
                     .traffic(self.shared.now(), self.shared.inflight().requests.total());
                 self.input(Input::Traffic(traffic));
             }
-            Effect::CloseAdmission => self.shared.closing.fire(),
+            Effect::CloseAdmission => fire(&self.shared.closing),
             Effect::CloseConnectionsGate => {
                 self.shared.inflight().connections.close();
                 self.watching.connections = true;
@@ -66,7 +68,7 @@ impl Driver {
         self.shared.publish(phase);
         match phase {
             Phase::Running => self.shared.running.fire(),
-            Phase::Terminating => self.shared.steering.fire(),
+            Phase::Terminating => fire(&self.shared.steering),
             Phase::Initializing | Phase::Draining | Phase::Stopped => {}
         }
         self.shared.set_status(self.machine.status());
@@ -116,8 +118,8 @@ impl Driver {
                 core::time::Duration::ZERO,
             ));
         }
-        self.shared.closing.fire();
-        self.shared.ending.fire();
+        fire(&self.shared.closing);
+        fire(&self.shared.ending);
         self.input(Input::Stragglers(stragglers, unnamed));
     }
 
@@ -172,7 +174,14 @@ impl Driver {
             .dropped
             .extend(dropped.into_iter().filter(|(_, count)| *count > 0));
         if let Authority::Process(words) = &mut self.authority {
-            words.report(&report.to_json(), PATIENCE);
+            let json = report.to_json();
+            if ends || hears_out && self.shared.epilogues().are_open() || observing.are_any() {
+                words.report(&json, PATIENCE, Box::new(|| {}));
+            } else {
+                // Nobody else is waited for: who has written last may say that it is over.
+                let (shared, report) = (Arc::clone(&self.shared), report.clone());
+                words.report(&json, PATIENCE, Box::new(move || shared.finish(report)));
+            }
         }
         // They had as long as the report: all these waits began together.
         observing.wait(until);
@@ -185,6 +194,7 @@ impl Driver {
         if hears_out {
             self.hear_out(until);
         }
+        // Changes nothing where that has been done.
         self.shared.finish(report);
     }
 
@@ -198,6 +208,24 @@ impl Driver {
             self.sleep(Some(left));
             self.stay_awake();
         }
+    }
+}
+
+/// As many wake-ups as the driver makes itself: some tens of microseconds.
+const FEW: usize = 256;
+
+/// Fires a token that every connection may wait for. Thousands are woken on a thread of their own: meanwhile the driver hears that a listener has
+/// closed, and the next signal.
+fn fire(token: &Token) {
+    let Some(others) = token.fire_first() else {
+        return;
+    };
+    if others.count() > FEW {
+        // Without a thread the others are dropped, and so woken, here.
+        let spawned = thread::Builder::new()
+            .name("lameduck-wake".to_owned())
+            .spawn(move || drop(others));
+        drop(spawned);
     }
 }
 

@@ -20,12 +20,16 @@ pub(crate) trait Signals: Send {
     fn disturbed_channels(&self) -> Vec<String>;
 }
 
+/// What is to be done when the report is written, on whatever thread.
+pub(crate) type Then = Box<dyn FnOnce() + Send>;
+
 /// How a process says what happened, and ends.
 pub(crate) trait LastWords: Send {
     /// Writes a text for people to stderr, waiting at most `patience`.
     fn say(&mut self, text: &str, patience: Duration);
-    /// Writes the report wherever reports go, waiting at most `patience`.
-    fn report(&mut self, json: &str, patience: Duration);
+    /// Writes the report wherever reports go, waiting at most `patience`. Who has written last does `then`, so that nobody has to be woken in
+    /// between; past `patience` nobody may have done it yet.
+    fn report(&mut self, json: &str, patience: Duration, then: Then);
     /// Ends the process as the outcome says.
     fn end(&mut self, outcome: Outcome) -> !;
     /// Ends the process as SIGQUIT does.

@@ -23,7 +23,7 @@ mod tally;
 mod thread;
 mod traffic;
 
-pub(crate) use last::{LastWords, Signals};
+pub(crate) use last::{LastWords, Signals, Then};
 pub use observe::{Observer, Recent};
 pub(crate) use seats::{HookRun, Seat};
 pub use shared::Inflight;

@@ -252,6 +252,11 @@ pub(super) struct Finishing {
 }
 
 impl Finishing {
+    /// Whether there is anybody.
+    pub(super) fn are_any(&self) -> bool {
+        !self.feeds.is_empty()
+    }
+
     /// Waits for all of them, at most until `deadline`; returns how many had not finished by then.
     pub(super) fn wait(self, deadline: Instant) -> usize {
         self.feeds

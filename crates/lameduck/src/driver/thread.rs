@@ -109,7 +109,7 @@ impl Driver {
                     "lameduck: the driver's thread panicked, the process ends\n",
                     PATIENCE,
                 );
-                words.report(&report.to_json(), PATIENCE);
+                words.report(&report.to_json(), PATIENCE, Box::new(|| {}));
                 observing.wait(until);
                 words.end(outcome);
             }

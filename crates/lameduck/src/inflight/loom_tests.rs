@@ -217,6 +217,23 @@ fn a_replaced_waker_is_the_one_that_is_woken() {
     });
 }
 
+/// One waits before the others, and the others are woken on another thread than the one that fires.
+#[test]
+fn a_moment_may_be_handed_on() {
+    model(2, || {
+        let token = Token::new();
+        let (before, behind) = (token.fired().first(), token.fired());
+        let waiter = spawn_on(0, move || {
+            block_on(before);
+            block_on(behind);
+        });
+        if let Some(others) = token.fire_first() {
+            thread::spawn(move || drop(others)).join().expect("woken");
+        }
+        waiter.join().expect("waiter");
+    });
+}
+
 #[test]
 fn two_may_fire() {
     model(3, || {

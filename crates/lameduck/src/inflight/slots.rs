@@ -238,6 +238,19 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Nobody is in it until the next [`begin`](Self::begin): it counts as no connection, and stays its holder's. Wait-free.
+    ///
+    /// For what is used again soon (a stream of HTTP/2): giving a slot back and claiming one takes a lock each.
+    #[doc(hidden)]
+    #[inline]
+    pub fn vacate(&self) {
+        if let Some(place) = &self.place {
+            place.cell().free();
+        }
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(place) = &self.place {

@@ -3,7 +3,8 @@
 //! Owns the waiters, not the reason: what the moment means stands with whoever fires it. There are no children: a tree of tokens
 //! costs an allocation and a lock per node, and nothing here needs one.
 //!
-//! Waiters stand in sixteen slabs, each behind its own lock; a task waits in the slab of the thread that polled it first.
+//! Waiters stand in sixteen slabs, each behind its own lock; a task waits in the slab of the thread that polled it first. A slab before
+//! them is for those who must not stand behind thousands of others.
 //! [`Token::fire`] sets the flag, then takes each slab whole under its lock and wakes outside it, so a wake-up neither allocates
 //! nor contends with the tasks it woke (they see the flag first). No wake-up is lost: registration and taking are ordered by the
 //! slab's lock, and a slab that was taken is marked `spent`.
@@ -20,6 +21,8 @@ use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 const SHARDS: usize = 16;
 #[cfg(loom)]
 const SHARDS: usize = 2;
+/// The slab of those who are woken before the others.
+const FRONT: usize = 0;
 
 /// A moment that comes once, such as "steer" or "close"; clones are the same moment.
 ///
@@ -50,17 +53,24 @@ pub struct Token {
 pub struct Fired {
     token: Token,
     place: Option<Place>,
+    is_first: bool,
+}
+
+/// Those who are still to be woken after [`Token::fire_first`]. Dropping it wakes them, so none is forgotten.
+#[must_use = "dropping it wakes them here"]
+pub(crate) struct Others {
+    token: Token,
 }
 
 #[derive(Clone, Copy)]
 struct Place {
-    shard: usize,
+    slab: usize,
     key: usize,
 }
 
 struct Inner {
     fired: AtomicBool,
-    shards: [Padded<Mutex<Waiters>>; SHARDS],
+    slabs: [Padded<Mutex<Waiters>>; 1 + SHARDS],
 }
 
 /// One slab: as many entries as futures were registered at the same time, freed ones reused first.
@@ -78,11 +88,11 @@ enum Entry {
 impl Token {
     /// A token that has not fired.
     pub fn new() -> Self {
-        let shards = std::array::from_fn(|_| Padded(Mutex::new(Waiters::new())));
+        let slabs = std::array::from_fn(|_| Padded(Mutex::new(Waiters::new())));
         Self {
             inner: Arc::new(Inner {
                 fired: AtomicBool::new(false),
-                shards,
+                slabs,
             }),
         }
     }
@@ -101,16 +111,29 @@ impl Token {
     /// Of concurrent calls one wakes; the others may return before it is done. A waker that panics is passed over (its panic
     /// went through the panic hook): it can neither keep the others asleep nor unwind into the caller.
     pub fn fire(&self) {
+        drop(self.fire_first());
+    }
+
+    /// Lets the moment come and wakes those who asked to be first; the others are woken when what it returns is dropped, on any thread.
+    /// None if the moment has come before.
+    pub(crate) fn fire_first(&self) -> Option<Others> {
         // Release pairs with the acquire in `is_fired`.
         if self.inner.fired.swap(true, Ordering::AcqRel) {
-            return;
+            return None;
         }
-        for shard in &self.inner.shards {
-            let taken = lock(shard).spend();
-            for entry in taken {
-                if let Entry::Waiting(waker) = entry {
-                    wake(waker);
-                }
+        // Made before anybody is woken: it wakes the others whatever happens.
+        let others = Others {
+            token: self.clone(),
+        };
+        self.wake_slab(FRONT);
+        Some(others)
+    }
+
+    fn wake_slab(&self, slab: usize) {
+        let taken = lock(&self.inner.slabs[slab]).spend();
+        for entry in taken {
+            if let Entry::Waiting(waker) = entry {
+                wake(waker);
             }
         }
     }
@@ -124,13 +147,14 @@ impl Token {
         Fired {
             token: self.clone(),
             place: None,
+            is_first: false,
         }
     }
 
     /// How many futures wait, and how many places were made for them.
     #[cfg(all(test, not(loom)))]
     fn waiting(&self) -> (usize, usize) {
-        self.inner.shards.iter().map(|shard| lock(shard)).fold(
+        self.inner.slabs.iter().map(|shard| lock(shard)).fold(
             (0, 0),
             |(waiting, places), waiters| {
                 let here = waiters
@@ -158,7 +182,31 @@ impl std::fmt::Debug for Token {
     }
 }
 
+#[cfg(any(feature = "signals", all(test, not(loom))))]
+impl Others {
+    /// About how many there are.
+    pub(crate) fn count(&self) -> usize {
+        let slabs = &self.token.inner.slabs[1 + FRONT..];
+        slabs.iter().map(|slab| lock(slab).entries.len()).sum()
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        for slab in 1 + FRONT..=SHARDS {
+            self.token.wake_slab(slab);
+        }
+    }
+}
+
 impl Fired {
+    /// Woken before all who did not ask for this: for the few whose work must not stand behind thousands of woken tasks. To be asked for
+    /// before the first poll.
+    pub fn first(mut self) -> Self {
+        self.is_first = true;
+        self
+    }
+
     /// Another future of the same moment.
     #[cfg(feature = "signals")]
     pub(crate) fn again(&self) -> Self {
@@ -167,14 +215,17 @@ impl Fired {
 
     /// First poll: takes a place. False if the moment came meanwhile.
     fn register(&mut self, waker: &Waker) -> bool {
-        let shard = shard_index() % SHARDS;
+        let slab = match self.is_first {
+            true => FRONT,
+            false => 1 + shard_index() % SHARDS,
+        };
         // Cloned before the lock: cloning runs foreign code.
         let waker = waker.clone();
-        let mut waiters = lock(&self.token.inner.shards[shard]);
+        let mut waiters = lock(&self.token.inner.slabs[slab]);
         match waiters.insert(waker) {
             Ok(key) => {
                 drop(waiters);
-                self.place = Some(Place { shard, key });
+                self.place = Some(Place { slab, key });
                 true
             }
             Err(unused) => {
@@ -187,7 +238,7 @@ impl Fired {
 
     /// Later poll: makes sure that the present waker stands in the place. False if the moment came meanwhile.
     fn refresh(&self, place: Place, waker: &Waker) -> bool {
-        let slab = &self.token.inner.shards[place.shard];
+        let slab = &self.token.inner.slabs[place.slab];
         {
             let waiters = lock(slab);
             match waiters.get(place.key) {
@@ -229,7 +280,7 @@ impl Drop for Fired {
         let Some(place) = self.place else { return };
         // Once fired, the slab is or will be taken whole: not to lock keeps a thousand woken tasks out of its way.
         if !self.token.is_fired() {
-            let waker = lock(&self.token.inner.shards[place.shard]).remove(place.key);
+            let waker = lock(&self.token.inner.slabs[place.slab]).remove(place.key);
             drop(waker);
         }
     }

@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// of what had started run, and the outcome is [`Outcome::StartFailed`].
 ///
 /// The calling thread waits for the end without the runtime, so that a runtime whose workers are all blocked delays
-/// neither the deadline nor the cut (INV-2). The runtime is left running when the process ends; nothing waits for
-/// blocking tasks.
+/// neither the deadline nor the cut (INV-2). The runtime is left running when this returns, and ends with the process; nothing
+/// waits for its tasks, nor drops what they hold.
 ///
 /// # Phases
 /// `body` runs in `Initializing`. A termination request that comes before it has returned goes straight to `Terminating`.
@@ -87,7 +87,8 @@ where
         Err(error) => life.start_failed(format_args!("no thread for the program: {error}")),
     }
     let outcome = life.wait();
-    runtime.shutdown_background();
+    // Its workers sleep: to wake them, so that they end, would only delay the end of the process, which ends them anyway.
+    std::mem::forget(runtime);
     outcome
 }
 

@@ -7,18 +7,18 @@ use std::{
         unix::fs::OpenOptionsExt as _,
     },
     path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    time::Duration,
 };
 
 use super::Lifecycle;
 use crate::{
-    driver::{Authority, Driver, LastWords, Observer, Shared, Signals},
+    driver::{Authority, Driver, LastWords, Observer, Shared, Signals, Then},
     edge::{
         audit::Audit,
         platform::Detected,
         probe::{self, ProbeAnswer},
-        process::{BoundedWriter, shell_above_us},
+        process::{BoundedWriter, has_termination_log, shell_above_us},
         signal::{self, Intake, SignalError, SignalSet},
     },
     sys,
@@ -330,7 +330,7 @@ impl Signals for FromIntake {
 /// stderr, the termination log, the report's file, and death.
 struct Words {
     stderr: Option<BoundedWriter>,
-    /// The termination log's own thread.
+    /// The termination log's own thread, where there is one to be written.
     log: Option<BoundedWriter>,
     file: Option<BoundedWriter>,
 }
@@ -357,9 +357,23 @@ impl Words {
         // Without a stderr there is nobody to speak to.
         Ok(Self {
             stderr: BoundedWriter::stderr().ok(),
-            log: BoundedWriter::stderr().ok(),
+            log: has_termination_log()
+                .then(|| BoundedWriter::stderr().ok())
+                .flatten(),
             file,
         })
+    }
+}
+
+/// Done when the last one that holds it lets go. The lock is for sharing it; nobody takes it before.
+struct Afterwards(Mutex<Option<Then>>);
+
+impl Drop for Afterwards {
+    fn drop(&mut self) {
+        let then = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(then) = then.take() {
+            then();
+        }
     }
 }
 
@@ -371,20 +385,33 @@ impl LastWords for Words {
         }
     }
 
-    fn report(&mut self, json: &str, patience: Duration) {
-        // All begin before any is waited for: one that is stuck takes nothing from the others.
-        let deadline = Instant::now() + patience;
+    fn report(&mut self, json: &str, patience: Duration, then: Then) {
+        let (said, heard) = mpsc::channel();
+        let afterwards = Arc::new(Afterwards(Mutex::new(Some(Box::new(move || {
+            then();
+            // Past `patience` nobody listens.
+            let _ = said.send(());
+        })))));
         let line = format!("{json}\n").into_bytes();
+        let last = |written: &Arc<Afterwards>| {
+            let written = Arc::clone(written);
+            move |_| drop(written)
+        };
+        // All begin before any is waited for: one that is stuck takes nothing from the others.
         let begun = [
-            self.file.as_ref().map(|file| file.begin(line.clone())),
+            self.file
+                .as_ref()
+                .map(|file| file.begin(line.clone(), last(&afterwards))),
             self.log
                 .as_ref()
-                .map(|log| log.begin_termination_log(json.to_owned())),
-            self.stderr.as_ref().map(|stderr| stderr.begin(line)),
+                .map(|log| log.begin_termination_log(json.to_owned(), last(&afterwards))),
+            self.stderr
+                .as_ref()
+                .map(|stderr| stderr.begin(line, last(&afterwards))),
         ];
-        for writing in begun.into_iter().flatten().flatten() {
-            let _ = writing.wait(deadline);
-        }
+        // Who is refused here has been heard all the same: his part of it is dropped.
+        drop((begun, afterwards));
+        let _ = heard.recv_timeout(patience);
     }
 
     fn end(&mut self, outcome: Outcome) -> ! {

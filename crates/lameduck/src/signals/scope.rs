@@ -35,11 +35,16 @@ impl Scope {
 /// Wakes a reader that waits in poll(2).
 #[derive(Debug)]
 pub(super) struct Bell {
-    read: OwnedFd,
+    read: Arc<OwnedFd>,
     pub(super) waker: Waker,
 }
 
-struct Rope(OwnedFd);
+struct Rope {
+    write: OwnedFd,
+    /// A token may pull the rope when the channel has gone already. Without a reader that would be SIGPIPE, which not every program
+    /// ignores.
+    _read: Arc<OwnedFd>,
+}
 
 impl Wake for Rope {
     fn wake(self: Arc<Self>) {
@@ -48,14 +53,18 @@ impl Wake for Rope {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // A pipe that is full has woken the reader already.
-        sys::write_once(self.0.as_fd(), &[1]);
+        sys::write_once(self.write.as_fd(), &[1]);
     }
 }
 
 impl Bell {
     pub(super) fn new() -> io::Result<Self> {
         let (read, write) = sys::pipe()?;
-        let waker = Waker::from(Arc::new(Rope(write)));
+        let read = Arc::new(read);
+        let waker = Waker::from(Arc::new(Rope {
+            write,
+            _read: Arc::clone(&read),
+        }));
         Ok(Self { read, waker })
     }
 
@@ -91,5 +100,21 @@ pub(super) fn end_with(mut fired: Fired, registration: &Arc<Registration>) -> Op
     match Pin::new(&mut fired).poll(&mut Context::from_waker(&waker)) {
         Poll::Pending => Some(fired),
         Poll::Ready(()) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rope_that_outlives_its_bell_still_has_a_reader() {
+        let bell = Bell::new().expect("a pipe");
+        let Bell { read, waker } = bell;
+        drop(read);
+        // Where SIGPIPE is ignored, as here, a pipe without a reader would answer EPIPE.
+        errno::set_errno(errno::Errno(0));
+        waker.wake_by_ref();
+        assert_eq!(errno::errno(), errno::Errno(0));
     }
 }

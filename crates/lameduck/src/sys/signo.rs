@@ -116,8 +116,8 @@ impl Signo {
     /// The real-time signal `SIGRTMIN+nth`. The C library may keep the first numbers for itself; `nth` counts from the first
     /// that it leaves, so 0 to 30 exist with glibc, 0 to 29 with musl.
     ///
-    /// Real-time signals queue: each that was sent arrives, in order, with its value (up to `RLIMIT_SIGPENDING` a user; then
-    /// the *sender* gets `EAGAIN`). Ordinary ones of a kind that wait together become one.
+    /// Real-time signals queue: each that was sent arrives, with its value (up to `RLIMIT_SIGPENDING` a user; then the *sender*
+    /// gets `EAGAIN`). Ordinary ones of a kind that wait together become one.
     ///
     /// # Errors
     ///

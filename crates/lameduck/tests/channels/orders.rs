@@ -409,7 +409,7 @@ fn asynchronous(form: &str) -> String {
         .build()
         .expect("a runtime");
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let seen = runtime.block_on(async move {
+    let mut seen = runtime.block_on(async move {
         let opening = Channel::of([signal]).until_future(async { drop(ended.await) });
         let mut channel = match form {
             "signalfd" => opening.open_signalfd_async(),
@@ -438,7 +438,11 @@ fn asynchronous(form: &str) -> String {
         seen
     });
     drop(held);
-    assert!(seen.is_sorted(), "{seen:?}");
+    // Handlers of several threads run at the same time: the older signal's may be the last to write.
+    if form == "handlers" {
+        seen.sort_unstable();
+    }
+    assert!(seen.iter().copied().eq(0..TOTAL), "{seen:?}");
     format!("{} in order, then the end", seen.len())
 }
 

@@ -62,9 +62,11 @@ impl Child {
     #[track_caller]
     pub fn ask(&mut self, order: &str) -> String {
         self.tell(order);
-        self.answers
-            .recv_timeout(BOUND)
-            .unwrap_or_else(|_| panic!("no answer to {order:?}"))
+        let answer = self.answers.recv_timeout(BOUND);
+        answer.unwrap_or_else(|why| {
+            let ended = self.process.try_wait();
+            panic!("no answer to {order:?}: {why}, the child {ended:?}")
+        })
     }
 
     /// Gives orders that all answer "ok".

@@ -67,7 +67,7 @@ impl Turn {
 
     /// The body gave something although it is due.
     pub(super) fn note_moved(&mut self, watch: &Watch) {
-        self.moved_at = watch.shared.life.elapsed();
+        self.moved_at = watch.shared.now();
     }
 
     fn hear(&mut self, watch: &Watch, cx: &mut Context<'_>) {
@@ -76,7 +76,7 @@ impl Turn {
             && self.closing.came(drain.is_closing(), cx)
             && self.closing_at.is_none()
         {
-            self.closing_at = Some(watch.shared.life.elapsed());
+            self.closing_at = Some(watch.shared.now());
         }
     }
 
@@ -93,7 +93,7 @@ impl Turn {
     }
 
     fn reached(&mut self, at: Duration, watch: &Watch, cx: &mut Context<'_>) -> bool {
-        let now = watch.shared.life.elapsed();
+        let now = watch.shared.now();
         if now >= at {
             return true;
         }

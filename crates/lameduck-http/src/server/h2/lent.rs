@@ -75,7 +75,7 @@ impl<S: Stream> Lent<S> {
     /// Looks at what the client sends; the session ends whom it finds out.
     fn follow(&mut self, bytes: &[u8]) {
         let watch = &self.watch;
-        let facts = || (watch.shared.life.elapsed(), watch.moved());
+        let facts = || (watch.shared.now(), watch.moved());
         if !self.inflow.feed(bytes, facts) {
             watch.note_flooded();
         }

@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | this one | how a conversation begins |
+//! | `crew` | the tasks of its streams |
 //! | `session` | how it goes on: streams, and what is due when |
 //! | `leave` | how a client is told to go, and when it has gone |
 //! | `inflow` | which clients only make noise |
@@ -11,6 +12,7 @@
 //! | `tunnel` | a stream that was answered with a tunnel |
 //! | `lent` | the stream under h2 |
 
+mod crew;
 mod inflow;
 mod leave;
 mod lent;

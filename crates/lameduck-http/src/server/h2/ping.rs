@@ -12,7 +12,9 @@ pub(super) struct KeepAlive {
     pings: PingPong,
     /// Bytes received when last looked at.
     received: u64,
-    /// When they changed.
+    /// Bytes delivered when last looked at; None if that was before the last byte came.
+    delivered: Option<u64>,
+    /// When either changed.
     heard_at: Duration,
     /// When the client was asked.
     asked_at: Option<Duration>,
@@ -34,25 +36,29 @@ impl KeepAlive {
         Self {
             pings,
             received: 0,
+            delivered: None,
             heard_at: now,
             asked_at: None,
         }
     }
 
-    /// `received` is the number of bytes that came from the client so far.
+    /// `received` is the number of bytes that came from the client so far, `delivered` tells how many it has taken: a system call, which is spared
+    /// as long as bytes come.
     pub(super) fn check(
         &mut self,
         received: u64,
+        delivered: impl FnOnce() -> u64,
         now: Duration,
-        every: Duration,
-        answer: Duration,
+        (every, answer): (Duration, Duration),
         cx: &mut Context<'_>,
     ) -> Alive {
-        if received != self.received {
-            self.received = received;
+        let delivered = (received == self.received).then(delivered);
+        let has_taken = self.delivered.is_some() && delivered.is_some();
+        if delivered.is_none() || has_taken && delivered != self.delivered {
             self.heard_at = now;
             self.asked_at = None;
         }
+        (self.received, self.delivered) = (received, delivered);
         if let Some(asked_at) = self.asked_at {
             let until = asked_at + answer;
             return if now < until {

@@ -1,7 +1,7 @@
 //! A conversation in HTTP/2: its streams, and what is due when.
 //!
-//! Owns the order in which things are looked at (h2 first, then the streams, then the time) and the streams' tasks. They run beside the
-//! connection's own, so that one does not hold up another; they are ended with it, and it does not end before them.
+//! Owns the order in which things are looked at: h2 first, then the streams, then the time, which is read once for all of them. The streams are
+//! served by tasks of their own ([`super::crew`]); they are ended with the connection, and it does not end before them.
 
 use std::future::poll_fn;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -15,19 +15,20 @@ use ::h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use lameduck::{Count, Late};
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::crew::Crew;
 use super::leave::{Facts, Leave, Step, Why, answer_limit};
 use super::ping::{Alive, KeepAlive};
-use super::stream::{self, Asked};
+use super::stream::{Asked, Serving};
 use super::{Data, Http};
 use crate::body::Body;
+use crate::server::Shared;
 use crate::server::clock::{End, UNARMED};
-use crate::server::exchange::{App, Call, respond};
+use crate::server::exchange::{App, Work};
 use crate::server::io::Stream;
 use crate::server::piece::Piece;
-use crate::server::pulse::Heard;
+use crate::server::pulse::{Heard, Known};
 use crate::server::sock;
 use crate::server::upgrade::Pledge;
 use crate::server::watch::{Situation, Watch};
@@ -40,8 +41,7 @@ pub(super) struct Session<'a, S: Stream, A: App> {
     http: Http<S, A>,
     app: A,
     watch: &'a Arc<Watch>,
-    tasks: JoinSet<()>,
-    open: Vec<Open>,
+    crew: Crew<A>,
     /// Streams begun so far.
     served: u64,
     quiet_since: Option<Duration>,
@@ -57,39 +57,37 @@ pub(super) struct Session<'a, S: Stream, A: App> {
     ending: Heard,
     closing_at: Option<Duration>,
     alarm: Pin<Box<Sleep>>,
-    /// When the alarm goes off; None while nothing is due.
+    /// When the alarm goes off, at the earliest; None while nothing is due.
     armed: Option<Duration>,
-}
-
-/// An open stream.
-struct Open {
-    id: Id,
-    /// Its number on the connection.
-    stream: u32,
-    task: AbortHandle,
-    watch: Arc<Watch>,
-    stall: Stall,
-    /// It was told to end, and has not yet.
-    ended: bool,
+    /// Whom it wakes.
+    woken: Known,
 }
 
 /// How long something has stood still.
 #[derive(Clone, Copy, Debug)]
-struct Stall {
+pub(super) struct Stall {
     moved: u64,
     since: Duration,
 }
 
 impl Stall {
-    const fn begin(now: Duration) -> Self {
+    pub(super) const fn begin(now: Duration) -> Self {
         Self {
             moved: 0,
             since: now,
         }
     }
 
+    /// How much had moved is not known, and counts as something else than the first look finds.
+    const fn unseen(now: Duration) -> Self {
+        Self {
+            moved: u64::MAX,
+            since: now,
+        }
+    }
+
     /// Since when nothing has moved although it should.
-    fn since(&mut self, should_move: bool, moved: u64, now: Duration) -> Duration {
+    pub(super) fn since(&mut self, should_move: bool, moved: u64, now: Duration) -> Duration {
         if !should_move || moved != self.moved {
             (self.moved, self.since) = (moved, now);
         }
@@ -107,14 +105,13 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     /// `socket` is that of the stream under `http`.
     pub(super) fn new(mut http: Http<S, A>, app: A, watch: &'a Arc<Watch>, socket: RawFd) -> Self {
         let drain = &watch.shared.drain;
-        let now = watch.shared.life.elapsed();
+        let now = watch.shared.now();
         let alive = http.ping_pong().map(|pings| KeepAlive::new(pings, now));
         Self {
             http,
             app,
             watch,
-            tasks: JoinSet::new(),
-            open: Vec::new(),
+            crew: Crew::new(),
             served: 0,
             quiet_since: Some(now),
             leave: Leave::Not,
@@ -128,6 +125,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             closing_at: None,
             alarm: Box::pin(sleep(UNARMED)),
             armed: None,
+            woken: Known::default(),
         }
     }
 
@@ -139,33 +137,25 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         }
         // The streams' tasks hear of it by their streams, and drop their handlers.
         drop(self.http);
-        let mut ending = self.watch.shared.drain.ending();
-        loop {
-            tokio::select! {
-                biased;
-                joined = self.tasks.join_next() => match joined {
-                    Some(Err(error)) if error.is_panic() => self.watch.shared.tally(Count::Panicked),
-                    Some(_) => {}
-                    None => return end,
-                },
-                () = &mut ending => {
-                    self.tasks.abort_all();
-                    // A handler that never yields cannot be ended; the drain's end does not wait for it.
-                    return End::Cut;
-                }
-            }
+        let shared = &self.watch.shared;
+        let all = poll_fn(|cx| poll_empty(&mut self.crew, shared, cx));
+        tokio::select! {
+            biased;
+            () = all => end,
+            // A handler that never yields cannot be ended; the drain's end does not wait for it.
+            () = shared.drain.ending() => End::Cut,
         }
     }
 
     /// Ends every stream so that it does not look whole, and says which were served.
     async fn last_words(&mut self) {
-        self.tasks.abort_all();
+        self.crew.abort_all();
         // Past a limit the peer does not read, or a handler does not yield.
         let resets = poll_fn(|cx| {
-            while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {}
+            let is_empty = poll_empty(&mut self.crew, &self.watch.shared, cx).is_ready();
             // After the tasks, so that the resets that they leave are written.
             let is_closed = self.http.poll_closed(cx).is_ready();
-            if is_closed || self.tasks.is_empty() {
+            if is_closed || is_empty {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -178,11 +168,12 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if let Some(end) = self.accept(cx) {
+            let now = self.now();
+            if let Some(end) = self.accept(now, cx) {
                 return Poll::Ready(end);
             }
-            self.reap(cx);
-            match self.look(cx) {
+            self.reap(now, cx);
+            match self.look(now, cx) {
                 Next::Wait => return Poll::Pending,
                 Next::Again => {}
                 Next::End(end) => return Poll::Ready(end),
@@ -191,10 +182,10 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     }
 
     /// Moves the connection on and begins the streams that came.
-    fn accept(&mut self, cx: &mut Context<'_>) -> Option<End> {
+    fn accept(&mut self, now: Duration, cx: &mut Context<'_>) -> Option<End> {
         loop {
             match self.http.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond, now),
                 Poll::Ready(Some(Err(error))) => return Some(End::Http2(Err(error))),
                 Poll::Ready(None) => return Some(End::Http2(Ok(()))),
                 Poll::Pending => return None,
@@ -203,9 +194,9 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     }
 
     /// Whether the client has left the PING between the GOAWAYs unanswered for too long: h2 begins no stream once it is answered.
-    fn ignores_goaway(&self) -> bool {
+    fn ignores_goaway(&self, now: Duration) -> bool {
         match self.leave {
-            Leave::Told { at, .. } => self.now() >= at.saturating_add(answer_limit(self.watch, at)),
+            Leave::Told { at, .. } => now >= at.saturating_add(answer_limit(self.watch, at)),
             Leave::Not | Leave::Ended { .. } => false,
         }
     }
@@ -214,16 +205,16 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         &mut self,
         mut request: Request<RecvStream>,
         mut answer: SendResponse<Piece<Data<A>>>,
+        now: Duration,
     ) {
         let shared = &self.watch.shared;
-        let now = shared.life.elapsed();
         self.served += 1;
         if shared.drain.is_closing() && shared.drain.late() == Late::Refuse {
             shared.tally(Count::LateRefused);
             answer.send_reset(Reason::REFUSED_STREAM);
             return;
         }
-        if self.ignores_goaway() {
+        if self.ignores_goaway(now) {
             // Served for ever, it could hold the exit with one stream after the other.
             shared.tally(Count::PingExpired);
             answer.send_reset(Reason::REFUSED_STREAM);
@@ -238,7 +229,8 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             return;
         }
         join_cookies(request.headers_mut());
-        let watch = Arc::new(self.watch.of_stream());
+        let mut seat = self.crew.seat(self.watch);
+        let watch = seat.watch().clone();
         let length = request.headers().get(CONTENT_LENGTH).and_then(number);
         let method = request.method().clone();
         let mut incoming = None;
@@ -252,54 +244,38 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         });
         self.quiet_since = None;
         let pledge = Pledge::of(&mut request, &watch);
-        let responding = respond(&self.app, &watch, request, pledge, Call::WhenPolled);
-        let asked = Asked { method, incoming };
+        let work = Work::begin(&watch, &mut request, pledge, now);
         let stream = answer.stream_id().as_u32();
-        let task = self
-            .tasks
-            .spawn(stream::serve::<A>(responding, answer, asked, watch.clone()));
-        self.open.push(Open {
-            id: task.id(),
+        let asked = Asked {
+            method,
+            incoming,
+            respond: answer,
+        };
+        seat.take(
             stream,
-            task,
-            watch,
-            stall: Stall::begin(now),
-            ended: false,
-        });
+            Serving::new(&self.app, request, work, asked, &watch),
+        );
+        self.crew.begin(seat, now);
     }
 
     /// Takes note of the streams that ended.
-    fn reap(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(joined)) = self.tasks.poll_join_next_with_id(cx) {
-            let id = match joined {
-                Ok((id, ())) => id,
-                Err(error) => {
-                    if error.is_panic() {
-                        self.watch.shared.tally(Count::Panicked);
-                    }
-                    JoinError::id(&error)
-                }
-            };
-            if let Some(at) = self.open.iter().position(|open| open.id == id) {
-                self.open.swap_remove(at);
-            }
-        }
-        if self.open.is_empty() && self.quiet_since.is_none() && !self.http.has_streams() {
-            self.quiet_since = Some(self.now());
+    fn reap(&mut self, now: Duration, cx: &mut Context<'_>) {
+        note_panicked(&self.watch.shared, self.crew.reap(cx));
+        if self.crew.open.is_empty() && self.quiet_since.is_none() && !self.http.has_streams() {
+            self.quiet_since = Some(now);
         }
     }
 
     /// Looks at the phases and the time.
-    fn look(&mut self, cx: &mut Context<'_>) -> Next {
+    fn look(&mut self, now: Duration, cx: &mut Context<'_>) -> Next {
         let shared = &self.watch.shared;
         let (drain, limits) = (&shared.drain, &shared.limits);
-        let now = shared.life.elapsed();
         if self.steering.came(drain.is_steering(), cx) && self.closing.came(drain.is_closing(), cx)
         {
             if self.closing_at.is_none() {
                 self.closing_at = Some(now);
                 // The limits are shorter from now on.
-                self.tick = None;
+                self.tick = self.tick.map(|_| now);
             }
             if self.ending.came(drain.is_ending(), cx) {
                 return Next::End(End::Cut);
@@ -307,7 +283,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         }
         if self.watch.is_flooded() && !matches!(self.leave, Leave::Ended { .. }) {
             shared.tally(Count::Flooded);
-            self.tasks.abort_all();
+            self.crew.abort_all();
             self.http.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             self.leave = Leave::Ended { at: now };
             return Next::Again;
@@ -325,12 +301,13 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             Ok(until) => until,
             Err(end) => return Next::End(end),
         };
-        let delivered = self.delivered();
         let alive = match &mut self.alive {
             Some(alive) if self.quiet_since.is_none() => {
+                let received = self.watch.received();
                 // Who takes what was sent is alive, however long it takes the PING behind it.
-                let heard = self.watch.received() + delivered;
-                match alive.check(heard, now, limits.ping_every, limits.ping_answer, cx) {
+                let delivered = || delivered(self.watch, self.socket);
+                let limits = (limits.ping_every, limits.ping_answer);
+                match alive.check(received, delivered, now, limits, cx) {
                     Alive::Until(at) => Some(at),
                     Alive::Asked => return Next::Again,
                     Alive::Gone => return Next::End(End::Expired(Situation::Transfer)),
@@ -363,8 +340,8 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             Step::EndStreams => {
                 self.watch
                     .shared
-                    .tally_many(Count::AgeExpired, self.open.len());
-                self.tasks.abort_all();
+                    .tally_many(Count::AgeExpired, self.crew.open.len());
+                self.crew.abort_all();
                 // What is left is a connection without streams that was told to go.
                 self.leave = Leave::Told {
                     at: now,
@@ -381,7 +358,7 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
         let shared = &self.watch.shared;
         let limits = &shared.limits;
         let is_blocked = self.watch.is_write_blocked();
-        if self.open.is_empty() && !is_blocked {
+        if self.crew.open.is_empty() && !is_blocked {
             self.tick = None;
             return Ok(None);
         }
@@ -389,16 +366,23 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
             None => (limits.stall, Duration::ZERO),
             Some(at) => (shared.before_deadline(limits.stall_draining, at), at),
         };
-        let tick = *self.tick.get_or_insert(now);
+        // Four looks for each limit: what stands still ends a quarter late, the first time half of it at most.
+        let next = now + (limit / 4).max(Duration::from_millis(10));
+        let Some(tick) = self.tick else {
+            // A request that is answered before the first look needs none, nor the system call in it.
+            self.stall = Stall::unseen(now);
+            self.tick = Some(next);
+            return Ok(Some(next));
+        };
         if now < tick {
             return Ok(Some(tick));
         }
         let is_over = |since: Duration| now >= since.max(from) + limit;
-        let delivered = self.delivered();
+        let delivered = delivered(self.watch, self.socket);
         if is_over(self.stall.since(is_blocked, delivered, now)) {
             return Err(End::Expired(Situation::Transfer));
         }
-        for open in self.open.iter_mut().filter(|open| !open.ended) {
+        for open in self.crew.open.iter_mut().filter(|open| !open.ended) {
             let waits = match open.watch.situation() {
                 // The streams take turns: as long as one is served, the others wait for it, not for the client.
                 Situation::Transfer if open.watch.is_write_blocked() => Some(self.watch.carried()),
@@ -415,18 +399,8 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
                 open.task.abort();
             }
         }
-        // Four looks for each limit: what stands still ends at most a quarter late.
-        let next = now + (limit / 4).max(Duration::from_millis(10));
         self.tick = Some(next);
         Ok(Some(next))
-    }
-
-    /// Bytes written that the client's side has acknowledged.
-    fn delivered(&self) -> u64 {
-        // SAFETY: `http` holds the stream of this socket, and lives as long as `self`.
-        let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
-        let queued = sock::unacknowledged(socket).unwrap_or(0);
-        self.watch.written().saturating_sub(queued as u64)
     }
 
     fn sleep_until(&mut self, due: Option<Duration>, now: Duration, cx: &mut Context<'_>) -> Next {
@@ -438,7 +412,14 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
                 .as_mut()
                 .reset(Instant::now() + due.saturating_sub(now));
             self.armed = Some(due);
+            // It may have fired, and has nobody to wake then.
+            self.woken = Known::default();
         }
+        // Before its time it cannot have fired, and it knows whom to wake: no need to ask it after every request.
+        if self.armed.is_some_and(|at| now < at) && self.woken.is(cx) {
+            return Next::Wait;
+        }
+        self.woken.learn(cx);
         if self.alarm.as_mut().poll(cx).is_pending() {
             return Next::Wait;
         }
@@ -447,8 +428,32 @@ impl<'a, S: Stream, A: App> Session<'a, S, A> {
     }
 
     fn now(&self) -> Duration {
-        self.watch.shared.life.elapsed()
+        self.watch.shared.now()
     }
+}
+
+/// Whether no stream's task is left; otherwise the caller's task is woken when one ends.
+fn poll_empty<A: App>(crew: &mut Crew<A>, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
+    note_panicked(shared, crew.reap(cx));
+    if crew.open.is_empty() {
+        Poll::Ready(())
+    } else {
+        Poll::Pending
+    }
+}
+
+fn note_panicked(shared: &Shared, tasks: usize) {
+    if tasks > 0 {
+        shared.tally_many(Count::Panicked, tasks);
+    }
+}
+
+/// Bytes written that the client's side has acknowledged. `socket` is open: the session holds the stream of it.
+fn delivered(watch: &Watch, socket: RawFd) -> u64 {
+    // SAFETY: a session calls this with its own socket, which is open as long as its `http`.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+    let queued = sock::unacknowledged(socket).unwrap_or(0);
+    watch.written().saturating_sub(queued as u64)
 }
 
 /// Makes one field of the pieces that HTTP/2 allows a cookie to come in (RFC 9113 §8.2.3).

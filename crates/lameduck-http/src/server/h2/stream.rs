@@ -4,7 +4,7 @@
 //! window for, so what waits for a client waits here, where it is seen.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -16,15 +16,17 @@ use http::header::{
     UPGRADE,
 };
 use http::response::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use pin_project_lite::pin_project;
 use tokio::io::AsyncWriteExt;
 
+use super::Data;
 use super::tunnel::Tunnel;
+use crate::body::Body;
 use crate::scope;
 use crate::server::date;
-use crate::server::exchange::{App, BoxError, Outgoing, Responding};
+use crate::server::exchange::{App, BoxError, Outgoing, Step, Work};
 use crate::server::piece::Piece;
 use crate::server::upgrade::{Keeper, Pledge};
 use crate::server::watch::Watch;
@@ -41,86 +43,119 @@ const CONNECTION_FIELDS: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// What the answer depends on, of a request.
-#[derive(Debug)]
-pub(super) struct Asked {
+/// What an answer depends on, of a request.
+pub(super) struct Asked<A: App> {
     pub(super) method: Method,
     /// What a CONNECT carries.
     pub(super) incoming: Option<RecvStream>,
-}
-
-/// Answers one request. Ends early, the handler with it, when the client does not want the answer any more.
-///
-/// # Cancel safety
-/// Dropping the future drops the handler and resets the stream: CANCEL, or NO_ERROR when only the request was still coming.
-pub(super) async fn serve<A: App>(
-    answer: Responding<A>,
-    mut respond: SendResponse<Piece<<A::ResponseBody as HttpBody>::Data>>,
-    asked: Asked,
-    watch: Arc<Watch>,
-) {
-    let Asked { method, incoming } = asked;
-    let answering = Answering {
-        answer,
-        respond: &mut respond,
-        watch: &watch,
-    };
-    let Some(response) = answering.await else {
-        return;
-    };
-    let (mut head, body) = response.into_parts();
-    if head.status.is_informational() {
-        // No final answer, so not one that a handler can give.
-        head = Response::new(()).into_parts().0;
-        head.status = StatusCode::INTERNAL_SERVER_ERROR;
-    }
-    let tunnel = incoming.zip(watch.take_granted());
-    let bodiless = is_bodiless(head.status, &method);
-    prepare(&mut head, &body, bodiless || tunnel.is_some());
-    let empty = tunnel.is_none() && (bodiless || body.is_end_stream());
-    // An error means that the stream or its connection is gone: nobody is left to tell.
-    let Ok(stream) = respond.send_response(Response::from_parts(head, ()), empty) else {
-        return;
-    };
-    watch.note_answered();
-    if let Some((incoming, pledge)) = tunnel {
-        drop(body);
-        // In a box of its own: a request does not carry the room for a tunnel.
-        Box::pin(keep(Tunnel::new(incoming, stream), *pledge, &watch)).await;
-    } else if !empty {
-        send(body, stream, &watch).await;
-    }
+    pub(super) respond: SendResponse<Piece<Data<A>>>,
 }
 
 pin_project! {
-    // The handler at work. Its room is another one's as soon as it has answered: a task's future is copied some ten times on its way to the runtime.
-    struct Answering<'a, A: App> {
-        #[pin]
-        answer: Responding<A>,
-        respond: &'a mut SendResponse<Piece<<A::ResponseBody as HttpBody>::Data>>,
-        watch: &'a Watch,
+    /// A request that is answered. Ends early, the handler with it, when the client does not want the answer any more.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the handler and resets the stream: CANCEL, or NO_ERROR when only the request was still coming.
+    #[project = ServingOf]
+    pub(super) enum Serving<A: App> {
+        // The handler at work.
+        Answering { #[pin] step: Step<A, A::Answer>, work: Work, asked: Option<Asked<A>> },
+        // Its answer's body on its way.
+        Sending { #[pin] body: Outgoing<A::ResponseBody>, sending: Sending<Data<A>> },
+        // In a box of its own: a request does not carry the room for a tunnel.
+        Tunnelling { keeping: Pin<Box<dyn Future<Output = ()> + Send>> },
     }
 }
 
-impl<A: App> Future for Answering<'_, A> {
-    /// None when the client does not want the answer any more.
-    type Output = Option<Response<Outgoing<A::ResponseBody>>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match scope::with(&this.watch.shared.drain, || this.answer.poll(cx)) {
-            Poll::Ready(Ok(response)) => return Poll::Ready(Some(response)),
-            Poll::Ready(Err(never)) => match never {},
-            Poll::Pending => {}
+impl<A: App> Serving<A> {
+    /// The application is called in the stream's own task: it may take its time for that.
+    pub(super) fn new(
+        app: &A,
+        request: Request<Body>,
+        work: Work,
+        asked: Asked<A>,
+        watch: &Watch,
+    ) -> Self {
+        Self::Answering {
+            step: Step::new(app, request, watch),
+            work,
+            asked: Some(asked),
         }
-        // Reset by the client, or the connection is gone.
-        this.respond.poll_reset(cx).map(|_| None)
+    }
+
+    pub(super) fn poll(
+        mut self: Pin<&mut Self>,
+        watch: &Arc<Watch>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let drain = &watch.shared.drain;
+        loop {
+            match self.as_mut().project() {
+                ServingOf::Answering { step, work, asked } => {
+                    let response = match scope::with(drain, || work.poll(step, cx)) {
+                        Poll::Ready(response) => response,
+                        Poll::Pending => {
+                            let asked = asked.as_mut().expect("it is not answered");
+                            // Reset by the client, or the connection is gone.
+                            return asked.respond.poll_reset(cx).map(|_| ());
+                        }
+                    };
+                    let asked = asked.take().expect("it is answered once");
+                    match asked.answer(response, watch) {
+                        Some(next) => self.set(next),
+                        None => return Poll::Ready(()),
+                    }
+                }
+                ServingOf::Sending { body, sending } => {
+                    if scope::with(drain, || sending.advance(body, watch, cx)).is_ready() {
+                        return Poll::Ready(());
+                    }
+                    return sending.stream.poll_reset(cx).map(|_| ());
+                }
+                ServingOf::Tunnelling { keeping } => return keeping.as_mut().poll(cx),
+            }
+        }
+    }
+}
+
+impl<A: App> Asked<A> {
+    /// Sends the head of the answer. What is left to do after it; None when that is nothing.
+    fn answer(
+        mut self,
+        response: Response<Outgoing<A::ResponseBody>>,
+        watch: &Arc<Watch>,
+    ) -> Option<Serving<A>> {
+        let (mut head, body) = response.into_parts();
+        if head.status.is_informational() {
+            // No final answer, so not one that a handler can give.
+            head = Response::new(()).into_parts().0;
+            head.status = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        let tunnel = self.incoming.zip(watch.take_granted());
+        let bodiless = is_bodiless(head.status, &self.method);
+        prepare(&mut head, &body, bodiless || tunnel.is_some());
+        let empty = tunnel.is_none() && (bodiless || body.is_end_stream());
+        let response = Response::from_parts(head, ());
+        // An error means that the stream or its connection is gone: nobody is left to tell.
+        let stream = self.respond.send_response(response, empty).ok()?;
+        watch.note_answered();
+        if let Some((incoming, pledge)) = tunnel {
+            drop(body);
+            let tunnel = Tunnel::new(incoming, stream);
+            return Some(Serving::Tunnelling {
+                keeping: Box::pin(keep(tunnel, *pledge, watch.clone())),
+            });
+        }
+        (!empty).then(|| Serving::Sending {
+            body,
+            sending: Sending { stream, data: None },
+        })
     }
 }
 
 /// Keeps a tunnel to its end. The session measures whether it moves, and ends it at the drain's end.
-async fn keep<D: Buf + Send + 'static>(tunnel: Tunnel<D>, pledge: Pledge, watch: &Arc<Watch>) {
-    let mut keeper = Keeper::open(pledge, Box::new(tunnel), Bytes::new(), watch);
+async fn keep<D: Buf + Send + 'static>(tunnel: Tunnel<D>, pledge: Pledge, watch: Arc<Watch>) {
+    let mut keeper = Keeper::open(pledge, Box::new(tunnel), Bytes::new(), &watch);
     let tenant = poll_fn(|cx| keeper.poll(cx)).await;
     if let Some(mut tunnel) = keeper.take() {
         // Fails only on a stream that is gone.
@@ -152,9 +187,6 @@ fn prepare<B: HttpBody>(head: &mut Parts, body: &B, without_length: bool) {
     if fields.get(TE).is_some_and(|value| value != "trailers") {
         fields.remove(TE);
     }
-    if !fields.contains_key(DATE) {
-        fields.insert(DATE, date::now());
-    }
     if head.status == StatusCode::NO_CONTENT {
         // RFC 9110 §8.6; with HEAD and 304 it says what another answer would have.
         fields.remove(CONTENT_LENGTH);
@@ -166,50 +198,31 @@ fn prepare<B: HttpBody>(head: &mut Parts, body: &B, without_length: bool) {
     ) {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+    // Last: every look before it is into an empty map, if the handler said nothing.
+    fields.entry(DATE).or_insert_with(date::now);
 }
 
-/// Sends a body to its end.
-async fn send<B: HttpBody<Error: Into<BoxError>>>(
-    body: Outgoing<B>,
-    stream: SendStream<Piece<B::Data>>,
-    watch: &Watch,
-) {
-    let drain = &watch.shared.drain;
-    let mut body = pin!(body);
-    let mut sending = Sending {
-        stream,
-        data: None,
-        watch,
-    };
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = scope::with(drain, || sending.advance(body.as_mut(), cx)) {
-            return Poll::Ready(done);
-        }
-        sending.stream.poll_reset(cx).map(|_| ())
-    })
-    .await;
-}
-
-struct Sending<'a, D: Buf> {
+/// A body that is sent to its end.
+pub(super) struct Sending<D: Buf> {
     stream: SendStream<Piece<D>>,
     /// What is left of the frame that the body gave last.
     data: Option<Piece<D>>,
-    watch: &'a Watch,
 }
 
 /// The stream is gone: nothing can be said on it any more.
 struct Gone;
 
-impl<D: Buf> Sending<'_, D> {
+impl<D: Buf> Sending<D> {
     /// Ready when there is nothing more to send, for whatever reason.
     fn advance<B: HttpBody<Data = D, Error: Into<BoxError>>>(
         &mut self,
         mut body: Pin<&mut Outgoing<B>>,
+        watch: &Watch,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         loop {
             if let Some(data) = self.data.take() {
-                let sent = self.send_some(data, body.is_end_stream(), cx);
+                let sent = self.send_some(data, body.is_end_stream(), watch, cx);
                 match ready!(sent) {
                     Ok(Sent::Last) | Err(Gone) => return Poll::Ready(()),
                     Ok(Sent::More) => continue,
@@ -256,6 +269,7 @@ impl<D: Buf> Sending<'_, D> {
         &mut self,
         mut data: Piece<D>,
         is_last: bool,
+        watch: &Watch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Sent, Gone>> {
         let wanted = data.remaining().min(RESERVED_AT_MOST);
@@ -265,7 +279,7 @@ impl<D: Buf> Sending<'_, D> {
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Gone)),
                 Poll::Pending => {
-                    self.watch.note_write_blocked();
+                    watch.note_write_blocked();
                     self.data = Some(data);
                     return Poll::Pending;
                 }
@@ -283,7 +297,7 @@ impl<D: Buf> Sending<'_, D> {
         let is_last = is_last && rest.is_none();
         self.data = rest;
         let sent = self.stream.send_data(piece, is_last).map_err(|_| Gone);
-        self.watch.note_written(count);
+        watch.note_written(count);
         Poll::Ready(sent.map(|()| if is_last { Sent::Last } else { Sent::More }))
     }
 }

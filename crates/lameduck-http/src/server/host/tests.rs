@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use http::{Request, Response};
 use lameduck::{Late, Lifecycle, Plan, Preset, Window};
@@ -177,6 +176,110 @@ async fn the_last_look_finds_what_no_bell_has_rung_for() {
     assert_eq!(&head, b"HTTP/1.1 200");
 }
 
+/// Parks a connection with this place in the floor, and asks on it.
+async fn asked_after_parking<A: App>(host: &Arc<Host<A>>, place: u64) -> TcpStream {
+    let (mut client, server) = pair().await;
+    let pass = host.shared.life.inflight().connections.enter();
+    let watch = Watch::new(host.shared.clone(), None, place);
+    let stay = Stay::new(&host.shared, Some(pass.expect("open")));
+    host.keep(Some(rested(server, watch)), stay);
+    assert!(host.shared.lot.oldest_since().is_some(), "parked");
+    client.write_all(GET).await.expect("write");
+    client
+}
+
+/// Whether the answer tells its client to go.
+async fn says_close(client: &mut TcpStream) -> bool {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ok") {
+        let read = client.read_buf(&mut answer).await.expect("an answer");
+        assert!(read > 0, "ended early");
+    }
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer.contains("connection: close")
+}
+
+#[tokio::test]
+async fn parking_leaves_a_connection_its_place_in_the_floor() {
+    let hour = Duration::from_secs(3_600);
+    let plan = Plan::preset(Preset::Local)
+        .with_grace(3 * hour)
+        .and_then(|plan| plan.with_window(Window::new(hour, hour, hour)))
+        .expect("a plan");
+    let life = Lifecycle::embedded(plan).expect("a lifecycle");
+    life.ready();
+    assert!(life.running().await);
+    let (host, _mark) = host(&life, limits());
+    life.shutdown("the test says so");
+    life.drain().steering().await;
+    for (place, goes) in [(0, true), (u64::MAX / 2, false)] {
+        let mut client = asked_after_parking(&host, place).await;
+        assert_eq!(says_close(&mut client).await, goes, "place {place}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ages_while_it_is_parked() {
+    let life = running().await;
+    for (age, goes) in [
+        (Duration::from_secs(3_600), false),
+        (Duration::from_millis(1), true),
+    ] {
+        let limits = Limits {
+            age: Some(age),
+            ..limits()
+        };
+        let (host, _mark) = host(&life, limits);
+        let (mut client, server) = pair().await;
+        let (watch, stay) = admitted(&host);
+        host.keep(Some(rested(server, watch)), stay);
+        let parked_at = life.elapsed();
+        until("older", || {
+            life.elapsed() > parked_at + Duration::from_millis(1)
+        })
+        .await;
+        client.write_all(GET).await.expect("write");
+        assert_eq!(says_close(&mut client).await, goes, "{age:?}");
+    }
+}
+
+/// Makes `number` another name of what `with` is.
+fn replace(number: i32, with: &impl AsFd) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: both are open descriptors, and what owns `number` owns what it then stands for.
+    let replaced = unsafe { libc::dup2(with.as_fd().as_raw_fd(), number) };
+    assert_eq!(replaced, number);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_finds_no_room_in_the_kernel_is_served_when_there_is() {
+    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let life = running().await;
+    let (host, _mark) = host(&life, limits());
+    let (mut client, server) = pair().await;
+    let server = server.into_std().expect("a socket");
+    // epoll(7) takes no regular file, as it takes no socket when a user has too many registered.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(std::env::current_exe().expect("a path"))
+        .expect("a file");
+    let mut parked = left_alone(&host, pair().await.1);
+    parked.socket = Socket::Tcp(OwnedFd::from(file).into());
+    let number = parked.socket.as_fd().as_raw_fd();
+    client.write_all(GET).await.expect("write");
+    host.take_up(parked);
+    assert_eq!(life.inflight().tally.value(Count::AcceptError), 1);
+    assert!(!host.shared.crowd.is_below(1), "it is still one of them");
+    replace(number, &server);
+    drop(server);
+    assert!(!says_close(&mut client).await);
+}
+
 #[tokio::test]
 async fn who_has_been_idle_for_longer_goes_first_though_parked_later() {
     let life = running().await;
@@ -233,9 +336,9 @@ async fn a_request_that_crosses_the_end_meets_fin() {
     let (host, _mark) = host(&life, limits());
     let (mut client, server) = pair().await;
     let mut leaving = Leaving::default();
-    leaving.part(left_alone(&host, server));
+    leaving.part(left_alone(&host, server), &host.shared);
     client.write_all(GET).await.expect("write");
-    leaving.settle(&host.shared).await;
+    leaving.settle(&host.shared, |_| ()).await;
     assert!(host.shared.crowd.is_below(1));
     assert_eq!(client.read(&mut [0; 1]).await.expect("FIN, no reset"), 0);
 }
@@ -257,14 +360,14 @@ async fn a_connection_counts_until_its_fin_has_arrived() {
     let (host, _mark) = host(&life, limits());
     let (mut client, parked) = unread(&host).await;
     let mut leaving = Leaving::default();
-    leaving.part(parked);
+    leaving.part(parked, &host.shared);
     let shared = host.shared.clone();
-    let settled = tokio::spawn(async move { leaving.settle(&shared).await });
+    let settled = tokio::spawn(async move { leaving.settle(&shared, |_| ()).await });
     // As long as it takes to close another one.
     let (_other, server) = pair().await;
     let mut others = Leaving::default();
-    others.part(left_alone(&host, server));
-    others.settle(&host.shared).await;
+    others.part(left_alone(&host, server), &host.shared);
+    others.settle(&host.shared, |_| ()).await;
     assert!(!host.shared.crowd.is_below(1));
     let mut all = Vec::new();
     client.read_to_end(&mut all).await.expect("all and FIN");
@@ -282,8 +385,8 @@ async fn who_acknowledges_nothing_is_left_after_the_limit() {
     let (host, _mark) = host(&life, limits);
     let (_client, parked) = unread(&host).await;
     let mut leaving = Leaving::default();
-    leaving.part(parked);
-    leaving.settle(&host.shared).await;
+    leaving.part(parked, &host.shared);
+    leaving.settle(&host.shared, |_| ()).await;
     assert!(host.shared.crowd.is_below(1));
     assert_eq!(life.inflight().tally.value(Count::LingerExpired), 1);
 }

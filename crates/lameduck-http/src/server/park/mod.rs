@@ -18,6 +18,6 @@ mod lot;
 mod still;
 mod table;
 
-pub(crate) use self::leaving::Leaving;
+pub(crate) use self::leaving::{Leaving, Parting};
 pub(crate) use self::lot::{Bell, Lot};
 pub(crate) use self::still::{Aside, Held, Parked, Socket};

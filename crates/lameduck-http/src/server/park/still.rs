@@ -47,9 +47,26 @@ pub(crate) enum Socket {
 impl Socket {
     /// Hands the socket to the runtime again.
     ///
+    /// The runtime closes what it cannot register: it gets a second descriptor, and this one is closed when that has gone well. Where no
+    /// descriptor is to be had it gets this one.
+    ///
     /// # Errors
-    /// The kernel has no room for its registration: the socket is closed.
-    pub(crate) fn into_plain(self) -> io::Result<Plain> {
+    /// The kernel has no room for its registration. The socket comes back, unless there was no second descriptor.
+    pub(crate) fn into_plain(self) -> Result<Plain, Option<Self>> {
+        match self.try_clone() {
+            Ok(second) => second.register().map_err(|_| Some(self)),
+            Err(_) => self.register().map_err(|_| None),
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
+            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
+        })
+    }
+
+    fn register(self) -> io::Result<Plain> {
         Ok(match self {
             Self::Tcp(socket) => Plain::Tcp(TcpStream::from_std(socket)?),
             Self::Unix(socket) => Plain::Unix(UnixStream::from_std(socket)?),

@@ -17,6 +17,8 @@ use tokio::time::{Instant, interval, sleep};
 pub(super) const WATCHERS: usize = 32;
 const RUNNING: Duration = Duration::from_secs(1);
 const LEAVING: Duration = Duration::from_millis(100);
+/// A status looks at every connection. So many times as long as that took nothing is looked at: at most a twentieth of a core goes into it.
+const REST: u32 = 20;
 /// After so long without having taken anything a watcher is given up.
 const STALLED: Duration = Duration::from_secs(10);
 /// How long a browser waits before it looks for the next process, in milliseconds.
@@ -86,7 +88,9 @@ impl Feed {
                 self.wanted.notified().await;
                 continue;
             }
+            let began = Instant::now();
             let status = self.life.status();
+            let rest = began.elapsed() * REST;
             let phase = status.phase();
             let is_due = last
                 .as_ref()
@@ -95,6 +99,7 @@ impl Feed {
                 self.publish(&status);
                 last = Some((Instant::now(), status));
             }
+            sleep(rest).await;
             self.next(phase).await;
         }
     }
@@ -205,5 +210,66 @@ impl Events {
         // Relaxed: see `stalled`.
         self.taken.store(latest.number, Ordering::Relaxed);
         latest.event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lameduck::{Plan, Preset};
+
+    use super::*;
+
+    fn life() -> Lifecycle {
+        Lifecycle::embedded(Plan::preset(Preset::Local)).expect("a lifecycle")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_running_service_is_told_of_once_a_second_and_nobody_samples_for_nobody() {
+        let life = life();
+        life.ready();
+        assert!(life.running().await);
+        let feed = Feed::new(life);
+        let sampling = tokio::spawn(Arc::clone(&feed).sample());
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(feed.latest.borrow().number, 0, "nobody watches");
+        let (watching, mut events) = feed.watch().expect("a place");
+        let first = events.next().await.expect("a status");
+        assert!(first.starts_with(b"retry: 2000\nevent: status\ndata: {"));
+        let began = Instant::now();
+        for _ in 0..20 {
+            let event = events.next().await.expect("a status");
+            assert!(event.starts_with(b"event: status\n"), "{event:?}");
+        }
+        let took = began.elapsed();
+        assert!((18..=21).contains(&took.as_secs()), "{took:?}");
+        drop((watching, events));
+        sleep(Duration::from_secs(2)).await;
+        let last = feed.latest.borrow().number;
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(feed.latest.borrow().number, last, "nobody watches any more");
+        sampling.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_nothing_for_ten_seconds_is_given_up() {
+        let feed = Feed::new(life());
+        let sampling = tokio::spawn(Arc::clone(&feed).sample());
+        let (watching, mut events) = feed.watch().expect("a place");
+        let began = Instant::now();
+        let reads = async {
+            for _ in 0..30 {
+                events.next().await.expect("a status");
+            }
+        };
+        tokio::select! {
+            () = watching.stalled() => panic!("it read all the time"),
+            () = reads => {}
+        }
+        assert!(began.elapsed() >= Duration::from_secs(25));
+        let began = Instant::now();
+        watching.stalled().await;
+        let took = began.elapsed();
+        assert!((STALLED..2 * STALLED).contains(&took), "{took:?}");
+        sampling.abort();
     }
 }

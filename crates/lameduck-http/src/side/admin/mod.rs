@@ -127,9 +127,8 @@ impl Admin<'_> {
         self
     }
 
-    /// Adds a route, or takes the place of one with the same path.
+    /// Adds a route. What was added first keeps its path, and the listener's own paths stay its own.
     pub fn route(mut self, route: AdminRoute) -> Self {
-        self.routes.retain(|other| other.path != route.path);
         self.routes.push(route);
         self
     }

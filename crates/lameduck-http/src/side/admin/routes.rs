@@ -98,7 +98,7 @@ impl AdminRoute {
         Fut: Future<Output = Response<Bytes>> + Send + 'static,
     {
         let path = path.into();
-        let needs = if path.starts_with(DEBUG) {
+        let needs = if path.starts_with(DEBUG) || path == "/debug" {
             Needs::Debug
         } else {
             Needs::Nothing

@@ -64,7 +64,7 @@ impl Hosts {
     pub(super) fn of(local: &LocalAddr, names: Vec<String>) -> Self {
         Self {
             bound: local.tcp().map(|addr| addr.ip().to_canonical()),
-            names,
+            names: names.into_iter().map(without_port).collect(),
             any: matches!(local, LocalAddr::Unix(_)),
         }
     }
@@ -107,6 +107,15 @@ impl Hosts {
                 .iter()
                 .any(|name| name.eq_ignore_ascii_case(host))
     }
+}
+
+/// The host of `host:port`: people write what they see in the address bar.
+fn without_port(mut name: String) -> String {
+    let port = name.rsplit_once(':').map(|(_, port)| port);
+    if let Some(port) = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
+        name.truncate(name.len() - port.len() - 1);
+    }
+    name
 }
 
 /// Whether what it asks for may be shown: to whoever is no browser, to our own page, and the page to whoever goes there.
@@ -201,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_name_that_was_made_to_point_here_is_not_ours() {
-        let here = hosts("127.0.0.1:9000", &["admin.internal"]);
+        let here = hosts("127.0.0.1:9000", &["admin.internal:9000", "tunnel"]);
         for host in [
             "localhost",
             "LOCALHOST:9000",
@@ -211,6 +220,7 @@ mod tests {
             "[::1]:80",
             "[::ffff:127.0.0.1]",
             "Admin.Internal:443",
+            "tunnel",
         ] {
             assert_eq!(here.check(&asked("/", &[host])), Ok(()), "{host}");
         }

@@ -161,6 +161,7 @@ struct Uploads {
     poised: u64,
     /// Answered before all was sent: they prove nothing.
     early: u64,
+    unserved: u64,
     worst: Option<Outcome>,
 }
 
@@ -179,6 +180,7 @@ fn uploads(seen: &Seen<'_>, group: &'static str) -> Uploads {
         found.poised += 1;
         found.tally.add(&exchange);
         if !outcome.is_served() {
+            found.unserved += 1;
             found.worst.get_or_insert(outcome);
         }
     }
@@ -294,7 +296,8 @@ fn judge_expecting(seen: &Seen<'_>) -> Finding {
         .count();
     let (verdict, detail) = if let Some(outcome) = found.worst {
         let detail = format!(
-            "{} requests waited with `Expect: 100-continue` at the signal; one {}",
+            "{} of {} requests that waited with `Expect: 100-continue` at the signal were not served; one {}",
+            found.unserved,
             found.poised,
             in_words(outcome)
         );

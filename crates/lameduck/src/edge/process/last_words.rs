@@ -23,6 +23,11 @@ pub(super) fn termination_log(text: &str) -> io::Result<usize> {
     write_to(Path::new(PATH), text)
 }
 
+/// Whether there is one: the container runtime makes it before the process starts. Where there is none nobody is needed to write it.
+pub(crate) fn has_termination_log() -> bool {
+    Path::new(PATH).symlink_metadata().is_ok()
+}
+
 fn write_to(path: &Path, text: &str) -> io::Result<usize> {
     // O_NONBLOCK: opening a FIFO without a reader fails instead of waiting for one.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;

@@ -9,5 +9,6 @@ mod parent;
 mod writer;
 
 pub use command::{Child, Command, Stdio};
+pub(crate) use last_words::has_termination_log;
 pub(crate) use parent::shell_above_us;
 pub(crate) use writer::BoundedWriter;

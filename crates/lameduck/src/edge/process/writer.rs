@@ -25,10 +25,20 @@ pub(crate) struct BoundedWriter {
     jobs: SyncSender<Job>,
 }
 
-#[derive(Debug)]
 struct Job {
     what: What,
-    done: SyncSender<io::Result<usize>>,
+    done: Done,
+}
+
+/// Called on the helper thread with what came of a job; dropped uncalled with a job that never begins.
+type Done = Box<dyn FnOnce(io::Result<usize>) + Send>;
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("what", &self.what)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -87,58 +97,52 @@ impl BoundedWriter {
     ///
     /// [`NotWritten`].
     pub(crate) fn write(&self, bytes: Vec<u8>, limit: Duration) -> Result<usize, NotWritten> {
-        self.begin(bytes)?.wait(Instant::now() + limit)
+        let (done, result) = mpsc::sync_channel(1);
+        self.begin(bytes, move |written| {
+            // A caller that no longer waits has its answer already.
+            let _ = done.try_send(written);
+        })?;
+        match result.recv_timeout(limit) {
+            Ok(written) => written.map_err(NotWritten::Refused),
+            Err(RecvTimeoutError::Timeout) => Err(NotWritten::Late),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(NotWritten::Refused(io::ErrorKind::BrokenPipe.into()))
+            }
+        }
     }
 
-    /// Begins to write these bytes; several writers can so be waited for together.
+    /// Begins to write these bytes, and waits for nothing; `done` is told on the helper thread. What is under way when the process ends
+    /// may be cut off.
     ///
     /// # Errors
     ///
-    /// [`NotWritten`].
-    pub(crate) fn begin(&self, bytes: Vec<u8>) -> Result<Writing, NotWritten> {
-        self.run(What::Bytes(bytes))
+    /// [`NotWritten`], but not `Late`.
+    pub(crate) fn begin(
+        &self,
+        bytes: Vec<u8>,
+        done: impl FnOnce(io::Result<usize>) + Send + 'static,
+    ) -> Result<(), NotWritten> {
+        self.run(What::Bytes(bytes), Box::new(done))
     }
 
     /// Begins to write the container's termination log, see [`termination_log`].
     ///
     /// # Errors
     ///
-    /// [`NotWritten`].
-    pub(crate) fn begin_termination_log(&self, text: String) -> Result<Writing, NotWritten> {
-        self.run(What::TerminationLog(text))
+    /// [`NotWritten`], but not `Late`.
+    pub(crate) fn begin_termination_log(
+        &self,
+        text: String,
+        done: impl FnOnce(io::Result<usize>) + Send + 'static,
+    ) -> Result<(), NotWritten> {
+        self.run(What::TerminationLog(text), Box::new(done))
     }
 
-    fn run(&self, what: What) -> Result<Writing, NotWritten> {
-        let (done, result) = mpsc::sync_channel(1);
+    fn run(&self, what: What, done: Done) -> Result<(), NotWritten> {
         match self.jobs.try_send(Job { what, done }) {
-            Ok(()) => Ok(Writing { result }),
+            Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(NotWritten::Busy),
             Err(TrySendError::Disconnected(_)) => {
-                Err(NotWritten::Refused(io::ErrorKind::BrokenPipe.into()))
-            }
-        }
-    }
-}
-
-/// Something that is being written.
-#[derive(Debug)]
-#[must_use = "what nobody waits for may be cut off by the exit"]
-pub(crate) struct Writing {
-    result: Receiver<io::Result<usize>>,
-}
-
-impl Writing {
-    /// Waits for its end, at most until `deadline`; says how many bytes were written.
-    ///
-    /// # Errors
-    ///
-    /// [`NotWritten`].
-    pub(crate) fn wait(self, deadline: Instant) -> Result<usize, NotWritten> {
-        let limit = deadline.saturating_duration_since(Instant::now());
-        match self.result.recv_timeout(limit) {
-            Ok(result) => result.map_err(NotWritten::Refused),
-            Err(RecvTimeoutError::Timeout) => Err(NotWritten::Late),
-            Err(RecvTimeoutError::Disconnected) => {
                 Err(NotWritten::Refused(io::ErrorKind::BrokenPipe.into()))
             }
         }
@@ -153,8 +157,7 @@ fn work(fd: &OwnedFd, queue: &Receiver<Job>) {
             }
             What::TerminationLog(text) => termination_log(&text),
         };
-        // A caller that no longer waits has its answer already.
-        let _ = job.done.try_send(result);
+        (job.done)(result);
     }
 }
 

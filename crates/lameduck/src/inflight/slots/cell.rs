@@ -153,7 +153,7 @@ impl Cell {
         protocol(self.origin.load(Ordering::Relaxed))
     }
 
-    /// Held by nobody.
+    /// Held by nobody, or by somebody who has no use for it just now.
     pub(super) fn free(&self) {
         self.state.store(0, Ordering::Release);
     }

@@ -127,6 +127,25 @@ fn snapshots_are_never_mixtures() {
     assert_eq!(slots.snapshot(8), Snapshot::default());
 }
 
+#[test]
+fn a_vacated_slot_counts_for_nobody_and_is_named_again() {
+    let slots = Slots::new();
+    let peer = "192.0.2.7:4711".parse().ok();
+    let slot = slots.claim(peer);
+    slot.begin("GET", "/first", ms(1));
+    slot.vacate();
+    assert_eq!(slots.snapshot(8), Snapshot::default());
+    // It is still its holder's.
+    let other = slots.claim(None);
+    slot.begin("GET", "/second", ms(2));
+    let snapshot = slots.snapshot(8);
+    assert_eq!((snapshot.busy, snapshot.idle), (1, 1));
+    let view = &snapshot.requests[0];
+    assert_eq!((view.path.as_str(), view.peer), ("/second", peer));
+    drop((slot, other));
+    assert_eq!(slots.snapshot(8), Snapshot::default());
+}
+
 /// Two requests on one slot (HTTP/2): either is named whole.
 #[test]
 fn shared_slots_name_one_request_whole() {

@@ -49,6 +49,36 @@ fn everyone_who_waits_is_woken_once() {
 }
 
 #[test]
+fn who_asked_for_it_is_woken_before_the_others() {
+    let token = Token::new();
+    let (other, first) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let (mut behind, mut before) = (token.fired(), token.fired().first());
+    assert_eq!(poll(&mut behind, &other), Poll::Pending);
+    assert_eq!(poll(&mut before, &first), Poll::Pending);
+    let others = token.fire_first().expect("it fires here");
+    assert_eq!((first.rung(), other.rung()), (1, 0));
+    assert_eq!(others.count(), 1);
+    // The moment has come for all of them, woken or not.
+    assert_eq!(poll(&mut behind, &other), Poll::Ready(()));
+    assert_eq!(poll(&mut before, &first), Poll::Ready(()));
+    assert!(token.fire_first().is_none());
+    thread::spawn(move || drop(others)).join().expect("woken");
+    assert_eq!((first.rung(), other.rung()), (1, 1));
+}
+
+#[test]
+fn who_asked_to_be_first_may_leave_before() {
+    let token = Token::new();
+    let bell = Arc::new(Bell::default());
+    let mut fired = token.fired().first();
+    assert_eq!(poll(&mut fired, &bell), Poll::Pending);
+    drop(fired);
+    assert_eq!(token.waiting(), (0, 1));
+    token.fire();
+    assert_eq!(bell.rung(), 0);
+}
+
+#[test]
 fn only_the_latest_waker_is_woken() {
     let (token, first, second) = (
         Token::new(),

@@ -32,7 +32,7 @@ function bar(part, isOver) {
 }
 
 function lead(status) {
-  if (seen.gone) return goneSentence() + (seen.gone.said ? "" : " The connection broke: it was killed, cut, or the way to it is closed.") + " Looking for the next process …";
+  if (seen.gone) return goneSentence() + (seen.gone.said ? "" : " The connection broke: it was killed, cut, or the way to it is closed.") + " Below is the last that was seen; looking for the next process …";
   if (status.holds) return status.holds;
   if (status.phase === "Initializing") {
     const starting = status.participants.filter((one) => one.state === "starting").map((one) => one.name);
@@ -134,11 +134,15 @@ function signals(status) {
   return table(dropped ? `Youngest first; ${dropped} later ones had no room` : "Youngest first", [["Signal"], ["At"], ["From"], ["Made of it"]], rows);
 }
 
+const MOST_ROWS = 100;
+
 function participants(status) {
   if (!status.participants.length) return element("p", { class: "empty" }, "There are none.");
   const bad = new Set(["failed", "overdue", "not-started"]);
   const now = status.uptime_ms;
-  const rows = status.participants.map((one) => {
+  // Those that are awaited first, where there are too many for a page.
+  const all = status.participants.length <= MOST_ROWS ? status.participants : status.participants.toSorted((a, b) => (a.ended_at_ms !== undefined) - (b.ended_at_ms !== undefined));
+  const rows = all.slice(0, MOST_ROWS).map((one) => {
     const state = element("span", {}, element("span", { class: bad.has(one.state) ? "pill bad" : "pill" }, one.state), one.why ? ` ${one.why}` : "");
     let budget = element("span", {}, one.budget_ms === undefined ? "until the drain ends" : span(one.budget_ms));
     let used = "";
@@ -150,7 +154,8 @@ function participants(status) {
     const hook = one.hook === "running" ? element("span", {}, "running for ", running(now - one.hook_used_ms)) : one.hook || "none";
     return [one.name, state, used, budget, one.after.join(", ") || "nothing", hook];
   });
-  return table("In the order in which they enrolled", [["Name"], ["Is"], ["Used", "n"], ["Budget"], ["Depends on"], ["Stop hook"]], rows);
+  const left = all.length - rows.length;
+  return table(left ? `Those that have not ended first; ${left} more have no room here` : "In the order in which they enrolled", [["Name"], ["Is"], ["Used", "n"], ["Budget"], ["Depends on"], ["Stop hook"]], rows);
 }
 
 function notes(status) {

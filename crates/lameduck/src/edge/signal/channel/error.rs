@@ -29,6 +29,7 @@ pub(super) enum Why {
     HasHandler(Signo),
     Unsure(io::Error),
     SignalFd(io::Error),
+    #[allow(dead_code, reason = "only the feature tokio has a runtime to miss")]
     Runtime(io::Error),
 }
 
