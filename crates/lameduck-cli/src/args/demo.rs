@@ -42,6 +42,9 @@ pub(crate) struct DemoArguments {
     /// Let whoever has the token in this file drain, cut and reload on the admin listener; made if it is not there
     #[arg(long, value_name = "FILE", env = "LAMEDUCK_ADMIN_TOKEN_FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
+    /// Let the admin listener answer /debug/dump, /debug/waits, /debug/heap and /debug/pprof/profile too: they tell what the process does inside
+    #[arg(long, requires = "admin")]
+    pub(crate) admin_debug: bool,
     /// A name under which the admin listener may be asked, besides localhost and its address
     #[arg(long, value_name = "NAME", requires = "admin")]
     pub(crate) admin_host: Vec<String>,

@@ -1,6 +1,7 @@
 //! `lameduck demo`: a small service on our own server. What it means is decided here, what it answers in `routes`.
 
 mod config;
+mod debug;
 mod echo;
 mod events;
 mod grpc;
@@ -132,6 +133,11 @@ async fn serve(
         }
         for name in &arguments.admin_host {
             admin = admin.host(name);
+        }
+        if arguments.admin_debug {
+            admin = debug::routes()
+                .into_iter()
+                .fold(admin.with_debug(), lameduck_http::Admin::route);
         }
         let admin = admin.await?;
         write!(ready, "  admin {}", admin.local_addr())?;
