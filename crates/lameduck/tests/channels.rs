@@ -233,7 +233,7 @@ fn the_lifecycle_decides_by_priority_among_what_waits_together() {
     let mut said = String::new();
     read.read_to_string(&mut said).expect("text");
     assert!(
-        said.contains("SIGQUIT in ") && !said.contains("Terminating"),
+        said.contains(": SIGQUIT, the process dies of it") && !said.contains("Terminating"),
         "{said}"
     );
 }

@@ -46,7 +46,7 @@ pub(super) const FIXES: &[Fix] = &[
         server: Lameduck,
         ids: &["P6"],
         how: "Switch stacks on where the lifecycle starts (feature `dump`): SIGQUIT then writes the stacks of all threads with all that is in flight, and dies of the signal.",
-        code: "use lameduck::{Plan, StackSignal, Start};\n\nlameduck::run(Start::from(Plan::detect()).dump_stacks(StackSignal::default()), body)",
+        code: "use lameduck::{Plan, StackSignal, Start};\n\nlet start = Start::from(Plan::detect());\nlameduck::run(start.dump_stacks(StackSignal::default()), body)",
         language: "rust",
         version: "lameduck 0.1",
         leaves: "Names need a program that is not stripped; else there are modules, offsets and build ids.",
