@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 /// When nobody more has come to stand ready for so long, nobody will: the others wait for a server that is busy with those
-/// who do. To wait on would lose these, whom a server with a short keep-alive closes meanwhile.
-const NOBODY_MORE: Duration = Duration::from_millis(600);
+/// who do. To wait on would lose these, whom a server with a short keep-alive closes meanwhile; but who finds the accept queue
+/// full knocks again after a second (RFC 6298 §2.1).
+const NOBODY_MORE: Duration = Duration::from_millis(1_300);
 
 #[derive(Debug)]
 pub(crate) struct Settling {
@@ -49,9 +50,9 @@ mod tests {
         // Nobody yet: a slow start is waited for.
         assert!(!settling.is_over(nobody.clone(), at(2_000)));
         assert!(!settling.is_over(one.clone(), at(2_100)));
-        assert!(!settling.is_over(one.clone(), at(2_600)));
-        assert!(settling.is_over(one, at(2_700)));
-        assert!(settling.is_over(all, at(2_700)));
+        assert!(!settling.is_over(one.clone(), at(3_300)));
+        assert!(settling.is_over(one, at(3_400)));
+        assert!(settling.is_over(all, at(3_400)));
         assert!(Settling::new().is_over(std::iter::empty(), at(0)));
     }
 }
