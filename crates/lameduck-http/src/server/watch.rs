@@ -481,6 +481,11 @@ impl Watch {
     pub(crate) fn is_close_delimited(&self) -> bool {
         self.close_delimited.load(Relaxed)
     }
+
+    /// Whether TLS stands below HTTP.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.wire_read.load(Relaxed) > 0
+    }
 }
 
 /// What is seen from below TLS.
@@ -492,11 +497,6 @@ impl Watch {
 
     pub(crate) fn end_handshake(&self) {
         self.handshaking.store(false, Relaxed);
-    }
-
-    /// Whether TLS stands below HTTP.
-    pub(crate) fn is_tls(&self) -> bool {
-        self.wire_read.load(Relaxed) > 0
     }
 
     /// `count` bytes of TLS came from the peer, and end within a record or at its end.

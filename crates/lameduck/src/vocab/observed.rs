@@ -25,6 +25,7 @@ pub struct Observed {
 }
 
 impl Observed {
+    #[cfg(feature = "signals")]
     pub(crate) const fn new(
         number: u64,
         at: Duration,
@@ -59,6 +60,7 @@ pub struct InflightCounts {
 }
 
 impl InflightCounts {
+    #[cfg(feature = "signals")]
     pub(crate) const fn new(
         connections: u64,
         busy: u64,
