@@ -23,6 +23,7 @@ pub enum Signal {
 }
 
 impl Signal {
+    #[cfg(feature = "signals")]
     pub(crate) const ALL: [Self; 6] = [
         Self::Quit,
         Self::Term,
@@ -181,6 +182,7 @@ pub enum SenderClass {
 }
 
 impl SenderClass {
+    #[cfg(feature = "signals")]
     pub(crate) const ALL: [Self; 5] = [
         Self::Process,
         Self::Itself,
