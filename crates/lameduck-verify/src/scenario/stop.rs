@@ -1,6 +1,8 @@
 //! P2, P3, P4, P9: what the process does with its signals. Each has launches of its own.
 //! Not: connections beyond the few that keep it busy.
 
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::attention::Watch;
@@ -368,9 +370,11 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
         let _ = running.await_exit_until(stop_at);
         await_handler(bench, &running);
         let after = stop_at.saturating_duration_since(running.spawned_at);
+        // Beside other launches it starts more slowly than it did alone.
+        let is_shut = does_not_listen(running.place.url.addr);
         let t = running.stop(&bench.options.stop);
         // Who can be told only once it has a handler is told as early as can be.
-        let is_early = t.saturating_duration_since(running.spawned_at) < ready_after;
+        let is_early = is_shut || t.saturating_duration_since(running.spawned_at) < ready_after;
         early += u32::from(is_early || bench.ward == Ward::FirstProcess);
         let deadline = t + bench.options.patience();
         let request = requests::get(&running.place, &running.place.url.path);
@@ -429,6 +433,12 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
         .with_figure("start_ms", ready_after)
         .with_figure("stopped_early", u64::from(early));
     Ok(bench.weigh(finding, &watches))
+}
+
+/// Nobody listens there: a connect is refused at once.
+fn does_not_listen(addr: SocketAddr) -> bool {
+    let connected = TcpStream::connect_timeout(&addr, Duration::from_millis(20));
+    connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// PID 1 gets no signal that it has no handler for, whoever wrote it: it is told to stop as soon as it has one.
