@@ -5,16 +5,18 @@
 
 #[path = "dump/bodies.rs"]
 mod bodies;
+#[path = "support/pipe.rs"]
+mod pipe;
 #[path = "../../lameduck-cli/tests/support/mod.rs"]
 mod support;
 
 use std::fs;
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pipe::full_pipe;
 use support::{
     seats::seat,
     service::{Ended, Service, command},
@@ -76,18 +78,6 @@ fn assert_has(lines: &[&str], part: &str) {
         lines.iter().any(|line| line.contains(part)),
         "no {part:?} in {lines:#?}"
     );
-}
-
-/// A pipe without room, whose write end blocks: both ends.
-fn full_pipe() -> (OwnedFd, OwnedFd) {
-    let (read, write) = std::io::pipe().expect("a pipe");
-    // SAFETY: the descriptor is open; the commands take no pointer.
-    let set = |flags: libc::c_int| unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETFL, flags) };
-    assert_eq!(set(libc::O_NONBLOCK), 0);
-    let mut to = &write;
-    while to.write(&[b'.'; 4096]).is_ok() {}
-    assert_eq!(set(0), 0);
-    (read.into(), write.into())
 }
 
 // ---- what it says ---------------------------------------------------------------------------------------------------

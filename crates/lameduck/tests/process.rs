@@ -8,6 +8,8 @@ mod bodies;
 #[cfg(feature = "systemd")]
 #[path = "process/notify.rs"]
 mod notify;
+#[path = "support/pipe.rs"]
+mod pipe;
 #[path = "../../lameduck-cli/tests/support/mod.rs"]
 mod support;
 
@@ -17,6 +19,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pipe::full_pipe;
 use serde_json::Value;
 use support::{
     BOUND,
@@ -161,18 +164,6 @@ fn inv_2_p3_blocked_workers_do_not_hold_the_cut() {
     let mut counted = verdicts(&report);
     counted.retain(|verdict| *verdict != "merged");
     assert_eq!(counted, ["started", "ended-window", "cut"]);
-}
-
-/// A pipe without room, whose write end blocks: both ends.
-fn full_pipe() -> (OwnedFd, OwnedFd) {
-    let (read, write) = std::io::pipe().expect("a pipe");
-    // SAFETY: the descriptor is open; the commands take no pointer.
-    let set = |flags: libc::c_int| unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETFL, flags) };
-    assert_eq!(set(libc::O_NONBLOCK), 0);
-    let mut to = &write;
-    while to.write(&[b'.'; 4096]).is_ok() {}
-    assert_eq!(set(0), 0);
-    (read.into(), write.into())
 }
 
 #[test]

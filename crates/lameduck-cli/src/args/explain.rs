@@ -8,7 +8,7 @@ use lameduck_verify::ServerKind;
 /// Explain an id of the contract and how it is mended, or tell the story of a shutdown report or an audit
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  lameduck explain H1-02             what is owed, why, how it is measured, what failing costs\n  lameduck explain H1-02 --for node  and how it is mended in Node.js\n  lameduck explain --list            every id, in a line each\n  lameduck explain report.json       who asked, what took how long, what was cut and why\n  lameduck explain --audit audit.jsonl  who stopped it, how often, how long that took, what was cut\n  lameduck explain report.json --format html > report.html  the same, drawn\n\nA file may be a service's whole stderr: the last line with schema lameduck.shutdown/1 is used."
+    after_help = "Examples:\n  lameduck explain H1-02                what is owed, why, how it is measured, what failing costs\n  lameduck explain H1-02 --for node     and how it is mended in Node.js\n  lameduck explain --list               every id, in a line each\n  lameduck explain report.json          who asked, what took how long, what was cut and why\n  lameduck explain --audit audit.jsonl  who stopped it, how often, how long that took, what was cut\n  lameduck explain report.json --format html > report.html\n                                        the same, drawn\n\nA file may be a service's whole stderr: the last line with schema lameduck.shutdown/1 is used."
 )]
 pub(crate) struct ExplainArguments {
     /// An id of the contract (H1-02), or a shutdown report: a file, or - for standard input

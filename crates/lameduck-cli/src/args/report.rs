@@ -9,8 +9,8 @@ use super::verify::OutputArguments;
 /// Show the report of an earlier run in another format, or what changed between runs
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Of several reports the last one is shown, held against each of those before it. The exit code is 0, or with --baseline
-1 for a regression and 3 if nothing could be told.
+    after_help = "Of several reports the last one is shown, held against each of those before it. The exit code is
+0, or with --baseline 1 for a regression and 3 if nothing could be told.
 
 Examples:
   lameduck report report.json

@@ -5,12 +5,14 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use pprof::ProfilerGuardBuilder;
 use pprof::protos::Message as _;
+
+use crate::sys::Turn;
 
 /// The longest profile.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -95,7 +97,7 @@ pub fn cpu(over: Duration, hz: u32) -> Result<CpuProfile, NotProfiled> {
     if hz == 0 || hz > OFTENEST {
         return Err(NotProfiled::Rate(hz));
     }
-    let _turn = Turn::take().ok_or(NotProfiled::Busy)?;
+    let _turn = Turn::take(&BUSY).ok_or(NotProfiled::Busy)?;
     let failed = |error: pprof::Error| NotProfiled::Profiler(Box::new(error));
     let guard = ProfilerGuardBuilder::default()
         .frequency(hz.cast_signed())
@@ -154,26 +156,10 @@ impl fmt::Debug for CpuProfile {
     }
 }
 
-struct Turn;
-
-impl Turn {
-    fn take() -> Option<Self> {
-        // Acquire and Release guard nothing but the turn itself.
-        BUSY.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .ok()
-            .map(|_| Self)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        BUSY.store(false, Ordering::Release);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering;
+    use std::time::Instant;
 
     use super::*;
 
@@ -192,7 +178,13 @@ mod tests {
         let named = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("burn_for_the_profile");
         thread::scope(|scope| {
             scope.spawn(|| burn_for_the_profile(&stop));
+            let until = Instant::now() + Duration::from_secs(60);
             let profile = loop {
+                // The burner must end, or the scope would wait for it for ever.
+                if Instant::now() >= until {
+                    stop.store(true, Ordering::Relaxed);
+                    panic!("it was never seen to burn");
+                }
                 let profile = cpu(Duration::from_millis(200), 500).expect("nobody else profiles");
                 // On a busy machine the loop may not have run.
                 if profile.samples() > 0 && named(&profile.to_pprof().expect("encoded")) {
@@ -205,7 +197,7 @@ mod tests {
         });
         assert!(matches!(cpu(LONGEST * 2, 99), Err(NotProfiled::Time(_))));
         assert!(matches!(cpu(LONGEST, 0), Err(NotProfiled::Rate(0))));
-        let _turn = Turn::take().expect("free");
+        let _turn = Turn::take(&BUSY).expect("free");
         let busy = cpu(Duration::from_millis(1), 99);
         assert!(matches!(busy, Err(NotProfiled::Busy)), "{busy:?}");
     }

@@ -36,6 +36,7 @@ pub(crate) mod snapshot;
 mod spawn;
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 mod threads;
+mod turn;
 
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 use linux as os;
@@ -75,6 +76,7 @@ pub(crate) use spawn::{Plan as SpawnPlan, Wait, kill, spawn, wait_for};
 ))]
 pub(crate) use threads::blocked_signals;
 pub(crate) use threads::{thread_ids, thread_state, tid};
+pub(crate) use turn::Turn;
 
 use std::time::Duration;
 

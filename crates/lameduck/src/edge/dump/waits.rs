@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::threads::waiting;
-use crate::sys;
+use crate::sys::{self, Turn};
 
 /// The longest that is sampled at a stretch.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -121,7 +121,7 @@ pub fn waits(over: Duration, hz: u32) -> Result<Waits, NotSampled> {
     if hz == 0 || hz > OFTENEST {
         return Err(NotSampled::Rate(hz));
     }
-    let _turn = Turn::take().ok_or(NotSampled::Busy)?;
+    let _turn = Turn::take(&BUSY).ok_or(NotSampled::Busy)?;
     let mut tally = Tally::default();
     let begun = Instant::now();
     let end = begun + over;
@@ -141,23 +141,6 @@ pub fn waits(over: Duration, hz: u32) -> Result<Waits, NotSampled> {
         thread::sleep(pause);
     }
     Ok(tally.done(begun.elapsed(), rounds))
-}
-
-struct Turn;
-
-impl Turn {
-    fn take() -> Option<Self> {
-        // Acquire and Release guard nothing but the turn itself.
-        BUSY.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .ok()
-            .map(|_| Self)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        BUSY.store(false, Ordering::Release);
-    }
 }
 
 #[derive(Default)]
@@ -255,7 +238,9 @@ mod tests {
             .name("waits-for-it".to_owned())
             .spawn(move || held.recv())
             .expect("a thread");
+        let until = Instant::now() + Duration::from_secs(60);
         let seen = loop {
+            assert!(Instant::now() < until, "it never waited");
             let seen = waits(Duration::from_millis(50), 200).expect("nobody else samples");
             assert!(seen.rounds > 0, "{seen}");
             // It may not have come so far yet.
@@ -263,7 +248,7 @@ mod tests {
                 break seen;
             }
         };
-        let busy = Turn::take().expect("free");
+        let busy = Turn::take(&BUSY).expect("free");
         assert!(matches!(
             waits(Duration::from_millis(1), 1),
             Err(NotSampled::Busy)
