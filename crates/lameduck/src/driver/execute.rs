@@ -51,6 +51,8 @@ impl Driver {
             Effect::Reload => Reloads::run(&self.shared),
             Effect::DumpAndDie => self.dump_and_die(),
             Effect::ShowStatus => {
+                // What came in the same turn before the signal is told, too.
+                self.shared.set_status(self.machine.status());
                 let line = format!("{}\n", Status::of(&self.shared).to_json());
                 if let Authority::Process(words) = &mut self.authority {
                     words.say(&line, PATIENCE);

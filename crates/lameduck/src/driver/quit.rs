@@ -16,6 +16,8 @@ const DUMP: Duration = Duration::from_secs(5);
 
 impl Driver {
     pub(super) fn dump_and_die(&mut self) {
+        // What came in the same turn before the signal is told, too.
+        self.shared.set_status(self.machine.status());
         let Authority::Process(words) = &mut self.authority else {
             return;
         };
