@@ -11,6 +11,8 @@ use super::response::ResponseReader;
 pub(crate) struct Answer {
     pub(crate) reader: ResponseReader,
     pub(crate) first_byte_at: Option<Instant>,
+    /// When the last bytes of it so far came.
+    pub(crate) last_bytes_at: Option<Instant>,
     /// When its last byte came.
     pub(crate) whole_at: Option<Instant>,
     malformed: bool,
@@ -44,6 +46,7 @@ impl Answers {
         self.all.push(Answer {
             reader: ResponseReader::new(),
             first_byte_at: None,
+            last_bytes_at: None,
             whole_at: None,
             malformed: false,
         });
@@ -67,6 +70,7 @@ impl Answers {
                 continue;
             }
             answer.first_byte_at.get_or_insert(at);
+            answer.last_bytes_at = Some(at);
             match answer.reader.push(bytes) {
                 Ok(taken) => bytes = &bytes[taken..],
                 Err(_) => answer.malformed = true,

@@ -74,9 +74,11 @@ pub(crate) struct Load {
     pub(crate) dropped_connects: u64,
     pub(crate) tool_trouble: u64,
     pub(crate) streams: EventStreams,
-    /// The stop of each round, and what was lost in it.
+    /// The stop of each round.
     pub(super) watches: Vec<Watch>,
-    pub(super) lost_in_each: Vec<u64>,
+    /// What was lost in each round on connections that were idle before, without a byte of an answer.
+    pub(super) reused_lost_in_each: Vec<u64>,
+    reused_lost: u64,
     /// The requests around T, for people to look at.
     pub(crate) series: Series,
 }
@@ -265,7 +267,7 @@ impl Load {
         self.rounds_with_loss = u32::from(self.at_stake.lost > 0);
         // Loads that made up one round had one stop.
         self.watches.truncate(1);
-        self.lost_in_each = vec![self.at_stake.lost];
+        self.reused_lost_in_each = vec![self.reused_lost];
         self.rounds_unsettled = u32::from(self.before.served() == 0);
         self.series.add_stop(StopLoss {
             at_stake: self.at_stake.sent(),
@@ -281,6 +283,8 @@ impl Load {
         }
         self.at_stake.add(exchange);
         self.lost_on_fresh += u64::from(exchange.is_lost() && exchange.is_first);
+        let unheard = exchange.is_lost() && exchange.first_byte_at.is_none();
+        self.reused_lost += u64::from(unheard && !exchange.is_first);
         self.dropped_connects += u64::from(exchange.is_first && exchange.written_at.is_none());
     }
 
@@ -318,7 +322,8 @@ impl Load {
         self.streams.open += other.streams.open;
         self.streams.cut += other.streams.cut;
         self.watches.extend(&other.watches);
-        self.lost_in_each.extend(&other.lost_in_each);
+        self.reused_lost_in_each.extend(&other.reused_lost_in_each);
+        self.reused_lost += other.reused_lost;
         self.series.merge(&other.series);
     }
 }

@@ -116,7 +116,7 @@ struct Silence {
 }
 
 impl Silence {
-    /// A target that closes after a declared time of `quiet` owes nothing to clients that this machine held up for longer:
+    /// A target that closes idle connections after a declared time of `quiet` owes nothing to clients that this machine held up for longer:
     /// they pause for half of it at most, and for the other half they may be late. `rounds`: how they were held up, and how
     /// many they lost.
     fn of(rounds: impl Iterator<Item = (HeldUp, u64)>, quiet: Duration) -> Self {
@@ -136,7 +136,7 @@ impl Silence {
 
 impl Load {
     fn lost_in_our_silence(&self, bench: &Bench<'_>) -> Silence {
-        let rounds = self.watches.iter().zip(&self.lost_in_each);
+        let rounds = self.watches.iter().zip(&self.reused_lost_in_each);
         let rounds = rounds.map(|(watch, lost)| (bench.held_up(&[*watch]), *lost));
         let quiet = bench.options.target.quiet;
         quiet.map_or_else(Silence::default, |quiet| Silence::of(rounds, quiet))

@@ -371,7 +371,7 @@ pub(crate) fn early(bench: &Bench<'_>, ready_after: Duration) -> Result<Finding,
         await_handler(bench, &running);
         let after = stop_at.saturating_duration_since(running.spawned_at);
         // Beside other launches it starts more slowly than it did alone.
-        let is_shut = does_not_listen(running.place.url.addr);
+        let is_shut = running.exit().is_none() && does_not_listen(running.place.url.addr);
         let t = running.stop(&bench.options.stop);
         // Who can be told only once it has a handler is told as early as can be.
         let is_early = is_shut || t.saturating_duration_since(running.spawned_at) < ready_after;

@@ -176,12 +176,19 @@ fn no_streams(seen: &Seen<'_>) -> (Verdict, String) {
     }
 }
 
-/// It was cut, yet not before it should have ended by itself: the target, or this machine, was slower than the path was asked
-/// to be, and a drain need not wait for that.
+/// A chunk that is so late is not on its way any more.
+const STANDSTILL: Duration = Duration::from_millis(500);
+
+/// It was cut by the target while chunks still came, yet not before it should have ended by itself: the target, or this machine,
+/// was slower than the path was asked to be, and a drain need not wait for that. Who stopped sending is not excused.
 fn overran(client: &Client, longest: Duration) -> bool {
     let due = client.wrote_at.map(|at| at + longest);
-    let end = client.answers.end.map(|(at, _)| at);
-    matches!((due, end), (Some(due), Some(end)) if end >= due)
+    let moved = client.answers.get(0).and_then(|first| first.last_bytes_at);
+    match (due, moved, client.answers.end) {
+        (_, _, Some((_, End::GaveUp))) => false,
+        (Some(due), Some(moved), Some((end, _))) => end >= due && end < moved + STANDSTILL,
+        _ => false,
+    }
 }
 
 fn judge_chunked(seen: &Seen<'_>) -> Finding {
@@ -201,7 +208,7 @@ fn judge_chunked(seen: &Seen<'_>) -> Finding {
         if outcome.is_served() {
             continue;
         }
-        if overran(client, longest) {
+        if overran(client, longest) && !seen.held_exit(client.answers.end) {
             slow += 1;
         } else {
             worst.get_or_insert(outcome);
@@ -301,19 +308,27 @@ mod tests {
     #[test]
     fn what_is_cut_after_it_was_due_ran_too_slowly() {
         let asked = Instant::now();
-        let cut_after = |ms| {
+        let cut = |moved_ms, end_ms, end| {
             let mut client = Client::new(1, Vec::new());
             client.wrote_at = Some(asked);
-            client.answers.end = Some((asked + Duration::from_millis(ms), End::Fin));
+            let at = |ms| asked + Duration::from_millis(ms);
+            let some = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
+            client.answers.hear(some, at(moved_ms));
+            client.answers.end = Some((at(end_ms), end));
             client
         };
         let longest = longest(Duration::from_secs(4));
         assert_eq!(longest, Duration::from_millis(2_500));
-        assert!(!overran(&cut_after(2_499), longest));
-        assert!(overran(&cut_after(2_500), longest));
+        assert!(!overran(&cut(2_450, 2_499, End::Fin), longest), "too early");
+        assert!(overran(&cut(2_450, 2_500, End::Fin), longest));
+        assert!(overran(&cut(2_450, 2_500, End::Reset), longest));
         assert!(
-            !overran(&Client::new(1, Vec::new()), longest),
-            "it hangs still"
+            !overran(&cut(300, 2_500, End::Fin), longest),
+            "it stood still"
+        );
+        assert!(
+            !overran(&cut(3_900, 4_000, End::GaveUp), longest),
+            "it hangs"
         );
     }
 }
