@@ -73,7 +73,7 @@ fn the_story_names_the_shell_that_stopped_it_and_no_secret() {
     assert_eq!(story.how(), "exit 0", "{}", story.stderr);
     for part in [
         "lameduck: 2 lives on record",
-        "stopped 2 times",
+        "asked to stop 2 times",
         "2 × SIGTERM from bash",
         "drained, exit 0",
         "/bash",

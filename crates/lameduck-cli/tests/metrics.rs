@@ -144,8 +144,7 @@ fn a_real_drain_is_told_as_it_was() {
     assert_eq!(report["counts"]["served_leaving"], 1, "{report:#}");
 
     // What alerts and the dashboard ask for is there, under these names.
-    let mut there = names(&draining);
-    there.extend(names("lameduck_deadline_timestamp_seconds"));
+    let there = names(&draining);
     for file in ["prometheus/lameduck.rules.yml", "grafana/lameduck.json"] {
         let text = std::fs::read_to_string(examples().join(file)).expect(file);
         let asked = names(&text);

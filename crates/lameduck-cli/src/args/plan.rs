@@ -22,9 +22,9 @@ pub(crate) struct PlanArguments {
     /// The lame-duck window: none, the name of a preset, or FLOOR,QUIET,CEILING
     #[arg(long, value_name = "WINDOW")]
     pub(crate) window: Option<String>,
-    /// How long a preStop hook sleeps before the signal comes (Kubernetes takes it from the same period)
-    #[arg(long, value_name = "DURATION", value_parser = super::duration, default_value = "0")]
-    pub(crate) pre_stop: Duration,
+    /// How long a preStop hook sleeps before the signal comes (Kubernetes takes it from the same period); for --format kubernetes
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) pre_stop: Option<Duration>,
     /// The service's name in a manifest
     #[arg(long, value_name = "NAME", default_value = "service", value_parser = name)]
     pub(crate) name: String,

@@ -112,12 +112,14 @@ fn headline(out: &mut String, lives: &[Life<'_>]) {
         .iter()
         .filter(|life| life.asked_ms().is_some())
         .count();
-    let longest = lives.iter().filter_map(Life::took_ms).fold(0.0, f64::max);
+    let longest = lives.iter().filter_map(Life::took_ms).reduce(f64::max);
+    let longest = longest.map_or_else(String::new, |longest| {
+        format!(", at most {} from request to exit", seconds(longest))
+    });
     let _ = writeln!(
         out,
-        "stopped {}, at most {} from request to exit; {cut} in flight were cut",
-        counted_as(stopped as u64, "time"),
-        seconds(longest)
+        "asked to stop {}{longest}; {cut} in flight were cut",
+        counted_as(stopped as u64, "time")
     );
 }
 
@@ -371,7 +373,7 @@ mod tests {
         let text = tell(&Audit::read(AUDIT));
         for part in [
             "api: 2 lives on record, from 2026-11-30 08:00Z to 2026-11-30 09:01Z",
-            "stopped 1 time, at most 3.50 s from request to exit; 2 in flight were cut",
+            "asked to stop 1 time, at most 3.50 s from request to exit; 2 in flight were cut",
             "1 × SIGTERM from systemd, uid 0, init.scope",
             "forced, exit 124",
             "no record of the end",
@@ -380,6 +382,13 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
+        // Killed while it left: how long that took, nobody wrote down.
+        let killed = AUDIT.match_indices('\n').nth(3).expect("ten lines").0;
+        let text = tell(&Audit::read(&AUDIT[..killed]));
+        assert!(
+            text.contains("asked to stop 1 time; 0 in flight were cut"),
+            "{text}"
+        );
         // Only the first life, told moment by moment.
         let end = AUDIT
             .match_indices('\n')

@@ -21,11 +21,20 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: &PlanArguments) -> Result<ExitCode, Failure> {
+    if arguments.pre_stop.is_some() && arguments.format != PlanFormat::Kubernetes {
+        return Err(
+            Failure::new("--pre-stop is about a hook that only Kubernetes has")
+                .hint("leave it out, or add --format kubernetes"),
+        );
+    }
     let (plan, reason) = plan(arguments)?;
     let text = match arguments.format {
         PlanFormat::Text => text(&plan, &reason),
         PlanFormat::Json => json(&plan, &reason),
-        PlanFormat::Kubernetes => kubernetes::manifest(&plan, arguments.pre_stop, &arguments.name),
+        PlanFormat::Kubernetes => {
+            let pre_stop = arguments.pre_stop.unwrap_or_default();
+            kubernetes::manifest(&plan, pre_stop, &arguments.name)
+        }
         PlanFormat::Systemd => systemd::unit(&plan, &arguments.name),
     };
     // A reader that went away has seen enough.

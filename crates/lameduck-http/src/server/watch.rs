@@ -146,6 +146,9 @@ impl Watch {
     /// The facts about one stream of this connection.
     pub(crate) fn of_stream(self: &Arc<Self>) -> Self {
         let slot = self.shared.life.inflight().slots.claim(self.peer);
+        if let Some(owner) = self.shared.owner {
+            slot.owned_by(owner);
+        }
         let shared = self.shared.clone();
         let mut stream = Self::with(shared, slot, self.peer, self.spread, self.born);
         stream.connection = Some(self.clone());

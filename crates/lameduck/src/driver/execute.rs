@@ -105,13 +105,14 @@ impl Driver {
     /// INV-5: what is ended here is named first.
     fn end_stragglers(&mut self) {
         let named = self.shared.name_inflight(Report::NOTES);
-        let unnamed = (named.busy.saturating_sub(named.requests.len())) as u64;
+        let other = named.connections.saturating_sub(named.busy);
+        let unnamed =
+            named.busy.saturating_sub(named.requests.len()) + other.saturating_sub(Report::NOTES);
         let mut stragglers: Vec<_> = named
             .requests
             .into_iter()
             .map(Request::into_straggler)
             .collect();
-        let other = named.connections.saturating_sub(named.busy);
         stragglers.extend(
             (0..other)
                 .take(Report::NOTES)
@@ -127,7 +128,7 @@ impl Driver {
         }
         fire(&self.shared.closing);
         fire(&self.shared.ending);
-        self.input(Input::Stragglers(stragglers, unnamed));
+        self.input(Input::Stragglers(stragglers, unnamed as u64));
     }
 
     fn run_hook(&mut self, id: ParticipantId) {

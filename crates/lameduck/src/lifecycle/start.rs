@@ -27,7 +27,7 @@ use crate::{
         process::{BoundedWriter, has_termination_log, shell_above_us},
         signal::{self, Intake, SignalError, SignalSet},
     },
-    sys,
+    machine, sys,
     vocab::{CutBy, Outcome, Plan, PlanError, Signal},
 };
 
@@ -216,11 +216,18 @@ impl Start {
             supervisor,
         )
         .map_err(StartError::Driver)?;
-        if let Some(audit) = self.audit {
-            begin_audit(&shared, audit).map_err(StartError::Driver)?;
+        // From here on the signals are taken: who cannot be told is a note, since a start that failed would leave them so.
+        if let Some(audit) = self.audit
+            && let Err(error) = begin_audit(&shared, audit)
+        {
+            shared.send(machine::Input::Note(format!("there is no audit: {error}")));
         }
         for (name, observer) in self.observers {
-            shared.observe(name, observer).map_err(StartError::Driver)?;
+            if let Err(error) = shared.observe(name.clone(), observer) {
+                shared.send(machine::Input::Note(format!(
+                    "observer {name} is not told: {error}"
+                )));
+            }
         }
         Ok(Lifecycle::new(shared))
     }

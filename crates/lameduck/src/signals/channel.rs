@@ -172,6 +172,10 @@ impl Channel {
 
     /// Ends the channel: handlers are taken back, descriptors closed. What had arrived can still be read.
     pub fn close(&mut self) {
+        // First the handlers: what one of them still wrote is read, and none writes afterwards.
+        if let Some(Source::Handlers { handlers, .. }) = &self.source {
+            handlers.registration().end();
+        }
         self.refill();
         self.dropped_ever = self.dropped();
         self.source = None;

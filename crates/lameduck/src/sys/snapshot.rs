@@ -121,8 +121,7 @@ pub(crate) fn handler() -> usize {
     on_snapshot as *const () as usize
 }
 
-/// Async-signal-safe: atomics, `gettid` and a copy of memory; no lock, no allocation, no panic. Leaves `errno` as it was: it calls nothing
-/// that sets it.
+/// Async-signal-safe: atomics, `gettid` and a copy that the kernel makes; no lock, no allocation, no panic. Leaves `errno` as it was.
 extern "C" fn on_snapshot(
     _signo: libc::c_int,
     _info: *mut libc::siginfo_t,
@@ -165,14 +164,8 @@ impl Slot {
         {
             word.store(value, Ordering::Relaxed);
         }
-        let length = stack_length(sp).min(STACK_MAX);
         let into = self.stack.load(Ordering::Acquire);
-        // SAFETY: source: `length` bytes from the interrupted stack pointer lie in one mapping that was writable when the maps were read,
-        // or in the page that the pointer is in; it is this thread's own stack, which nobody unmaps while it stands on it. Target: the
-        // slot's mapping has STACK_MAX bytes, is never unmapped, and belongs to this thread while the slot is BUSY. They do not overlap:
-        // the slot is no stack. Other threads may write to this stack meanwhile (what they were lent): the bytes are only ever read as
-        // numbers, so a torn one leads the unwinder astray and nothing else.
-        unsafe { ptr::copy_nonoverlapping(sp as *const u8, into, length) };
+        let length = read_own(sp, into, stack_length(sp).min(STACK_MAX));
         self.copied.store(length, Ordering::Relaxed);
     }
 
@@ -217,6 +210,41 @@ impl Slot {
             .word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, ended);
     }
+}
+
+/// Copies at most `length` bytes from this thread's stack pointer on; says how many. Runs in the handler.
+///
+/// A mapping may hold more than the stack, and what lies above it may be unmapped meanwhile: so the kernel copies, which stops where
+/// nothing is, and faults nowhere (process_vm_readv(2)). Where it may not be asked, there is the page that the pointer is in.
+fn read_own(sp: u64, into: *mut u8, length: usize) -> usize {
+    let local = libc::iovec {
+        iov_base: into.cast(),
+        iov_len: length,
+    };
+    let remote = libc::iovec {
+        iov_base: sp as *mut libc::c_void,
+        iov_len: length,
+    };
+    // SAFETY: this thread's own, which lives as long as the thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { *errno };
+    // SAFETY: both vectors are read by the call only. Target: the slot's mapping has STACK_MAX bytes, is never unmapped, and belongs to this
+    // thread while the slot is BUSY. Source: any address will do. Other threads may write to this stack meanwhile (what they were
+    // lent): the bytes are only ever read as numbers, so a torn one leads the unwinder astray and nothing else.
+    let copied = unsafe {
+        libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+    };
+    // SAFETY: as above.
+    unsafe { *errno = before };
+    if let Ok(copied) = usize::try_from(copied) {
+        return copied;
+    }
+    let length = length.min(PAGE - (sp as usize & (PAGE - 1)));
+    // SAFETY: source: the rest of the page that this thread's stack pointer is in, which nobody unmaps while it stands on it. Target as
+    // above; they do not overlap: the slot is no stack.
+    unsafe { ptr::copy_nonoverlapping(sp as *const u8, into, length) };
+    length
 }
 
 /// How many bytes may be read from `sp` on.
@@ -335,10 +363,20 @@ impl Slot {
         self.word.load(Ordering::Acquire) & STATE == FREE
             && !self.stack.load(Ordering::Acquire).is_null()
     }
+
+    /// Somebody was asked, and the turn has not ended.
+    fn is_open(&self) -> bool {
+        let state = self.word.load(Ordering::Acquire) & STATE;
+        state != FREE && state != LOST
+    }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
+        // Some are still open where whoever heard an answer panicked.
+        for slot in SLOTS.iter().filter(|slot| slot.is_open()) {
+            slot.give_back();
+        }
         for slot in SLOTS.iter().filter(|slot| slot.is_free()) {
             let stack = slot.stack.load(Ordering::Acquire);
             // SAFETY: the slot's own mapping, of this length; its contents are not needed any more: nobody holds an answer, which borrows
