@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lameduck::{Count, Late, Outcome, Phase, Window};
 use lameduck_http::{Limits, MetricsFormat, metrics};
 
+use crate::frames::{Peer, served};
 use crate::support::{GET, Rig, SLOW, end_window_now, plan, soon, window};
 
 /// The samples of a page, and every rule of the format that a reader relies on.
@@ -84,6 +85,24 @@ async fn requests_are_counted_in_the_phase_in_which_they_end() {
     let changes =
         r#"lameduck_phase_transitions_total{from="Running",to="Terminating",cause="api"}"#;
     assert_eq!(leaving[changes], 1.0);
+}
+
+#[tokio::test]
+async fn requests_of_http2_are_their_listeners_too() {
+    let rig = Rig::start(plan(window(5_000, 5_000, 5_000))).await;
+    let mut peer = Peer::greet(rig.addr, &[]).await;
+    let owner = format!(r#"{{participant="http {}"}}"#, rig.addr);
+    // The second one is served from what the first one left.
+    for _ in 0..2 {
+        let stream = peer.ask("/slow").await;
+        rig.control.entered().await;
+        assert_eq!(
+            scrape(&rig)[&format!("lameduck_inflight_requests{owner}")],
+            1.0
+        );
+        rig.control.release.add_permits(1);
+        assert_eq!(peer.fate(stream).await, served("slow"));
+    }
 }
 
 #[tokio::test]
