@@ -257,13 +257,14 @@ async fn late_requests_are_refused_when_the_plan_says_so() {
         early.served().await.close,
         "its first byte came before the window's end"
     );
-    // By then every connection has heard of it.
     let draining = async {
         while rig.life.phase() < Phase::Draining {
             tokio::task::yield_now().await;
         }
     };
     soon("Draining", draining).await;
+    // Its task has been woken by then, and nothing tells from outside that it has run.
+    tokio::time::sleep(millis(200)).await;
     late.send(GET).await;
     let answer = late.answer().await.expect("a refusal");
     assert_eq!((answer.status, answer.close), (503, true), "{answer:?}");

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lameduck::{Count, Late, Outcome, Phase, Window};
+use lameduck::{Count, Late, Outcome, Window};
 use lameduck_http::{Limits, MetricsFormat, metrics};
 
-use crate::frames::{Peer, served};
-use crate::support::{GET, Rig, SLOW, end_window_now, plan, soon, window};
+use crate::frames::{EVERY_STREAM, Fate, NO_ERROR, Peer, REFUSED, served};
+use crate::support::{GET, Rig, SLOW, end_window_now, plan, window};
 
 /// The samples of a page, and every rule of the format that a reader relies on.
 fn samples(page: &str) -> BTreeMap<String, f64> {
@@ -114,23 +114,18 @@ async fn what_the_deadline_ends_is_cut_and_what_is_refused_is_not_served() {
     let mut limits = Limits::default();
     limits.settle = std::time::Duration::from_secs(10);
     let rig = Rig::limited(short, limits).await;
-    // First, so that its task has run when the window ends.
-    let mut late = rig.connect().await;
-    rig.counted(Count::Accepted, 1).await;
+    // HTTP/2 says when it has heard of the window's end.
+    let mut late = Peer::greet(rig.addr, &[]).await;
+    late.answers = false;
     let mut stuck = rig.connect().await;
     stuck.send(b"GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
     rig.control.entered().await;
     rig.counted(Count::Accepted, 2).await;
     end_window_now(&rig);
-    // Its task has seen the window's end when the listener is swept and closed.
-    let draining = async {
-        while rig.life.phase() != Phase::Draining {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon("Draining", draining).await;
-    late.send(GET).await;
-    assert_eq!(late.answer().await.expect("a refusal").status, 503);
+    assert_eq!(late.goaway().await, (EVERY_STREAM, NO_ERROR));
+    let stream = late.ask("/").await;
+    assert_eq!(late.fate(stream).await, Fate::Reset(REFUSED));
+    drop(late);
     assert!(matches!(rig.outcome().await, Outcome::Forced { .. }));
     rig.counted(Count::RequestCut, 1).await;
     let page = scrape(&rig);

@@ -69,6 +69,8 @@ impl Driver {
     }
 
     fn enter(&mut self, phase: Phase) {
+        // Whoever sees the phase finds its cause and its deadline. A reader who is at it is not waited for.
+        self.shared.try_set_status(self.machine.status());
         // Before anybody can see the phase and begin a request in it.
         self.shared.mark(phase);
         self.shared.publish(phase);

@@ -299,6 +299,15 @@ impl Shared {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
+    /// The same, unless somebody else reads or writes it.
+    pub(super) fn try_set_status(&self, status: machine::Status) {
+        match self.status.try_lock() {
+            Ok(mut held) => *held = status,
+            Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner() = status,
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
     /// What the machine said last; `None` while somebody else reads or writes it.
     pub(super) fn try_machine(&self) -> Option<machine::Status> {
         match self.status.try_lock() {
