@@ -148,6 +148,79 @@ fn inv_2_observers_that_panic_or_stand_still_hold_nobody() {
     drop(hold);
 }
 
+/// Finishes once it is let go.
+struct Flush {
+    patience: Duration,
+    go: Receiver<()>,
+    finished: Sender<()>,
+}
+
+impl Observer for Flush {
+    fn observe(&mut self, _: &Observed) {}
+
+    fn finish(&mut self) {
+        if self.go.recv_timeout(BOUND).is_ok() {
+            let _ = self.finished.send(());
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+}
+
+fn flush(patience: Duration) -> (Flush, Sender<()>, Receiver<()>) {
+    let (hold, go) = mpsc::channel();
+    let (finished, heard) = mpsc::channel();
+    let flush = Flush {
+        patience,
+        go,
+        finished,
+    };
+    (flush, hold, heard)
+}
+
+#[test]
+fn the_end_waits_for_who_asked_for_more_patience() {
+    let life = Lifecycle::embedded(plan()).expect("a driver");
+    let (slow, go, finished) = flush(BOUND);
+    life.observe("slow", slow).expect("a thread");
+    // Its own patience is over long before.
+    let (hasty, hold, _) = flush(Duration::ZERO);
+    life.observe("hasty", hasty).expect("a thread");
+    life.ready();
+    life.shutdown("the test");
+    let waiting = {
+        let life = life.clone();
+        std::thread::spawn(move || life.wait())
+    };
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(!waiting.is_finished(), "it waits for the slow one");
+    go.send(()).expect("it listens");
+    assert_eq!(waiting.join().expect("no panic"), Outcome::Drained);
+    assert!(finished.try_recv().is_ok());
+    drop(hold);
+}
+
+#[test]
+fn inv_2_no_patience_goes_past_the_deadline() {
+    let short = plan()
+        .with_grace(Duration::from_millis(2_500))
+        .expect("a plan that can be kept");
+    let deadline = short.deadline();
+    let life = Lifecycle::embedded(short).expect("a driver");
+    let (endless, hold, finished) = flush(Duration::MAX);
+    life.observe("endless", endless).expect("a thread");
+    life.ready();
+    let began = std::time::Instant::now();
+    life.shutdown("the test");
+    assert_eq!(life.wait(), Outcome::Drained);
+    let took = began.elapsed();
+    assert!(took >= deadline && took < BOUND, "{took:?} of {deadline:?}");
+    assert!(finished.try_recv().is_err());
+    drop(hold);
+}
+
 #[test]
 fn the_seventeenth_observer_is_refused() {
     let life = Lifecycle::embedded(plan()).expect("a driver");

@@ -1,4 +1,5 @@
-//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`. (Dying by SIGQUIT is in `quit.rs`.)
+//! Does what the machine asks for. Nothing here waits longer than `PATIENCE`, but the end for those
+//! who asked for more. (Dying by SIGQUIT is in `quit.rs`.)
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Authority, Driver, DumpCause, Status, reload::Reloads, seats::HookEnd, status::Request,
-    thread::PATIENCE,
+    Authority, Driver, DumpCause, Status, observe::Finishing, reload::Reloads, seats::HookEnd,
+    status::Request, thread::PATIENCE,
 };
 use crate::{
     inflight::Token,
@@ -183,29 +184,37 @@ impl Driver {
                 words.report(&json, PATIENCE, Box::new(move || shared.finish(report)));
             }
         }
-        // They had as long as the report: all these waits began together.
-        observing.wait(until);
+        if hears_out {
+            self.hear_out(until, observing);
+        } else {
+            // They had as long as the report: all these waits began together.
+            observing.wait(until);
+        }
         if let Authority::Process(words) = &mut self.authority {
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
             if ends {
                 words.end(outcome);
             }
         }
-        if hears_out {
-            self.hear_out(until);
-        }
         // Changes nothing where that has been done.
         self.shared.finish(report);
     }
 
-    /// Lets those speak who have a last word to say.
-    fn hear_out(&mut self, until: Instant) {
-        while self.shared.epilogues().are_open() {
+    /// Lets those speak who have a last word to say, until `until`, and those finish who observe, as long as each may take. A signal that ends
+    /// the process is heard meanwhile.
+    fn hear_out(&mut self, until: Instant, mut observing: Finishing) {
+        loop {
+            let speaking = self.shared.epilogues().are_open().then_some(until);
+            let Some(until) = speaking.max(observing.until()) else {
+                return;
+            };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.ends_at_once(Outcome::Drained) {
                 return;
             }
-            self.sleep(Some(left));
+            let deadline = self.machine.status().deadline;
+            let to_deadline = deadline.map(|at| at.saturating_sub(self.shared.now()));
+            self.sleep(Some(to_deadline.map_or(left, |most| most.min(left))));
             self.stay_awake();
         }
     }

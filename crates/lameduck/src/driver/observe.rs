@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::Shared;
+use super::{Shared, thread::PATIENCE};
 use crate::{
     machine::Input,
     vocab::{InflightCounts, News, Observed},
@@ -25,14 +25,16 @@ use crate::{
 const MOST_OBSERVERS: usize = 16;
 /// How much may wait for an observer that is slow; more is dropped and counted.
 const MOST_WAITING: usize = 1_024;
+/// How long an observer may ask to be waited for: what an `Instant` can always be moved by.
+const MOST_PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// Sees what happens to a lifecycle: signals and what was made of them, phases, participants, reloads, the end.
 ///
 /// Register it with [`Start::observe`](crate::Start::observe) or [`Lifecycle::observe`](crate::Lifecycle::observe). It is
 /// called on a thread of its own, in order, after the driver has acted: the phase that it is told of is published already.
 /// No observer can delay the shutdown (INV-2). One that is slow finds at most 1,024 happenings waiting and is told how many
-/// it missed; at the end the driver waits 100 ms at most for all of them together. One that panics is noted in the report
-/// and not called again.
+/// it missed; at the end the driver waits for each as long as its [`patience`](Observer::patience), for all of them at once. One
+/// that panics is noted in the report and not called again.
 ///
 /// A closure `FnMut(&Observed)` is an observer.
 ///
@@ -55,13 +57,22 @@ pub trait Observer: Send {
     /// Something happened.
     fn observe(&mut self, seen: &Observed);
 
-    /// So many happenings were dropped before the next one, because this observer was too slow or came too late.
+    /// So many happenings were dropped before the next one, or before the end, because this observer was too slow or came too late.
     fn missed(&mut self, count: u64) {
         let _ = count;
     }
 
     /// Nothing follows: what is still to be written is written now.
     fn finish(&mut self) {}
+
+    /// How long the end of the process may wait until [`finish`](Observer::finish) has returned: 100 ms, unless an observer that has to
+    /// reach another machine says otherwise. Asked once, when the observer is registered.
+    ///
+    /// It comes out of the reserve, after the stop hooks, and never goes past the deadline; a cut, a death by SIGQUIT and a driver that
+    /// panics wait 100 ms at most.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
 }
 
 impl<F: FnMut(&Observed) + Send> Observer for F {
@@ -104,8 +115,21 @@ impl Ring {
 struct Feed {
     queue: SyncSender<Arc<Observed>>,
     missed: Arc<AtomicU64>,
-    /// Disconnected once the observer has finished.
+    waited_for: WaitedFor,
+}
+
+/// An observer at the end.
+#[derive(Debug)]
+struct WaitedFor {
+    patience: Duration,
+    /// Disconnected once it has finished.
     finished: Receiver<()>,
+}
+
+impl WaitedFor {
+    fn has_finished(&self) -> bool {
+        self.finished.try_recv() != Err(mpsc::TryRecvError::Empty)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +144,14 @@ struct Inner {
 }
 
 impl Inner {
+    fn has_room(&self) -> io::Result<()> {
+        if self.feeds.len() < MOST_OBSERVERS {
+            return Ok(());
+        }
+        let why = format!("a lifecycle takes {MOST_OBSERVERS} observers, this is one more");
+        Err(io::Error::other(why))
+    }
+
     fn recent(&self) -> Recent {
         let mut happened: Vec<_> = self.whole.kept.iter().chain(&self.rest.kept).collect();
         happened.sort_unstable_by_key(|seen| seen.number);
@@ -198,26 +230,26 @@ impl Observers {
         name: String,
         observer: Box<dyn Observer>,
     ) -> io::Result<()> {
+        self.lock().has_room()?;
         let (queue, waiting) = mpsc::sync_channel(MOST_WAITING);
         let (finishing, finished) = mpsc::sync_channel(0);
         let missed = Arc::new(AtomicU64::new(0));
+        let patience = observer.patience();
         let telling = Telling {
             shared,
             name,
             observer,
             missed: Arc::clone(&missed),
+            heard: 0,
+            told_missed: 0,
         };
-        let mut inner = self.lock();
-        if inner.feeds.len() >= MOST_OBSERVERS {
-            let why = format!("a lifecycle takes {MOST_OBSERVERS} observers, this is one more");
-            return Err(io::Error::other(why));
-        }
+        // Outside the lock, which the driver takes.
         thread::Builder::new()
             .name("lameduck-tell".to_owned())
-            .spawn(move || {
-                telling.run(&waiting);
-                drop(finishing);
-            })?;
+            .spawn(move || telling.run(&waiting, finishing))?;
+        let mut inner = self.lock();
+        // Others may have come meanwhile.
+        inner.has_room()?;
         let recent = inner.recent();
         missed.store(recent.forgotten, Ordering::Relaxed);
         for seen in recent.happened {
@@ -228,7 +260,7 @@ impl Observers {
             inner.feeds.push(Feed {
                 queue,
                 missed,
-                finished,
+                waited_for: WaitedFor { patience, finished },
             });
         }
         Ok(())
@@ -239,8 +271,9 @@ impl Observers {
         let mut inner = self.lock();
         inner.over = true;
         Finishing {
+            began: Instant::now(),
             // Their queues end here.
-            feeds: inner.feeds.drain(..).map(|feed| feed.finished).collect(),
+            waited_for: inner.feeds.drain(..).map(|feed| feed.waited_for).collect(),
         }
     }
 }
@@ -248,22 +281,31 @@ impl Observers {
 /// Observers that see their last happenings.
 #[must_use = "what nobody waits for may be cut off by the exit"]
 pub(super) struct Finishing {
-    feeds: Vec<Receiver<()>>,
+    began: Instant,
+    waited_for: Vec<WaitedFor>,
 }
 
 impl Finishing {
     /// Whether there is anybody.
     pub(super) fn are_any(&self) -> bool {
-        !self.feeds.is_empty()
+        !self.waited_for.is_empty()
+    }
+
+    /// Until when those that have not finished want to be waited for; `None` once all have.
+    pub(super) fn until(&mut self) -> Option<Instant> {
+        self.waited_for.retain(|one| !one.has_finished());
+        let longest = self.waited_for.iter().map(|one| one.patience).max()?;
+        // A patience without end ends with the deadline, which whoever waits keeps.
+        Some(self.began + longest.min(MOST_PATIENCE))
     }
 
     /// Waits for all of them, at most until `deadline`; returns how many had not finished by then.
     pub(super) fn wait(self, deadline: Instant) -> usize {
-        self.feeds
+        self.waited_for
             .into_iter()
-            .filter(|finished| {
+            .filter(|one| {
                 let left = deadline.saturating_duration_since(Instant::now());
-                finished.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout)
+                one.finished.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout)
             })
             .count()
     }
@@ -274,22 +316,44 @@ struct Telling {
     shared: Weak<Shared>,
     name: String,
     observer: Box<dyn Observer>,
+    /// How many it will not have heard in all; exact once its queue has ended.
     missed: Arc<AtomicU64>,
+    /// The number of the last one that it heard.
+    heard: u64,
+    /// How many it was told that it missed.
+    told_missed: u64,
 }
 
 impl Telling {
-    fn run(mut self, waiting: &Receiver<Arc<Observed>>) {
+    fn run(mut self, waiting: &Receiver<Arc<Observed>>, finishing: SyncSender<()>) {
+        let shared = Weak::clone(&self.shared);
+        self.hear(waiting);
+        drop(self);
+        drop(finishing);
+        // The driver may be waiting for it.
+        if let Some(shared) = shared.upgrade() {
+            shared.commands().ring();
+        }
+    }
+
+    fn hear(&mut self, waiting: &Receiver<Arc<Observed>>) {
         for seen in waiting {
-            if !self.call(|observer| observer.observe(&seen)) {
+            // Numbers are given without a gap.
+            let missed = seen.number - self.heard - 1;
+            self.heard = seen.number;
+            if !self.call(missed, |observer| observer.observe(&seen)) {
                 return;
             }
         }
-        self.call(|observer| observer.finish());
+        let missed = self.missed.load(Ordering::Relaxed);
+        self.call(missed.saturating_sub(self.told_missed), |observer| {
+            observer.finish();
+        });
     }
 
-    /// Calls the observer; says whether it may be called again.
-    fn call(&mut self, call: impl FnOnce(&mut dyn Observer)) -> bool {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
+    /// Calls the observer, after it was told how many it missed; says whether it may be called again.
+    fn call(&mut self, missed: u64, call: impl FnOnce(&mut dyn Observer)) -> bool {
+        self.told_missed += missed;
         let observer = &mut *self.observer;
         let called = catch_unwind(AssertUnwindSafe(|| {
             if missed > 0 {

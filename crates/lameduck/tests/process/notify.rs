@@ -110,21 +110,36 @@ fn monotonic_usec() -> i64 {
 fn it_is_ready_when_it_runs_and_stopping_when_it_is_told_to() {
     let _seat = seat();
     let supervisor = Supervisor::new("phases");
-    let mut service = supervisor.start("idle", &[LONG, NONE]);
+    // It has three things to do before it goes, so that the message is not overtaken by the exit.
+    let (read, mut write) = std::io::pipe().expect("a pipe");
+    let mut child = supervisor.child("drains-by-steps", &[LONG, NONE]);
+    let mut service = Service::launch(child.stdin(read));
+    drop(child);
     let first = supervisor.heard();
     assert!(first.says("READY=1"), "{first:?}");
     let status = first.value("STATUS").expect("a status");
     assert!(status.starts_with("Running: 0 connection(s)"), "{status}");
-    service.line("running");
     service.signal(libc::SIGTERM);
+    // Whatever else it had to say as a running service came before.
+    let stopping = loop {
+        let message = supervisor.heard();
+        let status = message.value("STATUS").expect("a status");
+        if !status.starts_with("Running: ") {
+            break message;
+        }
+    };
+    assert!(stopping.says("STOPPING=1"), "{stopping:?}");
+    let status = stopping.value("STATUS").expect("a status");
+    assert!(status.starts_with("Terminating: "), "{status}");
+    assert!(status.contains("gone in "), "{status}");
+    for _ in 0..3 {
+        writeln!(write, "go on").expect("the child reads");
+        service.line("one less");
+    }
     let ended = service.end();
     assert_eq!(ended.how(), "exit 0", "{}", ended.stderr);
     let rest = supervisor.rest();
-    assert!(rest[0].says("STOPPING=1"), "{rest:?}");
-    let status = rest[0].value("STATUS").expect("a status");
-    assert!(status.starts_with("Terminating: "), "{status}");
-    assert!(status.contains("gone in "), "{status}");
-    for message in &rest[1..] {
+    for message in &rest {
         assert!(!message.says("STOPPING=1"), "said twice: {rest:?}");
         assert!(!message.says("READY=1"), "{rest:?}");
     }
