@@ -60,6 +60,37 @@ fn explain(arguments: &[&str]) -> Ended {
 }
 
 #[test]
+fn it_is_rotated_where_that_was_asked_for_and_every_record_names_the_drain() {
+    let _seat = seat();
+    let audit = Scratch::new("rotated.jsonl");
+    let older: Vec<_> = (1..=3)
+        .map(|number| Scratch::new(&format!("rotated.jsonl.{number}")))
+        .collect();
+    let flags = ["--audit-rotate", "4096", "--audit-keep", "2"];
+    let mut service = demo(&[&["--audit", audit.path()][..], &flags].concat());
+    // Each is a record; some thirty of them are more than three files.
+    for _ in 0..60 {
+        service.signal(libc::SIGUSR1);
+        service.complaint("lameduck.status/1");
+    }
+    service.signal(libc::SIGTERM);
+    let drain_id = service.end().assert_drained()["drain_id"].clone();
+    let there: Vec<_> = older.iter().map(|file| file.0.exists()).collect();
+    assert_eq!(there, [true, true, false]);
+    for file in [&audit, &older[0], &older[1]] {
+        let text = fs::read_to_string(&file.0).expect("written");
+        assert!(text.len() <= 4_096, "{}", text.len());
+        for line in text.lines() {
+            let record: Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(record["drain_id"], drain_id, "{line}");
+        }
+    }
+    let story = explain(&["--audit", audit.path()]);
+    let named = format!("drain_id {}", drain_id.as_str().expect("an id"));
+    assert!(story.stdout.contains(&named), "{}", story.stdout);
+}
+
+#[test]
 fn the_story_names_the_shell_that_stopped_it_and_no_secret() {
     let _seat = seat();
     let audit = Scratch::new("story.jsonl");

@@ -34,6 +34,8 @@ pub use edge::dump;
 pub use edge::profile;
 #[cfg(feature = "dump")]
 pub use edge::signal::StackSignal;
+#[cfg(feature = "tracing")]
+pub use edge::trace::Tracing;
 #[cfg(feature = "signals")]
 pub use edge::{
     audit::{Audit, NoAudit},

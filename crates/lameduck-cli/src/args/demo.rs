@@ -69,6 +69,18 @@ pub(crate) struct DemoArguments {
     /// Keep the sender's arguments in the audit too, secrets masked
     #[arg(long, requires = "audit")]
     pub(crate) audit_argv: bool,
+    /// Begin a new audit file before one grows beyond this; FILE.1 is the youngest of those kept [default: 16777216]
+    #[arg(long, value_name = "BYTES", requires = "audit", value_parser = clap::value_parser!(u64).range(4_096..))]
+    pub(crate) audit_rotate: Option<u64>,
+    /// How many older audit files are kept [default: 4]
+    #[arg(long, value_name = "N", requires = "audit", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) audit_keep: Option<u32>,
+    /// Say what happens on stderr, as lines that bear the drain_id
+    #[arg(long, value_name = "FORM", value_enum)]
+    pub(crate) log: Option<LogArgument>,
+    /// Send traces, logs and metrics to this OpenTelemetry collector (OTLP over HTTP, such as http://127.0.0.1:4318); the OTEL_* variables are followed too [default: OTEL_EXPORTER_OTLP_ENDPOINT, if it is set]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     /// Greeting and limits as JSON, read again on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -95,6 +107,14 @@ pub(crate) enum LateArgument {
     Serve,
     /// Refused: 503 with Retry-After
     Refuse,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogArgument {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

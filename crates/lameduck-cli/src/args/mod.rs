@@ -8,7 +8,7 @@ mod verify;
 
 use clap::Parser;
 
-pub(crate) use demo::{DemoArguments, LateArgument, ParkArgument, RepeatArgument};
+pub(crate) use demo::{DemoArguments, LateArgument, LogArgument, ParkArgument, RepeatArgument};
 pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use plan::{PlanArguments, PlanFormat};
 pub(crate) use report::ReportArguments;
@@ -70,6 +70,7 @@ mod tests {
             "lameduck demo --listen 127.0.0.1:0 --probes 127.0.0.1:0 --admin 127.0.0.1:0 --window local --no-sigint",
             "lameduck explain report.json",
             "lameduck demo --audit audit.jsonl --audit-argv",
+            "lameduck demo --log json --otlp http://127.0.0.1:4318",
             "lameduck explain --audit audit.jsonl",
             "lameduck explain report.json --format mermaid",
             "lameduck explain report.json --format html",

@@ -6,6 +6,7 @@ mod echo;
 mod events;
 mod grpc;
 mod routes;
+mod telemetry;
 mod tls;
 
 use std::{
@@ -21,6 +22,8 @@ use lameduck::{
     Audit, Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Signal, SignalSet,
     StackSignal, Start,
 };
+
+use lameduck_otlp::Otlp;
 
 use self::config::Config;
 use crate::{
@@ -39,22 +42,60 @@ pub(crate) fn run(arguments: DemoArguments) -> Result<ExitCode, Failure> {
             eprintln!("{}", Report::refusal(Outcome::Impossible, failure.what()));
         }
     });
-    let (plan, start, config) = prepared?;
+    let Prepared {
+        plan,
+        start,
+        config,
+        otlp,
+    } = prepared?;
     let config = Arc::new(ArcSwap::from_pointee(config));
+    if let Some(form) = arguments.log {
+        telemetry::log(form);
+    }
     let outcome = lameduck::run(start, async move |life| {
+        observe(&life, &arguments, otlp)?;
         serve(life, arguments, plan, config).await
     });
     Ok(outcome.report())
 }
 
-fn prepare(arguments: &DemoArguments) -> Result<(Plan, Start, Config), Failure> {
+/// What was found in order before anything starts.
+struct Prepared {
+    plan: Plan,
+    start: Start,
+    config: Config,
+    otlp: Option<Otlp>,
+}
+
+fn prepare(arguments: &DemoArguments) -> Result<Prepared, Failure> {
     let (plan, start) = start(arguments)?;
     let config = match &arguments.config {
         Some(path) => Config::read(path).map_err(|error| Failure::new(error).code(IMPOSSIBLE))?,
         None => Config::default(),
     };
     tls::check(arguments).map_err(|error| Failure::new(error).code(IMPOSSIBLE))?;
-    Ok((plan, start, config))
+    let otlp = telemetry::otlp(arguments).map_err(|error| Failure::of(&error).code(IMPOSSIBLE))?;
+    Ok(Prepared {
+        plan,
+        start,
+        config,
+        otlp,
+    })
+}
+
+/// Those who tell elsewhere what happens.
+fn observe(
+    life: &Lifecycle,
+    arguments: &DemoArguments,
+    otlp: Option<Otlp>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    if arguments.log.is_some() {
+        life.observe("log", telemetry::logger(life))?;
+    }
+    if let Some(otlp) = otlp {
+        life.observe("otlp", telemetry::exporter(life, otlp)?)?;
+    }
+    Ok(())
 }
 
 /// The plan: what was detected, then the flags.
@@ -101,14 +142,19 @@ fn start(arguments: &DemoArguments) -> Result<(Plan, Start), Failure> {
     }
     // An empty variable is none.
     if let Some(place) = arguments.audit.as_deref().filter(|place| !place.is_empty()) {
-        let audit: Audit = place.parse().map_err(|error| {
+        let mut audit: Audit = place.parse().map_err(|error| {
             Failure::new(format_args!("--audit {place:?} is {error}")).code(IMPOSSIBLE)
         })?;
-        start = start.audit(if arguments.audit_argv {
-            audit.with_argv()
-        } else {
-            audit
-        });
+        if arguments.audit_argv {
+            audit = audit.with_argv();
+        }
+        if arguments.audit_rotate.is_some() || arguments.audit_keep.is_some() {
+            audit = audit.rotate(
+                arguments.audit_rotate.unwrap_or(Audit::ROTATE),
+                arguments.audit_keep.unwrap_or(Audit::KEEP),
+            );
+        }
+        start = start.audit(audit);
     }
     Ok((plan, start))
 }

@@ -196,11 +196,18 @@ fn timeline(out: &mut String, life: &Life<'_>) {
     let origin = life.asked_ms();
     let from = if origin.is_some() { "T" } else { "its start" };
     let began = life.asked().map_or(&life.first().time, |asked| &asked.time);
+    let first = life.first();
     let _ = writeln!(
         out,
         "\nthe last life, pid {}, counted from {from} ({began})",
-        life.first().pid
+        first.pid
     );
+    if let Some(drain_id) = &first.drain_id {
+        let _ = writeln!(
+            out,
+            "  drain_id {drain_id}: it names this life in the report, metrics, traces and logs"
+        );
+    }
     for record in &life.records {
         let at = (record.at_ms - origin.unwrap_or_default()) / 1e3;
         let _ = writeln!(out, "{at:>+11.3} s  {}{}", record.said, in_flight(record));
@@ -292,6 +299,7 @@ fn as_json(audit: &Audit) -> Value {
                 "pid": life.first().pid,
                 "name": life.name(),
                 "started": life.first().started,
+                "drain_id": life.first().drain_id,
                 "lived_ms": life.last().at_ms,
                 "asked_by": life.asker(),
                 "took_ms": life.took_ms(),

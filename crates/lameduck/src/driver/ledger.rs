@@ -74,7 +74,7 @@ impl Ledger {
         ledger
     }
 
-    pub(super) fn drain_id(&self) -> &str {
+    pub(crate) fn drain_id(&self) -> &str {
         &self.drain_id
     }
 

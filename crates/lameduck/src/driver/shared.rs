@@ -166,7 +166,7 @@ impl Shared {
         &self.facts
     }
 
-    pub(super) const fn ledger(&self) -> &Ledger {
+    pub(crate) const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 

@@ -10,3 +10,5 @@ pub mod profile;
 pub(crate) mod signal;
 #[cfg(feature = "systemd")]
 pub(crate) mod systemd;
+#[cfg(feature = "tracing")]
+pub(crate) mod trace;

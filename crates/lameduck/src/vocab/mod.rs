@@ -14,7 +14,7 @@ mod signal;
 
 pub use cause::Cause;
 pub use health::Health;
-pub use observed::{InflightCounts, News, Observed};
+pub use observed::{InflightCounts, News, Observed, Weight};
 pub use outcome::{CutBy, Outcome};
 pub use phase::Phase;
 pub use plan::{Late, Plan, PlanError, Repeat, Window};

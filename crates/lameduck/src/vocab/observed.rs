@@ -4,8 +4,8 @@ use core::{fmt, time::Duration};
 use std::time::SystemTime;
 
 use super::{
-    Cause, Hooked, ListenerReport, Outcome, ParticipantState, Phase, SignalRecord, SignalVerdict,
-    Straggler,
+    Cause, HookState, Hooked, ListenerReport, Outcome, ParticipantState, Phase, SignalRecord,
+    SignalVerdict, Straggler,
 };
 
 /// Something that happened, with its time and what was in flight then.
@@ -236,6 +236,37 @@ impl News {
                 | Self::DiesByQuit
                 | Self::Exit { .. }
         )
+    }
+}
+
+/// How much of what happened people should notice, as loggers have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Weight {
+    /// As it should be.
+    Info,
+    /// Something did not go as it should, and the rest went on.
+    Warning,
+    /// The process left otherwise than it should.
+    Error,
+}
+
+impl News {
+    /// How much of it people should notice.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        match self {
+            Self::Exit {
+                outcome: Outcome::Drained,
+            } => Weight::Info,
+            Self::Exit { .. } | Self::DiesByQuit => Weight::Error,
+            Self::Stragglers { .. }
+            | Self::AskedAgain { .. }
+            | Self::Reloaded { result: Err(_), .. } => Weight::Warning,
+            Self::Ended { state, .. } if *state != ParticipantState::Done => Weight::Warning,
+            Self::HookEnded { hooked, .. } if hooked.state != HookState::Ok => Weight::Warning,
+            _ => Weight::Info,
+        }
     }
 }
 

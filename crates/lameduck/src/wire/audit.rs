@@ -73,6 +73,8 @@ mirror! {
         pid: u32,
         /// When its lifecycle began, by the system's clock; with the pid it tells one life from another.
         started: String,
+        /// The lifecycle's name in its report, metrics, traces and logs.
+        drain_id: Option<String>,
         /// When, since the lifecycle began, in milliseconds.
         at_ms: f64,
         /// What happened, for people.

@@ -32,11 +32,10 @@ impl Rotation {
 }
 
 impl Default for Rotation {
-    /// A record is some 500 bytes: 16 MiB are 30,000 of them.
     fn default() -> Self {
         Self {
-            bytes: 16 << 20,
-            keep: 4,
+            bytes: super::Audit::ROTATE,
+            keep: super::Audit::KEEP,
         }
     }
 }

@@ -94,6 +94,11 @@ impl Audit {
         self
     }
 
+    /// How large a file grows unless [`rotate`](Self::rotate) says otherwise: a record is some 500 bytes, 16 MiB are 30,000 of them.
+    pub const ROTATE: u64 = 16 << 20;
+    /// How many older files are kept unless [`rotate`](Self::rotate) says otherwise.
+    pub const KEEP: u32 = 4;
+
     /// Begins a new file before one grows beyond `bytes` (4 KiB at least; 16 MiB unless set), and keeps that many old ones
     /// (1 at least; 4 unless set) as `FILE.1`, the youngest, to `FILE.N`.
     pub fn rotate(mut self, bytes: u64, keep: u32) -> Self {

@@ -20,6 +20,7 @@ pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) name: String,
     pub(super) started: SystemTime,
+    pub(super) drain_id: String,
     pub(super) plan: String,
     /// Its own facts: they tell one service from another in a common file.
     pub(super) facts: Facts,
@@ -80,6 +81,7 @@ impl Record {
         let mut fields = vec![
             ("SYSLOG_IDENTIFIER", process.name.clone()),
             ("LAMEDUCK_KIND", kind.to_owned()),
+            ("LAMEDUCK_DRAIN_ID", process.drain_id.clone()),
         ];
         let mut open_json = Json::object(|json| {
             json.text("schema", SCHEMA);
@@ -87,6 +89,7 @@ impl Record {
             json.text("time", &rfc3339(time));
             json.number("pid", process.pid);
             json.text("started", &rfc3339(process.started));
+            json.text("drain_id", &process.drain_id);
             json.millis("at_ms", at);
             json.text("said", &said);
             more(json, &mut fields);

@@ -113,15 +113,19 @@ impl Process {
             |_| "lameduck".to_owned(),
             |facts| String::from_utf8_lossy(&facts.comm).into_owned(),
         );
-        let (age, plan) = shared.upgrade().map_or_else(
-            || (Duration::ZERO, String::new()),
-            |shared| (shared.now(), shared.plan().to_string()),
+        let (age, drain_id, plan) = shared.upgrade().map_or_else(
+            || (Duration::ZERO, String::new(), String::new()),
+            |shared| {
+                let drain_id = shared.ledger().drain_id().to_owned();
+                (shared.now(), drain_id, shared.plan().to_string())
+            },
         );
         let now = SystemTime::now();
         Self {
             pid,
             name,
             started: now.checked_sub(age).unwrap_or(now),
+            drain_id,
             plan,
             facts: Facts::of(pid, sys::since_boot(), Argv::Left),
         }
