@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -27,8 +27,11 @@ impl Token {
             path: path.to_owned(),
             why,
         };
-        let made = Self::make(path);
-        match made {
+        // First, because where it is mounted nothing may be writable.
+        if fs::symlink_metadata(path).is_ok() {
+            return Self::read(path).map_err(failed);
+        }
+        match Self::make(path) {
             Err(Why::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Self::read(path).map_err(failed)
             }
@@ -37,21 +40,25 @@ impl Token {
     }
 
     fn make(path: &Path) -> Result<Self, Why> {
+        let token = Self::random()?;
+        // Whole before it has its name: whoever starts at the same time finds all of it, or nothing.
+        let mut draft = path.as_os_str().to_owned();
+        let several = u64::from_ne_bytes(random()?);
+        write!(draft, ".{several:016x}").expect("writing to a string never fails");
+        let draft = PathBuf::from(draft);
+        let made = token.write_to(&draft).and_then(|()| link(&draft, path));
+        let _ = fs::remove_file(&draft);
+        made.map(|()| token).map_err(Why::Io)
+    }
+
+    fn write_to(&self, path: &Path) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        let written = Self::random().and_then(|token| {
-            file.write_all(&token.0)?;
-            file.write_all(b"\n")?;
-            Ok(token)
-        });
-        if written.is_err() {
-            // Half a token is none, and the next start would take it for one.
-            let _ = std::fs::remove_file(path);
-        }
-        written
+        file.write_all(&self.0)?;
+        file.write_all(b"\n")
     }
 
     fn random() -> Result<Self, Why> {
@@ -88,6 +95,22 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
+    }
+}
+
+/// Gives `draft` the name `path`, unless something has it.
+fn link(draft: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(draft, path) {
+        // A file system without hard links: then two that start together may overwrite each other.
+        Err(error)
+            if [Some(libc::EPERM), Some(libc::EOPNOTSUPP)].contains(&error.raw_os_error()) =>
+        {
+            if fs::symlink_metadata(path).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(draft, path)
+        }
+        linked => linked,
     }
 }
 
@@ -168,7 +191,6 @@ impl Error for TokenError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -213,6 +235,22 @@ mod tests {
         fs::remove_file(&path).expect("ours");
         let other = Token::at(&path).expect("made");
         assert!(!other.is(&made.0), "no two are the same");
+    }
+
+    #[test]
+    fn those_that_start_together_agree_on_one() {
+        let folder = Folder::new("together");
+        let path = folder.0.join("token");
+        let found: Vec<_> = std::thread::scope(|scope| {
+            let starting: Vec<_> = (0..16).map(|_| scope.spawn(|| Token::at(&path))).collect();
+            starting
+                .into_iter()
+                .map(|one| one.join().expect("no panic").expect("a token"))
+                .collect()
+        });
+        assert!(found.iter().all(|one| one.is(&found[0].0)));
+        let left = fs::read_dir(&folder.0).expect("ours").count();
+        assert_eq!(left, 1, "no draft is left");
     }
 
     #[test]

@@ -90,16 +90,13 @@ impl Hosts {
             return false;
         }
         let host = authority.host().trim_end_matches('.');
-        let literal = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        if let Ok(ip) = literal.unwrap_or(host).parse::<IpAddr>() {
-            let ip = ip.to_canonical();
+        if let Some(ip) = literal_of(host) {
             // A literal cannot be made to point elsewhere. Where every address is listened on, each is ours.
             let is_bound = self
                 .bound
                 .is_some_and(|bound| bound == ip || bound.is_unspecified());
-            return ip.is_loopback() || is_bound;
+            let is_named = self.names.iter().any(|name| literal_of(name) == Some(ip));
+            return ip.is_loopback() || is_bound || is_named;
         }
         host.eq_ignore_ascii_case("localhost")
             || self
@@ -109,8 +106,21 @@ impl Hosts {
     }
 }
 
+/// The address of a host that is one, in brackets or not.
+fn literal_of(host: &str) -> Option<IpAddr> {
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let ip: IpAddr = inside.unwrap_or(host).parse().ok()?;
+    Some(ip.to_canonical())
+}
+
 /// The host of `host:port`: people write what they see in the address bar.
 fn without_port(mut name: String) -> String {
+    // The end of an address of version 6 looks like a port.
+    if literal_of(&name).is_some() {
+        return name;
+    }
     let port = name.rsplit_once(':').map(|(_, port)| port);
     if let Some(port) = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
         name.truncate(name.len() - port.len() - 1);
@@ -264,6 +274,16 @@ mod tests {
         assert_eq!(every.check(&asked("/", &["192.0.2.2:9000"])), Ok(()));
         assert_eq!(
             every.check(&asked("/", &["evil.example"])),
+            Err(FOREIGN_HOST)
+        );
+        // What stands before it may be asked for by its address.
+        let given = ["198.51.100.7", "2001:db8::1", "[2001:db8::2]:80"];
+        let named = hosts("127.0.0.1:9000", &given);
+        for host in ["198.51.100.7:80", "[2001:db8::1]", "[2001:DB8::2]:9"] {
+            assert_eq!(named.check(&asked("/", &[host])), Ok(()), "{host}");
+        }
+        assert_eq!(
+            named.check(&asked("/", &["[2001:db8::3]"])),
             Err(FOREIGN_HOST)
         );
         let unix = Hosts::of(&LocalAddr::Unix("/run/x.sock".into()), Vec::new());

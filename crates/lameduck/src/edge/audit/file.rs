@@ -50,6 +50,10 @@ pub(super) struct AppendFile {
     mode: u32,
     rotation: Rotation,
     open: Option<Open>,
+    /// Why it could not be set aside, until it was said: records go on into a file that is too large rather than nowhere.
+    stuck: Option<io::Error>,
+    /// Whether that was said.
+    stuck_said: bool,
     /// A record was written in part, such as when the disk became full: the next begins on a line of its own.
     torn: bool,
 }
@@ -69,6 +73,8 @@ impl AppendFile {
             mode,
             rotation,
             open: None,
+            stuck: None,
+            stuck_said: false,
             torn: false,
         }
     }
@@ -83,9 +89,14 @@ impl AppendFile {
         if open.is_regular {
             let size = open.file.metadata()?.len();
             if size > 0 && size + length > self.rotation.bytes {
-                self.set_aside(&open)?;
-                // Its size may have been somebody else's doing; what is open now is the youngest.
-                open = self.reopen()?;
+                match self.set_aside(&open) {
+                    // Its size may have been somebody else's doing; what is open now is the youngest.
+                    Ok(()) => {
+                        self.open = Some(open);
+                        open = self.reopen()?;
+                    }
+                    Err(why) => self.note_stuck(&why),
+                }
             }
         }
         let torn = self.torn;
@@ -109,9 +120,20 @@ impl AppendFile {
         }
     }
 
+    fn note_stuck(&mut self, why: &io::Error) {
+        if !std::mem::replace(&mut self.stuck_said, true) {
+            let bytes = self.rotation.bytes;
+            let why = format!("it cannot be set aside ({why}) and grows beyond {bytes} bytes");
+            self.stuck = Some(io::Error::other(why));
+        }
+    }
+
     /// # Errors
-    /// What fdatasync(2) reports.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    /// What fdatasync(2) reports; once, why the file could not be set aside.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if let Some(why) = self.stuck.take() {
+            return Err(why);
+        }
         match &self.open {
             Some(open) if open.is_regular => open.file.sync_data(),
             _ => Ok(()),
@@ -120,13 +142,16 @@ impl AppendFile {
 
     /// The file that has the name now.
     fn reopen(&mut self) -> io::Result<Open> {
-        if let Some(open) = self.open.take()
-            && fs::symlink_metadata(&self.path)
-                .is_ok_and(|found| (found.dev(), found.ino()) == open.id)
-        {
-            return Ok(open);
+        match self.open.take() {
+            Some(open) if self.is_there(&open) => Ok(open),
+            _ => self.open_path(),
         }
-        self.open_path()
+    }
+
+    /// Whether this file has the name still.
+    fn is_there(&self, open: &Open) -> bool {
+        let found = fs::symlink_metadata(&self.path);
+        found.is_ok_and(|found| (found.dev(), found.ino()) == open.id)
     }
 
     /// Opens it, or makes it. What an attacker may have put there is not written to: a link, or a file of theirs.
@@ -167,8 +192,7 @@ impl AppendFile {
         if !sys::lock_now(open.file.as_fd())? {
             return Ok(());
         }
-        let found = fs::symlink_metadata(&self.path);
-        if !found.is_ok_and(|found| (found.dev(), found.ino()) == open.id) {
+        if !self.is_there(open) {
             return Ok(());
         }
         open.file.sync_data()?;
@@ -272,6 +296,34 @@ mod tests {
         assert_eq!(numbers(".1"), [8, 9, 10, 11]);
         assert_eq!(numbers(".2"), [4, 5, 6, 7]);
         assert!(!dir.0.join("audit.jsonl.3").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_set_aside_grows_and_is_said_once() {
+        let dir = Scratch::new("audit-stuck");
+        let mut file = AppendFile::new(dir.file(), 0o600, Rotation::new(4 << 10, 1));
+        // A directory that is not empty cannot be overwritten by a file.
+        fs::create_dir_all(dir.0.join("audit.jsonl.1/full")).expect("made");
+        let mut said = Vec::new();
+        for number in 0..9 {
+            file.append(&line(number)).expect("written all the same");
+            said.extend(file.sync().err());
+        }
+        assert_eq!(dir.read("").lines().count(), 9);
+        let [once] = &said[..] else {
+            panic!("{said:?}");
+        };
+        let why = once.to_string();
+        assert!(
+            why.contains("cannot be set aside") && why.contains("4096"),
+            "{why}"
+        );
+
+        // Whoever makes room finds it set aside with the next record.
+        fs::remove_dir_all(dir.0.join("audit.jsonl.1")).expect("removed");
+        file.append(&line(9)).expect("written");
+        assert_eq!(dir.read("").lines().count(), 1);
+        assert_eq!(dir.read(".1").lines().count(), 9);
     }
 
     #[test]
