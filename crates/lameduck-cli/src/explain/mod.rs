@@ -14,7 +14,7 @@ mod story;
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, Read, Seek as _, SeekFrom, Write as _},
     path::Path,
     process::ExitCode,
 };
@@ -109,15 +109,45 @@ fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
+/// What stands in a file, or comes on standard input: of what is too long the end, which is what a life ended with.
 fn read(path: &Path) -> Result<String, Failure> {
-    let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
-        io::stdin().lock().take(MOST_BYTES).read_to_end(&mut bytes)
+        last_of(io::stdin().lock())
     } else {
-        fs::File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes))
+        fs::File::open(path).and_then(|mut file| {
+            let length = file.metadata()?.len();
+            // Devices and pipes have no length and cannot be sought.
+            if length > MOST_BYTES {
+                file.seek(SeekFrom::Start(length - MOST_BYTES))?;
+            }
+            let (bytes, cut) = last_of(file)?;
+            Ok((bytes, cut || length > MOST_BYTES))
+        })
     };
-    read.map_err(|error| Failure::new(format_args!("cannot read {}: {error}", path.display())))?;
+    let (bytes, cut) = read
+        .map_err(|error| Failure::new(format_args!("cannot read {}: {error}", path.display())))?;
+    if cut {
+        let mebibytes = MOST_BYTES >> 20;
+        eprintln!(
+            "warning: only the last {mebibytes} MiB of {} are read",
+            path.display()
+        );
+    }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last bytes of it, and whether there were more before them.
+fn last_of(mut from: impl Read) -> io::Result<(Vec<u8>, bool)> {
+    let (mut bytes, mut cut) = (Vec::new(), false);
+    loop {
+        let count = from.by_ref().take(MOST_BYTES).read_to_end(&mut bytes)? as u64;
+        let excess = bytes.len().saturating_sub(MOST_BYTES as usize);
+        cut |= excess > 0;
+        bytes.drain(..excess);
+        if count < MOST_BYTES {
+            return Ok((bytes, cut));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +157,15 @@ mod hostile;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_is_too_long_the_end_is_read() {
+        let all: Vec<u8> = (0..MOST_BYTES + 5).map(|n| (n % 251) as u8).collect();
+        let (bytes, cut) = last_of(&*all).expect("read");
+        assert!(cut && bytes == all[5..]);
+        let (bytes, cut) = last_of(&all[..9]).expect("read");
+        assert_eq!((bytes.as_slice(), cut), (&all[..9], false));
+    }
 
     #[test]
     fn a_story_is_told_in_lines_of_ours_whatever_is_in_the_report() {

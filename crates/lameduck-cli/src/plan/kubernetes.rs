@@ -72,7 +72,7 @@ pub(super) fn manifest(plan: &Plan, pre_stop: Duration, name: &str) -> String {
     if pre_stop > 0 {
         let _ = write!(
             text,
-            "          lifecycle:\n            preStop:\n              sleep: {{seconds: {pre_stop}}}\n"
+            "          # The sleep action is in Kubernetes from 1.30 on; before it, exec a sleep.\n          lifecycle:\n            preStop:\n              sleep: {{seconds: {pre_stop}}}\n"
         );
     }
     text
@@ -91,7 +91,7 @@ fn write_probes(text: &mut String, plan: &Plan) {
          \x20           httpGet: {{path: /startupz, port: probes}}\n\
          \x20           periodSeconds: 1\n\
          \x20           failureThreshold: 60\n\
-         \x20         # Refusals in a row within the window's floor of {} s.\n\
+         \x20         # {}\n\
          \x20         readinessProbe:\n\
          \x20           httpGet: {{path: /readyz, port: probes}}\n\
          \x20           periodSeconds: {every}\n\
@@ -101,8 +101,19 @@ fn write_probes(text: &mut String, plan: &Plan) {
          \x20           httpGet: {{path: /livez, port: probes}}\n\
          \x20           periodSeconds: 10\n\
          \x20           failureThreshold: 3\n",
-        plan.window().floor.as_secs_f64(),
+        readiness_said(plan),
     );
+}
+
+fn readiness_said(plan: &Plan) -> String {
+    let floor = plan.window().floor;
+    let (every, failures) = readiness(plan);
+    if Duration::from_secs(every * failures) <= floor {
+        let floor = floor.as_secs_f64();
+        format!("Seen to be unready within the window's floor of {floor} s.")
+    } else {
+        "As soon as a probe can see it; the window's floor is shorter.".to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) fn unit(plan: &Plan, name: &str) -> String {
          # From SIGTERM to SIGKILL. The process is gone after {}.\n\
          TimeoutStopSec={stop}\n\
          KillSignal=SIGTERM\n\
-         # SIGTERM to the main process alone: what it started is its own to end.\n\
+         # SIGTERM to the main process alone; SIGKILL, at the end, to all that is left.\n\
          KillMode=mixed\n\
          # Fed from the runtime: a runtime that is wedged is noticed.\n\
          WatchdogSec={watchdog}\n\
