@@ -76,8 +76,9 @@ pub use end_when::{EndWhen, end_when};
 pub use handler::{ServiceFn, service_fn};
 pub use health::is_health_check;
 pub use layer::{
-    EndStreams, EndStreamsFuture, EndStreamsService, ExposeDrain, ExposeDrainService,
-    HealthSnapshot, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService,
+    EndStreams, EndStreamsFuture, EndStreamsService, EndedBy, ExposeDrain, ExposeDrainService,
+    HealthSnapshot, HookRefused, HookedBody, OnEnd, RequestEnd, RequestHooks, RequestHooksFuture,
+    RequestHooksService, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService,
 };
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsFormat, MetricsRoute, admin_metrics, metrics, metrics_route};

@@ -2,8 +2,13 @@
 
 mod end_streams;
 mod expose;
+mod request_hooks;
 mod snapshot;
 
 pub use end_streams::{EndStreams, EndStreamsFuture, EndStreamsService};
 pub use expose::{ExposeDrain, ExposeDrainService};
+pub use request_hooks::{
+    EndedBy, HookRefused, HookedBody, OnEnd, RequestEnd, RequestHooks, RequestHooksFuture,
+    RequestHooksService,
+};
 pub use snapshot::{HealthSnapshot, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService};

@@ -6,6 +6,7 @@ mod frames;
 mod h1;
 mod h2;
 mod handlers;
+mod hooks;
 mod limits;
 mod load;
 #[cfg(feature = "metrics")]

@@ -1,0 +1,482 @@
+//! `RequestHooks`: what is to happen when a request is really over, however it ended.
+
+mod work;
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Buf as _;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body::{Body, Frame, SizeHint};
+use lameduck::{EnrolError, Lifecycle, Phase};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use self::work::{Held, Work};
+
+/// How many hooks one request may be given by its handler.
+const MOST_OF_A_REQUEST: usize = 64;
+
+/// Runs hooks when a request is over: its response has been handed to the server to the last byte, its client has gone, its handler
+/// panicked, or the drain cut it. Every hook runs exactly once for each request, also when the request's future is dropped.
+///
+/// Put it around a route, a router, or everything. A handler adds hooks of its own request through [`OnEnd`], which it finds in the
+/// request's extensions. Hooks run on the task that serves the request and must not block; [`on_end_async`](Self::on_end_async) is for those
+/// that have to wait for something. One that panics is noted in the report and disturbs neither the others nor the request.
+///
+/// Works under any server; whether the drain cut a request is known under the one whose lifecycle this is.
+///
+/// # Examples
+/// ```
+/// # fn app(life: &lameduck::Lifecycle) -> axum::Router {
+/// use axum::{Extension, Router, routing::get};
+/// use lameduck_http::{OnEnd, RequestHooks};
+///
+/// async fn export(Extension(end): Extension<OnEnd>) -> &'static str {
+///     // Only this request's.
+///     let _ = end.run(|end| println!("{:?} after {} bytes", end.how, end.bytes));
+///     "rows"
+/// }
+///
+/// let hooks = RequestHooks::new(life).on_end(|end| {
+///     println!("{} {} {:?} {:?}", end.method, end.uri, end.status, end.how);
+/// });
+/// Router::new().route("/export", get(export)).layer(hooks)
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct RequestHooks {
+    life: Lifecycle,
+    hooks: Vec<Arc<Hook>>,
+    work: Option<Arc<Work>>,
+}
+
+type Hook = dyn Fn(&RequestEnd) + Send + Sync;
+type OwnHook = Box<dyn FnOnce(&RequestEnd) + Send>;
+
+impl fmt::Debug for RequestHooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHooks")
+            .field("hooks", &self.hooks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndedBy {
+    /// Its response was handed to the server to the last byte. Whether it arrived is more than a layer can know.
+    Completed,
+    /// The service gave an error instead of a response, or the response's body did.
+    Failed,
+    /// Its client went away, or a limit of the server ended it, before that.
+    ClientGone,
+    /// Its handler, or its response's body, panicked.
+    Panicked,
+    /// The drain's end came first.
+    Cut,
+}
+
+/// A request that is over.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RequestEnd {
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub uri: Uri,
+    /// How it ended.
+    pub how: EndedBy,
+    /// The status of its response; `None` if there was none yet.
+    pub status: Option<StatusCode>,
+    /// How many bytes of its response's body were handed to the server.
+    pub bytes: u64,
+    /// From the call of the service to the end.
+    pub took: Duration,
+    /// The phase in which it began.
+    pub began_in: Phase,
+    /// The phase in which it ended.
+    pub ended_in: Phase,
+}
+
+impl RequestHooks {
+    /// A layer without hooks; those of handlers run.
+    pub fn new(life: &Lifecycle) -> Self {
+        Self {
+            life: life.clone(),
+            hooks: Vec::new(),
+            work: None,
+        }
+    }
+
+    /// Runs this hook for every request of the service within.
+    pub fn on_end(mut self, hook: impl Fn(&RequestEnd) + Send + Sync + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Spawns this hook for every request of the service within. The shutdown waits for what it spawned, under this name, as a stop hook:
+    /// after the last request, inside the reserve, and no longer.
+    ///
+    /// # Errors
+    /// [`EnrolError`], if the name is taken for one.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn on_end_async<Fut>(
+        mut self,
+        name: impl Into<String>,
+        hook: impl Fn(RequestEnd) -> Fut + Send + Sync + 'static,
+    ) -> Result<Self, EnrolError>
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let work = Work::enrol(&self.life, name.into(), self.work.take())?;
+        let (spawning, runtime) = (Arc::clone(&work), tokio::runtime::Handle::current());
+        self.work = Some(work);
+        Ok(self.on_end(move |end| {
+            let held = spawning.hold();
+            let work = hook(end.clone());
+            runtime.spawn(async move {
+                let _held = held;
+                work.await;
+            });
+        }))
+    }
+}
+
+/// Adds hooks to one request; found in its extensions under [`RequestHooks`].
+#[derive(Clone)]
+pub struct OnEnd {
+    own: Arc<Mutex<Option<Vec<OwnHook>>>>,
+}
+
+impl fmt::Debug for OnEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnEnd").finish_non_exhaustive()
+    }
+}
+
+impl OnEnd {
+    /// Runs this hook when the request is over, after those of the layer.
+    ///
+    /// # Errors
+    /// [`HookRefused`] if it is over already, or has 64 hooks; the hook does not run then.
+    pub fn run(&self, hook: impl FnOnce(&RequestEnd) + Send + 'static) -> Result<(), HookRefused> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *own {
+            Some(hooks) if hooks.len() < MOST_OF_A_REQUEST => {
+                hooks.push(Box::new(hook));
+                Ok(())
+            }
+            Some(_) => Err(HookRefused::TooMany),
+            None => Err(HookRefused::Over),
+        }
+    }
+}
+
+/// Why a hook was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HookRefused {
+    /// The request has ended.
+    Over,
+    /// It has 64 hooks of its own.
+    TooMany,
+}
+
+impl fmt::Display for HookRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Over => f.write_str("the request has ended"),
+            Self::TooMany => write!(f, "a request takes {MOST_OF_A_REQUEST} hooks of its own"),
+        }
+    }
+}
+
+impl std::error::Error for HookRefused {}
+
+/// A request that is under way; its end is told when this is dropped, at the latest.
+struct Course {
+    layer: RequestHooks,
+    on_end: OnEnd,
+    /// What the shutdown waits for, if there are hooks that it waits for.
+    _held: Option<Held>,
+    method: Method,
+    uri: Uri,
+    began: Duration,
+    began_in: Phase,
+    status: Option<StatusCode>,
+    bytes: u64,
+    /// Code that is not ours runs: if that never returns, it panicked.
+    inside: bool,
+    how: Option<EndedBy>,
+    over: bool,
+}
+
+impl fmt::Debug for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Course")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Course {
+    fn begin<B>(layer: &RequestHooks, request: &mut Request<B>) -> Self {
+        let on_end = OnEnd {
+            own: Arc::new(Mutex::new(Some(Vec::new()))),
+        };
+        request.extensions_mut().insert(on_end.clone());
+        Self {
+            on_end,
+            _held: layer.work.as_ref().map(Work::hold),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            began: layer.life.elapsed(),
+            began_in: layer.life.phase(),
+            layer: layer.clone(),
+            status: None,
+            bytes: 0,
+            inside: false,
+            how: None,
+            over: false,
+        }
+    }
+
+    /// Runs code that is not ours.
+    fn enter<R>(&mut self, code: impl FnOnce() -> R) -> R {
+        self.inside = true;
+        let result = code();
+        self.inside = false;
+        result
+    }
+
+    fn end(&mut self, how: EndedBy) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        let end = RequestEnd {
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            how,
+            status: self.status,
+            bytes: self.bytes,
+            took: self.layer.life.elapsed().saturating_sub(self.began),
+            began_in: self.began_in,
+            ended_in: self.layer.life.phase(),
+        };
+        let own = {
+            let mut own = self
+                .on_end
+                .own
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            own.take().unwrap_or_default()
+        };
+        for hook in &self.layer.hooks {
+            self.run(|| hook(&end));
+        }
+        for hook in own {
+            self.run(|| hook(&end));
+        }
+    }
+
+    /// This may run while the thread unwinds, where another panic would be the process' last.
+    fn run(&self, hook: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(hook)) {
+            let path = self.uri.path();
+            self.layer.life.note(format!(
+                "a hook at the end of {} {path} panicked",
+                self.method
+            ));
+            forget(panic);
+        }
+    }
+}
+
+/// What it carries may panic when it is dropped.
+fn forget(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+}
+
+impl Drop for Course {
+    fn drop(&mut self) {
+        let how = match self.how {
+            _ if self.inside || std::thread::panicking() => EndedBy::Panicked,
+            Some(how) => how,
+            None if self.layer.life.drain().is_ending() => EndedBy::Cut,
+            None => EndedBy::ClientGone,
+        };
+        self.end(how);
+    }
+}
+
+impl<S> Layer<S> for RequestHooks {
+    type Service = RequestHooksService<S>;
+
+    fn layer(&self, inner: S) -> RequestHooksService<S> {
+        RequestHooksService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// The service of [`RequestHooks`].
+#[derive(Clone, Debug)]
+pub struct RequestHooksService<S> {
+    inner: S,
+    layer: RequestHooks,
+}
+
+impl<S, B, R> Service<Request<B>> for RequestHooksService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body,
+{
+    type Response = Response<HookedBody<R>>;
+    type Error = S::Error;
+    type Future = RequestHooksFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut course = Course::begin(&self.layer, &mut request);
+        RequestHooksFuture {
+            answer: course.enter(|| self.inner.call(request)),
+            course: Some(course),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`RequestHooksService`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it drops the inner future, and the hooks run.
+    #[derive(Debug)]
+    pub struct RequestHooksFuture<F> {
+        #[pin]
+        answer: F,
+        course: Option<Course>,
+    }
+}
+
+impl<F, R, E> Future for RequestHooksFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
+{
+    type Output = Result<Response<HookedBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(course) = this.course else {
+            return this
+                .answer
+                .poll(cx)
+                .map_ok(|response| response.map(|body| HookedBody { body, course: None }));
+        };
+        let answered = ready!(course.enter(|| this.answer.poll(cx)));
+        let response = match answered {
+            Ok(response) => response,
+            Err(error) => {
+                course.end(EndedBy::Failed);
+                return Poll::Ready(Err(error));
+            }
+        };
+        course.status = Some(response.status());
+        let bodiless = course.method == Method::HEAD || has_no_body(response.status());
+        if bodiless || response.body().is_end_stream() {
+            // It is whole once the server has let go of it.
+            course.how = Some(EndedBy::Completed);
+        }
+        let declared = declared(response.headers());
+        let course = this
+            .course
+            .take()
+            .map(|course| Sending { course, declared });
+        Poll::Ready(Ok(response.map(|body| HookedBody { body, course })))
+    }
+}
+
+/// RFC 9110 §6.4.1.
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A response under way.
+#[derive(Debug)]
+struct Sending {
+    course: Course,
+    /// What `Content-Length` says: a server may stop there without asking for the end.
+    declared: Option<u64>,
+}
+
+pin_project! {
+    /// The response body of [`RequestHooksService`].
+    #[derive(Debug)]
+    pub struct HookedBody<R> {
+        #[pin]
+        body: R,
+        course: Option<Sending>,
+    }
+}
+
+impl<R: Body> Body for HookedBody<R> {
+    type Data = R::Data;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
+        let mut this = self.project();
+        let Some(sending) = this.course else {
+            return this.body.poll_frame(cx);
+        };
+        let course = &mut sending.course;
+        let frame = ready!(course.enter(|| this.body.as_mut().poll_frame(cx)));
+        match &frame {
+            None => course.end(EndedBy::Completed),
+            Some(Err(_)) => course.end(EndedBy::Failed),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
+                course.bytes += length;
+                let is_whole = sending
+                    .declared
+                    .is_some_and(|declared| course.bytes >= declared);
+                if is_whole || frame.is_trailers() || this.body.is_end_stream() {
+                    course.how = Some(EndedBy::Completed);
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
