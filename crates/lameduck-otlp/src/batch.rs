@@ -64,12 +64,16 @@ impl Batch {
         self.lost += within(&mut self.spans, spans.into_iter());
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.spans.is_empty() && self.records.is_empty()
+    pub(crate) fn has_spans(&self) -> bool {
+        !self.spans.is_empty()
     }
 
-    pub(crate) fn is_large(&self) -> bool {
-        self.spans.len() >= MANY || self.records.len() >= MANY
+    pub(crate) fn has_many_spans(&self) -> bool {
+        self.spans.len() >= MANY
+    }
+
+    pub(crate) fn has_many_records(&self) -> bool {
+        self.records.len() >= MANY
     }
 
     /// How many were lost since this was asked last.

@@ -1,13 +1,14 @@
 //! OpenMetrics text (version 1.0.0) as OTLP metrics. Names stay as they are: whoever turns them back finds the suffixes in place.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::KeyValue,
     metrics::v1::{
         AggregationTemporality, Exemplar, Gauge, Histogram, HistogramDataPoint, Metric,
-        NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric, number_data_point,
+        NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, exemplar,
+        metric, number_data_point, summary_data_point::ValueAtQuantile,
     },
     resource::v1::Resource,
 };
@@ -40,9 +41,22 @@ pub(crate) fn export(
 enum Kind {
     Counter,
     Histogram,
+    Summary,
     /// Gauges, infos, and what says nothing of itself.
     #[default]
     Gauge,
+}
+
+impl Kind {
+    /// What may stand behind the family's name (OpenMetrics 1.0.0, "Suffixes").
+    const fn suffixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Counter => &["_total", "_created", ""],
+            Self::Histogram => &["_bucket", "_sum", "_count", "_created"],
+            Self::Summary => &["", "_sum", "_count", "_created"],
+            Self::Gauge => &["", "_info"],
+        }
+    }
 }
 
 /// The lines of one family.
@@ -54,6 +68,7 @@ struct Family {
     unit: String,
     points: Vec<NumberDataPoint>,
     histograms: Vec<HistogramDataPoint>,
+    summaries: Vec<SummaryDataPoint>,
 }
 
 fn read(text: &str, began: u64, now: u64) -> Result<Vec<Metric>, String> {
@@ -72,7 +87,7 @@ fn read(text: &str, began: u64, now: u64) -> Result<Vec<Metric>, String> {
                 continue;
             }
             if family.name != name {
-                metrics.extend(std::mem::take(&mut family).metric());
+                metrics.extend(std::mem::take(&mut family).metric()?);
                 name.clone_into(&mut family.name);
             }
             match word {
@@ -82,6 +97,8 @@ fn read(text: &str, began: u64, now: u64) -> Result<Vec<Metric>, String> {
                     family.kind = match rest {
                         "counter" => Kind::Counter,
                         "histogram" => Kind::Histogram,
+                        "summary" => Kind::Summary,
+                        "gaugehistogram" => return Err(failed("OTLP has no such type")),
                         _ => Kind::Gauge,
                     }
                 }
@@ -90,16 +107,21 @@ fn read(text: &str, began: u64, now: u64) -> Result<Vec<Metric>, String> {
         }
         let sample = Sample::read(line).ok_or_else(|| failed("no sample"))?;
         let known = sample.name.strip_prefix(family.name.as_str());
-        if family.name.is_empty() || known.is_none() {
-            metrics.extend(std::mem::take(&mut family).metric());
-            sample.name.clone_into(&mut family.name);
-        }
-        let suffix = sample.name[family.name.len()..].to_owned();
+        let known = known.filter(|suffix| family.kind.suffixes().contains(suffix));
+        let suffix = match known.filter(|_| !family.name.is_empty()) {
+            Some(suffix) => suffix.to_owned(),
+            // One that says nothing of itself.
+            None => {
+                metrics.extend(std::mem::take(&mut family).metric()?);
+                sample.name.clone_into(&mut family.name);
+                String::new()
+            }
+        };
         family
             .add(sample, &suffix, began, now)
             .ok_or_else(|| failed("not what its type has"))?;
     }
-    metrics.extend(family.metric());
+    metrics.extend(family.metric()?);
     Ok(metrics)
 }
 
@@ -114,8 +136,10 @@ fn cut(line: &str) -> &str {
 
 impl Family {
     fn add(&mut self, sample: Sample<'_>, suffix: &str, began: u64, now: u64) -> Option<()> {
-        if self.kind == Kind::Histogram {
-            return self.add_to_histogram(sample, suffix, began, now);
+        match self.kind {
+            Kind::Histogram => return self.add_to_histogram(sample, suffix, began, now),
+            Kind::Summary => return self.add_to_summary(sample, suffix, began, now),
+            Kind::Counter | Kind::Gauge => {}
         }
         // `_created` says when a series began; an info ends with `_info`.
         if suffix == "_created" {
@@ -130,7 +154,7 @@ impl Family {
                 Ok(number) => number_data_point::Value::AsInt(number),
                 Err(_) => number_data_point::Value::AsDouble(sample.value.parse().ok()?),
             }),
-            exemplars: sample.exemplar(now).into_iter().collect(),
+            exemplars: sample.exemplar().into_iter().collect(),
             ..NumberDataPoint::default()
         });
         if suffix == "_info" {
@@ -165,32 +189,78 @@ impl Family {
         match suffix {
             "_bucket" => {
                 // They come cumulated, in order of their bounds.
-                let all: u64 = sample.value.parse().ok()?;
+                let all = whole(sample.value)?;
                 let below: u64 = point.bucket_counts.iter().sum();
                 point.bucket_counts.push(all.checked_sub(below)?);
                 match bound?.as_str() {
                     "+Inf" => point.count = all,
                     bound => point.explicit_bounds.push(bound.parse().ok()?),
                 }
-                point.exemplars.extend(sample.exemplar(now));
+                point.exemplars.extend(sample.exemplar());
             }
             "_sum" => point.sum = Some(sample.value.parse().ok()?),
-            "_count" => point.count = sample.value.parse().ok()?,
+            "_count" => point.count = whole(sample.value)?,
             "_created" => {}
             _ => return None,
         }
         Some(())
     }
 
+    fn add_to_summary(
+        &mut self,
+        mut sample: Sample<'_>,
+        suffix: &str,
+        began: u64,
+        now: u64,
+    ) -> Option<()> {
+        let quantile = sample.take_label("quantile");
+        let attributes = sample.attributes();
+        let at = self
+            .summaries
+            .iter()
+            .position(|one| one.attributes == attributes);
+        let at = at.unwrap_or_else(|| {
+            self.summaries.push(SummaryDataPoint {
+                attributes,
+                start_time_unix_nano: began,
+                time_unix_nano: now,
+                ..SummaryDataPoint::default()
+            });
+            self.summaries.len() - 1
+        });
+        let point = &mut self.summaries[at];
+        match suffix {
+            "" => point.quantile_values.push(ValueAtQuantile {
+                quantile: quantile?.parse().ok()?,
+                value: sample.value.parse().ok()?,
+            }),
+            "_sum" => point.sum = sample.value.parse().ok()?,
+            "_count" => point.count = whole(sample.value)?,
+            _ => {}
+        }
+        Some(())
+    }
+
     /// `None` if it has no sample.
-    fn metric(self) -> Option<Metric> {
+    ///
+    /// # Errors
+    /// A histogram without its last bucket.
+    fn metric(self) -> Result<Option<Metric>, String> {
         let cumulative = AggregationTemporality::Cumulative as i32;
+        let is_open =
+            |one: &HistogramDataPoint| one.bucket_counts.len() != one.explicit_bounds.len() + 1;
+        if self.histograms.iter().any(is_open) {
+            return Err(format!("the histogram {} has no bucket +Inf", self.name));
+        }
         let data = match self.kind {
             Kind::Histogram if !self.histograms.is_empty() => metric::Data::Histogram(Histogram {
                 data_points: self.histograms,
                 aggregation_temporality: cumulative,
             }),
-            _ if self.points.is_empty() => return None,
+            Kind::Summary if !self.summaries.is_empty() => metric::Data::Summary(Summary {
+                data_points: self.summaries,
+            }),
+            _ if self.points.is_empty() => return Ok(None),
             Kind::Counter => metric::Data::Sum(Sum {
                 data_points: self.points,
                 aggregation_temporality: cumulative,
@@ -200,7 +270,7 @@ impl Family {
                 data_points: self.points,
             }),
         };
-        Some(Metric {
+        Ok(Some(Metric {
             name: self.name,
             description: self.help,
             // UCUM has the unit; OpenMetrics has its plural.
@@ -211,8 +281,23 @@ impl Family {
             },
             data: Some(data),
             ..Metric::default()
-        })
+        }))
     }
+}
+
+/// A count, also where it is written as `9.0`.
+fn whole(text: &str) -> Option<u64> {
+    if let Ok(count) = text.parse() {
+        return Some(count);
+    }
+    let count: f64 = text.parse().ok()?;
+    let is_one = count >= 0.0 && count.fract() == 0.0 && count < 1e18;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number in range"
+    )]
+    is_one.then_some(count as u64)
 }
 
 /// One line: name, labels, value, and what stands behind them.
@@ -220,7 +305,14 @@ struct Sample<'a> {
     name: &'a str,
     labels: Vec<(&'a str, String)>,
     value: &'a str,
-    exemplar: Option<(Vec<(&'a str, String)>, f64)>,
+    exemplar: Option<Traced<'a>>,
+}
+
+/// An exemplar: its labels, its value, and when it was, in seconds of Unix time.
+struct Traced<'a> {
+    labels: Vec<(&'a str, String)>,
+    value: f64,
+    at: Option<f64>,
 }
 
 impl<'a> Sample<'a> {
@@ -238,8 +330,13 @@ impl<'a> Sample<'a> {
             None => None,
             Some(behind) => {
                 let (labels, rest) = self::labels(behind)?;
-                let value = rest.split_ascii_whitespace().next()?.parse().ok()?;
-                Some((labels, value))
+                let mut words = rest.split_ascii_whitespace();
+                let value = words.next()?.parse().ok()?;
+                let at = match words.next() {
+                    Some(at) => Some(at.parse().ok()?),
+                    None => None,
+                };
+                Some(Traced { labels, value, at })
             }
         };
         let sound = !name.is_empty() && value.parse::<f64>().is_ok();
@@ -263,19 +360,26 @@ impl<'a> Sample<'a> {
             .collect()
     }
 
-    fn exemplar(&self, now: u64) -> Option<Exemplar> {
-        let (labels, value) = self.exemplar.as_ref()?;
-        let drain = labels.iter().find(|(key, _)| *key == "drain_id");
-        let id = drain.and_then(|(_, id)| u128::from_str_radix(id, 16).ok());
+    /// `None` also where it does not say when it was: it would be a new one each time.
+    fn exemplar(&self) -> Option<Exemplar> {
+        let traced = self.exemplar.as_ref()?;
+        let at = Duration::try_from_secs_f64(traced.at?).ok()?;
+        let (ids, others): (Vec<_>, Vec<_>) = traced
+            .labels
+            .iter()
+            .partition(|(key, _)| *key == "drain_id");
+        let id = ids
+            .first()
+            .and_then(|(_, id)| u128::from_str_radix(id, 16).ok());
         Some(Exemplar {
-            filtered_attributes: labels
+            filtered_attributes: others
                 .iter()
                 .map(|(key, text)| attribute(*key, text.as_str()))
                 .collect(),
-            time_unix_nano: now,
+            time_unix_nano: u64::try_from(at.as_nanos()).unwrap_or(u64::MAX),
             // The trace of the drain bears its id.
             trace_id: id.map(|id| id.to_be_bytes().to_vec()).unwrap_or_default(),
-            value: Some(exemplar::Value::AsDouble(*value)),
+            value: Some(exemplar::Value::AsDouble(traced.value)),
             ..Exemplar::default()
         })
     }
@@ -340,7 +444,7 @@ mod tests {
     #[test]
     fn counters_are_sums_with_their_exemplars() {
         let metric = only(
-            "# HELP stops Stops\\nof it.\n# TYPE stops counter\nstops_total{cause=\"a \\\"b\\\", c\"} 3 # {drain_id=\"0000000000000000000000000000000a\"} 1\nstops_total 1.5\n# EOF\n",
+            "# HELP stops Stops\\nof it.\n# TYPE stops counter\nstops_total{cause=\"a \\\"b\\\", c\"} 3 # {drain_id=\"0000000000000000000000000000000a\"} 1 1.5\nstops_total 1.5 # {a=\"b\"} 1\n# EOF\n",
         );
         assert_eq!(
             (metric.name.as_str(), metric.description.as_str()),
@@ -356,6 +460,9 @@ mod tests {
         assert_eq!(first.attributes, [attribute("cause", "a \"b\", c")]);
         assert_eq!(first.value, Some(number_data_point::Value::AsInt(3)));
         assert_eq!(first.exemplars[0].trace_id[15], 10);
+        assert_eq!(first.exemplars[0].time_unix_nano, 1_500_000_000);
+        assert!(first.exemplars[0].filtered_attributes.is_empty());
+        assert!(second.exemplars.is_empty(), "it does not say when it was");
         assert_eq!((first.start_time_unix_nano, first.time_unix_nano), (1, 2));
         assert_eq!(second.value, Some(number_data_point::Value::AsDouble(1.5)));
     }
@@ -376,6 +483,30 @@ mod tests {
         assert_eq!(point.explicit_bounds, [0.1, 1.0]);
         assert_eq!((point.count, point.sum), (9, Some(12.5)));
         assert_eq!(point.attributes, [attribute("of", "x")]);
+    }
+
+    #[test]
+    fn summaries_keep_their_quantiles() {
+        let metric = only(
+            "# TYPE took summary\ntook{of=\"x\",quantile=\"0.5\"} 2\ntook_sum{of=\"x\"} 12.5\ntook_count{of=\"x\"} 9.0\n",
+        );
+        let Some(metric::Data::Summary(summary)) = metric.data else {
+            panic!("{metric:?}");
+        };
+        let [point] = &summary.data_points[..] else {
+            panic!("{summary:?}");
+        };
+        assert_eq!((point.count, point.sum), (9, 12.5));
+        assert_eq!(point.quantile_values[0].quantile, 0.5);
+    }
+
+    #[test]
+    fn a_name_that_begins_with_another_is_another() {
+        let text = "up 1\nuptime 5\n# TYPE a counter\na_total 3\na_b 5\n";
+        let metrics = read(text, 1, 2).expect("a page that can be read");
+        let names: Vec<_> = metrics.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["up", "uptime", "a", "a_b"]);
+        assert!(matches!(metrics[3].data, Some(metric::Data::Gauge(_))));
     }
 
     #[test]
@@ -403,11 +534,14 @@ mod tests {
                 3,
             ),
             ("# TYPE a histogram\na_bucket 5\n", 2),
-            ("# TYPE a histogram\na_other 5\n", 2),
+            ("# TYPE a gaugehistogram\n", 1),
             ("up 1 # {a=\"b\"}\n", 1),
         ] {
             let refused = read(text, 1, 2).expect_err(text);
             assert!(refused.starts_with(&format!("line {line}: ")), "{refused}");
         }
+        let open = "# TYPE a histogram\na_bucket{le=\"1\"} 5\n";
+        let refused = read(open, 1, 2).expect_err("no last bucket");
+        assert!(refused.contains("a has no bucket +Inf"), "{refused}");
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use lameduck::{Observed, Observer};
 
-use crate::worker::Worker;
+use crate::worker::{LAST_WORD, Worker};
 
 /// Exports what it is told. See [`Otlp::observer`](crate::Otlp::observer).
 #[must_use = "register it with `Lifecycle::observe`"]
@@ -41,6 +41,6 @@ impl Observer for OtlpObserver {
     }
 
     fn patience(&self) -> Duration {
-        self.patience
+        self.patience + LAST_WORD
     }
 }

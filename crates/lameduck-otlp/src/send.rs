@@ -14,14 +14,15 @@ use ureq::{
 
 use crate::settings::{BadOtlp, Otlp};
 
-/// How much of an answer that refuses is read, to say why.
-const MOST_OF_AN_ANSWER: u64 = 2_048;
+/// How much of an answer is read that may say how much of it was not taken, and of one that refuses all.
+const MOST_OF_AN_ANSWER: u64 = 64 << 10;
+const MOST_OF_A_REFUSAL: u64 = 2 << 10;
 
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// Taken, but for so many spans, records or points.
-    Taken { refused: u64 },
+    /// Taken, but for so many spans, records or points, and with what the collector said to that.
+    Taken { refused: u64, said: Option<String> },
     /// It may be sent again.
     Later(Later),
     /// The same again would be refused again.
@@ -59,9 +60,14 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn new(otlp: &Otlp) -> Result<Self, BadOtlp> {
         let mut headers = Vec::new();
-        for (name, value) in &otlp.headers {
-            // Not quoted: it is where tokens stand.
-            let bad = || BadOtlp(format!("the header {name:?} cannot be one"));
+        for (number, (name, value)) in otlp.headers.iter().enumerate() {
+            // Neither is quoted: a token may stand in the wrong place, too.
+            let bad = || {
+                BadOtlp(format!(
+                    "header {} cannot be one: a name, and a value of visible characters",
+                    number + 1
+                ))
+            };
             let value = HeaderValue::from_str(value).map_err(|_| bad())?;
             headers.push((
                 HeaderName::try_from(name.as_str()).map_err(|_| bad())?,
@@ -71,6 +77,10 @@ impl Sender {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
+            // What the variables for proxies say is meant for other traffic; loopback would go there too.
+            .proxy(None)
+            // One that has been idle for minutes may lead nowhere by now, and the last words have no time to find out.
+            .max_idle_connections(0)
             .redirect_auth_headers(RedirectAuthHeaders::Never)
             .user_agent(concat!("lameduck-otlp/", env!("CARGO_PKG_VERSION")));
         if otlp.endpoint.starts_with("https:") {
@@ -120,29 +130,30 @@ fn said(mut response: ureq::http::Response<ureq::Body>) -> Sent {
     let after = response.headers().get("retry-after");
     let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
     let after = after.map(Duration::from_secs);
+    let most = if status.is_success() {
+        MOST_OF_AN_ANSWER
+    } else {
+        MOST_OF_A_REFUSAL
+    };
     let mut body = Vec::new();
-    // The answer is read so that the connection can be used again; a body that cannot be read changes nothing.
+    // A body that cannot be read changes nothing.
     let _ = response
         .body_mut()
         .as_reader()
-        .take(MOST_OF_AN_ANSWER)
+        .take(most)
         .read_to_end(&mut body);
     if status.is_success() {
-        // The three answers differ in names only: field 1 of field 1 is how many were refused.
+        // The three answers differ in names only.
         let answer = ExportTraceServiceResponse::decode(&*body).unwrap_or_default();
-        let refused = answer
-            .partial_success
-            .map_or(0, |partial| partial.rejected_spans);
+        let partial = answer.partial_success.unwrap_or_default();
         return Sent::Taken {
-            refused: u64::try_from(refused).unwrap_or(0),
+            refused: u64::try_from(partial.rejected_spans).unwrap_or(0),
+            said: Some(printable(partial.error_message.as_bytes())).filter(|said| !said.is_empty()),
         };
     }
-    let text: String = String::from_utf8_lossy(&body)
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(200)
-        .collect();
-    let why = format!("{status} {text}").trim_end().to_owned();
+    let why = format!("{status} {}", printable(&body))
+        .trim_end()
+        .to_owned();
     match status.as_u16() {
         429 | 502..=504 => Sent::Later(Later {
             why,
@@ -151,4 +162,11 @@ fn said(mut response: ureq::http::Response<ureq::Body>) -> Sent {
         }),
         _ => Sent::Never { why },
     }
+}
+
+/// What a collector says, as a part of a line.
+fn printable(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let plain = text.chars().filter(|letter| !letter.is_control());
+    plain.take(200).collect()
 }

@@ -2,7 +2,15 @@
 //!
 //! Variables: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter Configuration".
 
-use std::{env, error::Error, fmt, fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    error::Error,
+    fmt, fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use lameduck::Lifecycle;
 use ureq::tls::{Certificate, PemItem, parse_pem};
@@ -15,6 +23,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(60);
 /// How long the end waits: less than the reserve of every preset but the shortest, and a round trip to any collector that lives.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest of any of these: what an `Instant` can always be moved by.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Where certificates of authorities lie on the systems that people use.
 const AUTHORITIES: [&str; 3] = [
@@ -64,7 +75,8 @@ impl Otlp {
             interval: INTERVAL,
             patience: PATIENCE,
             metrics: None,
-            trouble: Arc::new(|what| eprintln!("lameduck: {what}")),
+            // Nobody may be reading any more.
+            trouble: Arc::new(|what| _ = writeln!(io::stderr(), "lameduck: {what}")),
         })
     }
 
@@ -131,7 +143,7 @@ impl Otlp {
                         format!("{text:?} is no number of milliseconds from 1 on"),
                     )
                 };
-                *place = Duration::from_millis(millis.ok_or_else(why)?);
+                *place = Duration::from_millis(millis.ok_or_else(why)?).min(LONGEST);
             }
         }
         let name = "OTEL_RESOURCE_ATTRIBUTES";
@@ -181,13 +193,13 @@ impl Otlp {
 
     /// How often metrics are sent; 60 s unless it is set.
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval.max(Duration::from_millis(1));
+        self.interval = interval.clamp(Duration::from_millis(1), LONGEST);
         self
     }
 
     /// How long the end of the process may wait for what is not sent yet; 2 s unless it is set. It never goes past the deadline.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = patience.min(LONGEST);
         self
     }
 
@@ -195,6 +207,14 @@ impl Otlp {
     pub fn on_trouble(mut self, say: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.trouble = Arc::new(say);
         self
+    }
+
+    /// Whether it can be exported as asked, as far as that can be told before it begins.
+    ///
+    /// # Errors
+    /// As [`observer`](Self::observer), but for threads.
+    pub fn check(&self) -> Result<(), BadOtlp> {
+        Sender::new(self).map(drop)
     }
 
     /// What [`Lifecycle::observe`] takes.
@@ -251,6 +271,10 @@ impl Error for BadOtlp {}
 fn endpoint_of(text: &str) -> Result<String, BadOtlp> {
     let trimmed = text.trim().trim_end_matches('/');
     let hint = "an OTLP endpoint is a URL such as http://127.0.0.1:4318";
+    // A password before an `@` would stand in every message about this endpoint.
+    if text.contains('@') {
+        return Err(BadOtlp("an OTLP endpoint has no user and password: say who you are in a header, by OTEL_EXPORTER_OTLP_HEADERS".to_owned()));
+    }
     let uri: ureq::http::Uri = trimmed
         .parse()
         .map_err(|error| BadOtlp(format!("{text:?}: {error}; {hint}")))?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use lameduck::{HookState, News, Observed, Outcome, ParticipantState, Phase};
+use lameduck::{HookState, News, Observed, Outcome, ParticipantState, Phase, SignalVerdict};
 use opentelemetry_proto::tonic::{
     logs::v1::LogRecord,
     trace::v1::{Span, Status, span, status::StatusCode},
@@ -39,6 +39,7 @@ pub(crate) struct Traces {
     /// Their spans, and those of hooks, in the trace of the drain.
     stopping: BTreeMap<String, Span>,
     hooks: BTreeMap<String, Span>,
+    missed: u64,
 }
 
 /// Ids of spans: unique in their trace, and different from process to process.
@@ -52,6 +53,19 @@ impl Ids {
         // An odd step: 2^64 ids until one comes again. Zero is no id.
         self.next = self.next.wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.next.max(1).to_be_bytes().to_vec()
+    }
+
+    /// A span of this trace, under its root.
+    fn open(&mut self, trace: &Trace, name: &str, start: u64) -> Span {
+        Span {
+            trace_id: trace.id.clone(),
+            span_id: self.next(),
+            parent_span_id: trace.root.span_id.clone(),
+            name: name.to_owned(),
+            kind: span::SpanKind::Internal as i32,
+            start_time_unix_nano: start,
+            ..Span::default()
+        }
     }
 }
 
@@ -82,6 +96,7 @@ impl Traces {
             enrolled: BTreeMap::new(),
             stopping: BTreeMap::new(),
             hooks: BTreeMap::new(),
+            missed: 0,
         }
     }
 
@@ -101,19 +116,15 @@ impl Traces {
         record.span_id.clone_from(&trace.root.span_id);
     }
 
+    /// The root of the present trace.
+    fn root(&mut self) -> &mut Span {
+        &mut self.drain.as_mut().unwrap_or(&mut self.life).root
+    }
+
     /// A span of the present trace, under its root.
-    fn open(&mut self, name: String, at: Duration) -> Span {
-        let span_id = self.ids.next();
-        let trace = self.present();
-        Span {
-            trace_id: trace.id.clone(),
-            span_id,
-            parent_span_id: trace.root.span_id.clone(),
-            name,
-            kind: span::SpanKind::Internal as i32,
-            start_time_unix_nano: self.clock.at(at),
-            ..Span::default()
-        }
+    fn open(&mut self, name: &str, at: Duration) -> Span {
+        let trace = self.drain.as_ref().unwrap_or(&self.life);
+        self.ids.open(trace, name, self.clock.at(at))
     }
 
     fn close(&self, mut span: Span, at: Duration, status: Option<Status>) -> Span {
@@ -129,6 +140,16 @@ impl Traces {
             News::PhaseChanged { to, .. } => return self.enter(seen, *to),
             News::Exit { outcome } => return self.end(seen, how_it_was(*outcome)),
             News::DiesByQuit => return self.end(seen, error("dies by SIGQUIT".to_owned())),
+            // What begins the drain belongs to the drain; its phase follows.
+            News::Signal {
+                verdict: SignalVerdict::Started,
+                ..
+            } => {
+                let event = self.event(seen);
+                self.begin_drain(seen);
+                keep(self.root(), event);
+                None
+            }
             News::Enrolled { name, .. } => {
                 self.enrolled.insert(name.clone(), Some(at));
                 if self.drain.is_some() {
@@ -187,7 +208,7 @@ impl Traces {
 
     /// A span of one participant.
     fn open_for(&mut self, name: &str, what: &str, at: Duration) -> Span {
-        let mut span = self.open(format!("{what} {name}"), at);
+        let mut span = self.open(&format!("{what} {name}"), at);
         span.attributes
             .push(attribute("lameduck.participant", name));
         span
@@ -199,11 +220,7 @@ impl Traces {
     }
 
     pub(crate) fn missed(&mut self, count: u64) {
-        let trace = self.drain.as_mut().unwrap_or(&mut self.life);
-        trace
-            .root
-            .attributes
-            .push(attribute("lameduck.missed", count));
+        self.missed += count;
     }
 
     fn event(&self, seen: &Observed) -> span::Event {
@@ -215,49 +232,44 @@ impl Traces {
         }
     }
 
-    /// The span of the phase that ends.
+    /// The span of the phase that ends, in the trace of its time.
     fn end_phase(&mut self, at: Duration) -> Span {
-        let phase = self.phase;
-        let mut span = self.open(phase.as_str().to_owned(), self.since);
-        span.attributes
-            .push(attribute("lameduck.phase", phase.as_str()));
+        let (phase, since) = (self.phase, self.since);
+        let name = phase.as_str();
+        let mut span = match &self.drain {
+            Some(drain) if phase.is_leaving() => self.ids.open(drain, name, self.clock.at(since)),
+            _ => self.ids.open(&self.life, name, self.clock.at(since)),
+        };
+        span.attributes.push(attribute("lameduck.phase", name));
         self.close(span, at, None)
     }
 
     fn enter(&mut self, seen: &Observed, to: Phase) -> Vec<Span> {
         let at = seen.at;
         let mut ended = vec![self.end_phase(at)];
+        let begins = to.is_leaving() && !self.phase.is_leaving();
         self.since = at;
         self.phase = to;
-        if to.is_leaving() && self.drain.is_none() {
-            ended.push(self.begin_drain(seen));
+        if begins {
+            self.begin_drain(seen);
+            self.explain_drain(seen);
+            ended.push(self.close(self.life.root.clone(), at, None));
         }
         ended
     }
 
-    /// Ends the trace of the life; every participant has a span from here on.
-    fn begin_drain(&mut self, seen: &Observed) -> Span {
-        let life = self.close(self.life.root.clone(), seen.at, None);
-        let mut id = self.life.id.clone();
-        for byte in &mut id {
-            *byte = !*byte;
+    /// Begins the trace of the drain, unless its signal did: every participant has a span from here on.
+    fn begin_drain(&mut self, seen: &Observed) {
+        if self.drain.is_some() {
+            return;
         }
+        let life = &self.life.root;
         let link = span::Link {
             trace_id: life.trace_id.clone(),
             span_id: life.span_id.clone(),
             ..span::Link::default()
         };
-        let mut facts = attributes(&seen.news);
-        if let News::PhaseChanged {
-            deadline: Some(deadline),
-            ..
-        } = seen.news
-        {
-            facts.push(attribute(
-                "lameduck.deadline_in_ms",
-                deadline.saturating_sub(seen.at),
-            ));
-        }
+        let id: Vec<u8> = self.life.id.iter().map(|byte| !byte).collect();
         self.drain = Some(Trace {
             root: Span {
                 trace_id: id.clone(),
@@ -265,7 +277,6 @@ impl Traces {
                 name: "shutdown".to_owned(),
                 kind: span::SpanKind::Internal as i32,
                 start_time_unix_nano: self.clock.at(seen.at),
-                attributes: facts,
                 links: vec![link],
                 ..Span::default()
             },
@@ -275,7 +286,22 @@ impl Traces {
         for name in names {
             self.begin_to_stop(&name, seen.at);
         }
-        life
+    }
+
+    /// Why, and until when: its first phase says so.
+    fn explain_drain(&mut self, seen: &Observed) {
+        let News::PhaseChanged {
+            cause, deadline, ..
+        } = &seen.news
+        else {
+            return;
+        };
+        let cause = cause
+            .as_ref()
+            .map(|cause| attribute("lameduck.cause", cause.to_string()));
+        let left = deadline.map(|deadline| deadline.saturating_sub(seen.at));
+        let left = left.map(|left| attribute("lameduck.deadline_in_ms", left));
+        self.root().attributes.extend(cause.into_iter().chain(left));
     }
 
     fn begin_to_stop(&mut self, name: &str, at: Duration) {
@@ -293,6 +319,10 @@ impl Traces {
             ended.push(self.close(span, at, Some(error("had not ended".to_owned()))));
         }
         let mut root = self.present().root.clone();
+        if self.missed > 0 {
+            root.attributes
+                .push(attribute("lameduck.missed", self.missed));
+        }
         root.attributes.extend(attributes(&seen.news));
         ended.push(self.close(root, at, Some(status)));
         ended

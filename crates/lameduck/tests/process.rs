@@ -183,6 +183,21 @@ fn inv_2_nobody_reads_stderr_and_the_deadline_holds() {
 }
 
 #[test]
+fn a_second_sigint_ends_the_wait_for_those_who_only_tell() {
+    let _seat = seat();
+    let mut service = start("tells-for-long", &[LONG, NONE, ESCALATE]);
+    service.line("running");
+    service.signal(libc::SIGINT);
+    service.line("telling");
+    // Beyond the time in which two are one.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    service.signal(libc::SIGINT);
+    let ended = service.end();
+    // All was drained: whoever has no patience changes nothing about that.
+    assert_eq!(ended.how(), "exit 0", "{}", ended.stderr);
+}
+
+#[test]
 fn inv_2_nobody_reads_stderr_and_the_cut_ends_it() {
     let _seat = seat();
     let (_held, full) = full_pipe();

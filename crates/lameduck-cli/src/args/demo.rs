@@ -78,7 +78,7 @@ pub(crate) struct DemoArguments {
     /// Say what happens on stderr, as lines that bear the drain_id
     #[arg(long, value_name = "FORM", value_enum)]
     pub(crate) log: Option<LogArgument>,
-    /// Send traces, logs and metrics to this OpenTelemetry collector (OTLP over HTTP, such as http://127.0.0.1:4318); the OTEL_* variables are followed too [default: OTEL_EXPORTER_OTLP_ENDPOINT, if it is set]
+    /// Send traces, logs and metrics to this OpenTelemetry collector (OTLP over HTTP, such as http://127.0.0.1:4318), with the headers of OTEL_EXPORTER_OTLP_HEADERS [default: OTEL_EXPORTER_OTLP_ENDPOINT, if it is set]
     #[arg(long, value_name = "URL")]
     pub(crate) otlp: Option<String>,
     /// Greeting and limits as JSON, read again on SIGHUP

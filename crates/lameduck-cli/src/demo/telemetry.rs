@@ -8,10 +8,14 @@ use crate::args::{DemoArguments, LogArgument};
 
 /// From the flag, else from the variables.
 pub(super) fn otlp(arguments: &DemoArguments) -> Result<Option<Otlp>, BadOtlp> {
-    match &arguments.otlp {
-        Some(endpoint) => Otlp::to(endpoint)?.with_env().map(Some),
-        None => Otlp::from_env(),
+    let otlp = match &arguments.otlp {
+        Some(endpoint) => Some(Otlp::to(endpoint)?.with_env()?),
+        None => Otlp::from_env()?,
+    };
+    if let Some(otlp) = &otlp {
+        otlp.check()?;
     }
+    Ok(otlp)
 }
 
 pub(super) fn exporter(life: &Lifecycle, otlp: Otlp) -> Result<OtlpObserver, BadOtlp> {

@@ -136,8 +136,13 @@ impl Scrape {
                 ("cause", cause),
             ]);
             let counter = CounterWithExemplar::<Labels>::default();
-            let drain_id = vec![("drain_id", self.figures.drain_id.clone())];
-            counter.inc_by(1, Some(drain_id), None);
+            // Its trace is that of the drain: what came before has none of this id.
+            let drain_id = pair[1]
+                .phase
+                .is_leaving()
+                .then(|| vec![("drain_id", self.figures.drain_id.clone())]);
+            let at = self.figures.started_on.checked_add(pair[1].at);
+            counter.inc_by(1, drain_id, at);
             counter.encode(metric.encode_family(&labels)?)?;
         }
         Ok(())
@@ -364,7 +369,12 @@ impl Page<'_> {
         )?;
         let classes = latency.classes.iter();
         let buckets: Vec<_> = classes
-            .map(|(bound, count)| (bound.map_or(f64::MAX, |bound| bound.as_secs_f64()), *count))
+            .map(|(bound, count)| {
+                (
+                    bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64()),
+                    *count,
+                )
+            })
             .collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         metric.encode_histogram::<NoLabelSet>(latency.sum.as_secs_f64(), count, &buckets, None)

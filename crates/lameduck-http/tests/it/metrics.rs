@@ -157,6 +157,7 @@ async fn the_sweep_and_every_label_of_openmetrics() {
     assert!(page.ends_with("# EOF\n"), "{page}");
     let found = samples(&page);
     assert_eq!(found["lameduck_sweep_accepted_total"], 1.0);
+    assert!(found.contains_key(r#"lameduck_signal_latency_seconds_bucket{le="+Inf"}"#));
     let drain_id = rig.life.report().expect("over").drain_id.clone();
     let exemplar = format!(r#"cause="api"}} 1 # {{drain_id="{drain_id}"}}"#);
     assert!(page.contains(&exemplar), "{page}");

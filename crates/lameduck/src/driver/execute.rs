@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -200,8 +200,8 @@ impl Driver {
         self.shared.finish(report);
     }
 
-    /// Lets those speak who have a last word to say, until `until`, and those finish who observe, as long as each may take. A signal that ends
-    /// the process is heard meanwhile.
+    /// Lets those speak who have a last word to say, until `until`, and those finish who observe, as long as each may take. Whoever wants the
+    /// process gone at once is heard meanwhile: all that is left to do is told to others.
     fn hear_out(&mut self, until: Instant, mut observing: Finishing) {
         loop {
             let speaking = self.shared.epilogues().are_open().then_some(until);
@@ -213,9 +213,16 @@ impl Driver {
                 return;
             }
             let deadline = self.machine.status().deadline;
-            let to_deadline = deadline.map(|at| at.saturating_sub(self.shared.now()));
-            self.sleep(Some(to_deadline.map_or(left, |most| most.min(left))));
-            self.stay_awake();
+            let now = self.shared.now();
+            let due = [deadline, self.told.due()].into_iter().flatten();
+            let left = due
+                .map(|at| at.saturating_sub(now))
+                .fold(left, Duration::min);
+            self.sleep(Some(left));
+            self.keep_informed();
+            if self.stay_awake() {
+                return;
+            }
         }
     }
 }

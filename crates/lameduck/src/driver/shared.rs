@@ -334,13 +334,15 @@ impl Shared {
 
     /// What the machine said last.
     pub(super) fn machine(&self) -> machine::Status {
+        // Read first: what belongs to a phase is written before the phase is published.
+        let phase = self.phase();
         let mut machine = self
             .status
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         // The driver publishes the phase before it has time for the rest.
-        machine.phase = machine.phase.max(self.phase());
+        machine.phase = machine.phase.max(phase);
         machine
     }
 

@@ -17,7 +17,7 @@ use super::{
     traffic::{EVERY, Samples},
 };
 use crate::{
-    machine::{Answer, Input, Machine},
+    machine::{Answer, Input, Machine, ends_waiting},
     sys,
     vocab::{CutBy, News, Outcome, Phase, Plan, Signal},
 };
@@ -312,15 +312,19 @@ impl Driver {
             let told = self.told.due().map(|due| due.saturating_sub(now));
             self.sleep(Some(told.map_or(left, |told| told.min(left))));
             self.keep_informed();
-            self.stay_awake();
+            // Nothing is waited for any longer but the main thread, and a signal does not hurry that.
+            let _ = self.stay_awake();
         }
     }
 
-    /// Signals and commands that come after the end: only those that end the process have a meaning.
-    pub(super) fn stay_awake(&mut self) {
+    /// Signals and commands that come after the end: only those that end the process have a meaning. Returns whether nobody else is to be
+    /// waited for.
+    pub(super) fn stay_awake(&mut self) -> bool {
+        let mut at_once = false;
         for input in self.shared.commands().take() {
             if input == Input::Cut {
                 self.end(Outcome::Cut(CutBy::Api));
+                at_once = true;
             }
         }
         let mut arrivals = Vec::new();
@@ -334,6 +338,11 @@ impl Driver {
         {
             self.dump_and_die();
         }
+        let (now, status) = (self.shared.now(), self.machine.status());
+        let since = now.saturating_sub(status.requested_at.unwrap_or(now));
+        let repeat = self.shared.plan().repeat();
+        let mut records = arrivals.iter().map(|arrival| &arrival.record);
+        at_once || records.any(|record| ends_waiting(record, repeat, since))
     }
 
     fn end(&mut self, outcome: Outcome) {

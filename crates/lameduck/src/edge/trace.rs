@@ -6,7 +6,7 @@ use tracing::{Level, Span, event, info_span};
 
 use crate::{
     driver::Observer,
-    vocab::{News, Observed, Phase, Weight},
+    vocab::{News, Observed, Phase, SignalVerdict, Weight},
 };
 
 /// Tells the program's `tracing` subscriber what happens to a lifecycle: an event for each [`Observed`], inside the span of the phase or
@@ -82,29 +82,42 @@ impl Tracing {
 
     /// Spans that begin with this.
     fn open(&mut self, seen: &Observed) {
-        let root = &self.root;
         match &seen.news {
+            // What begins the shutdown belongs to it; its phase follows.
+            News::Signal {
+                record,
+                verdict: SignalVerdict::Started,
+                ..
+            } => self.leave(format!("{} from {}", record.signal, record.sender)),
             News::PhaseChanged { to, cause, .. } => {
-                if to.is_leaving() && !self.leaving {
-                    self.leaving = true;
-                    let cause = cause.as_ref().map(tracing::field::display);
-                    self.root = info_span!(target: "lameduck", parent: None, "shutdown", drain_id = %self.drain_id, cause);
-                    let root = &self.root;
-                    for (name, span) in &mut self.participants {
-                        *span = info_span!(target: "lameduck", parent: root, "participant", participant = name.as_str());
-                    }
+                if to.is_leaving() {
+                    self.leave(cause.as_ref().map_or_else(String::new, ToString::to_string));
                 }
                 self.phase = self.span_of(*to);
             }
             News::Enrolled { name, .. } => {
-                let span = info_span!(target: "lameduck", parent: root, "participant", participant = name.as_str());
+                let span = info_span!(target: "lameduck", parent: &self.root, "participant", participant = name.as_str());
                 self.participants.insert(name.clone(), span);
             }
             News::HookBegan { name } => {
-                let span = info_span!(target: "lameduck", parent: root, "hook", participant = name.as_str());
+                let span = info_span!(target: "lameduck", parent: &self.root, "hook", participant = name.as_str());
                 self.hooks.insert(name.clone(), span);
             }
             _ => {}
+        }
+    }
+
+    /// Begins the span of the shutdown, under which all that follows stands.
+    fn leave(&mut self, cause: String) {
+        if std::mem::replace(&mut self.leaving, true) {
+            return;
+        }
+        self.root = info_span!(target: "lameduck", parent: None, "shutdown", drain_id = %self.drain_id, cause);
+        let root = &self.root;
+        // The phase in which it was asked goes on for a moment.
+        self.phase = Span::clone(root);
+        for (name, span) in &mut self.participants {
+            *span = info_span!(target: "lameduck", parent: root, "participant", participant = name.as_str());
         }
     }
 

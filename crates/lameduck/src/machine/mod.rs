@@ -46,6 +46,8 @@ pub use io::{
 };
 use journal::Journal;
 use phases::{Leaving, Present};
+#[cfg(feature = "signals")]
+pub(crate) use repeats::ends_waiting;
 pub use roster::MOST_PARTICIPANTS;
 use roster::Roster;
 pub use status::{ParticipantStatus, Status};

@@ -26,6 +26,16 @@ pub(super) enum Meaning {
     Cuts,
 }
 
+/// Whether a signal that comes so long after the request, when all is drained and only others are told of it, means "now".
+#[cfg(feature = "signals")]
+pub(crate) fn ends_waiting(record: &SignalRecord, repeat: Repeat, since: Duration) -> bool {
+    match record.signal {
+        Signal::Int => since > MERGE_INT && (record.is_typed() || repeat == Repeat::Escalate),
+        Signal::Term => since > MERGE_TERM && repeat == Repeat::Escalate,
+        _ => false,
+    }
+}
+
 impl Repeats {
     /// After a request that came by `signal`, or by none.
     pub(super) fn after(now: Duration, signal: Option<Signal>) -> Self {

@@ -93,9 +93,28 @@ async fn be(body: String, life: Lifecycle) -> Started {
             let mut configurations = [Ok(()), Err("not JSON")].into_iter().cycle();
             life.on_reload("greeting", move || configurations.next().expect("endless"));
         }
+        "tells-for-long" => life.observe("slow", TellsForLong)?,
         other => return Err(format!("no such body: {other}").into()),
     }
     Ok(())
+}
+
+/// An observer that asks to be waited for, and is never done.
+struct TellsForLong;
+
+impl lameduck::Observer for TellsForLong {
+    fn observe(&mut self, _: &lameduck::Observed) {}
+
+    fn finish(&mut self) {
+        println!("telling");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn patience(&self) -> std::time::Duration {
+        std::time::Duration::MAX
+    }
 }
 
 /// Work in flight that never ends.
