@@ -223,6 +223,71 @@ fn an_endpoint_that_cannot_be_one_is_78_and_says_why() {
     }
 }
 
+#[test]
+fn a_run_of_verify_is_exported_whatever_came_of_it() {
+    let _seat = seat();
+    let collector = Collector::start(|_| Answer::Ok);
+    let arguments = [
+        "verify",
+        "--only",
+        "H1-02,P1",
+        "--rounds",
+        "2",
+        "--otlp",
+        &collector.endpoint,
+    ];
+    let ended = Service::start(LAMEDUCK, &arguments, &[]).end();
+    assert_eq!(ended.how(), "exit 0", "{}", ended.stderr);
+    let got = collector.got();
+    let [span] = &got.spans()[..] else {
+        panic!("{:?}", got.spans());
+    };
+    assert_eq!(span.name, "lameduck verify");
+    let digits: String = span
+        .trace_id
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert!(
+        ended
+            .stderr
+            .contains(&format!("exported as trace {digits}")),
+        "{}",
+        ended.stderr
+    );
+    assert!(span.end_time_unix_nano > span.start_time_unix_nano);
+    let records = got.records();
+    assert_eq!(records.len(), 2);
+    assert!(
+        records
+            .iter()
+            .all(|record| record.trace_id == span.trace_id)
+    );
+    let metrics = got.metrics();
+    let names: Vec<_> = metrics.iter().map(|metric| metric.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "lameduck_verify_lost",
+            "lameduck_verify_requests",
+            "lameduck_verify_checks"
+        ]
+    );
+
+    // Nobody there: said, and no reason for another exit code. A mistyped URL costs no run.
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let arguments = ["verify", "--only", "P1", "--rounds", "1", "--otlp", &nobody];
+    let ended = Service::start(LAMEDUCK, &arguments, &[]).end();
+    assert_eq!(ended.how(), "exit 0", "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("warning: --otlp: "),
+        "{}",
+        ended.stderr
+    );
+    let ended = Service::start(LAMEDUCK, &["verify", "--otlp", "collector"], &[]).end();
+    assert_eq!(ended.how(), "exit 2", "{}", ended.stderr);
+}
+
 /// A Prometheus that scrapes this admin listener and has our rules.
 fn prometheus(admin: SocketAddr) -> (Service, u16, Place) {
     let place = Place::new("prometheus");

@@ -90,31 +90,13 @@ impl Batch {
     }
 
     pub(crate) fn spans(&self) -> Option<ExportTraceServiceRequest> {
-        (!self.spans.is_empty()).then(|| ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans {
-                resource: Some(self.resource.clone()),
-                scope_spans: vec![ScopeSpans {
-                    scope: Some(scope()),
-                    spans: self.spans.clone(),
-                    ..ScopeSpans::default()
-                }],
-                ..ResourceSpans::default()
-            }],
-        })
+        let spans = self.has_spans().then(|| self.spans.clone())?;
+        Some(spans_of(self.resource.clone(), spans))
     }
 
     pub(crate) fn records(&self) -> Option<ExportLogsServiceRequest> {
-        (!self.records.is_empty()).then(|| ExportLogsServiceRequest {
-            resource_logs: vec![ResourceLogs {
-                resource: Some(self.resource.clone()),
-                scope_logs: vec![ScopeLogs {
-                    scope: Some(scope()),
-                    log_records: self.records.clone(),
-                    ..ScopeLogs::default()
-                }],
-                ..ResourceLogs::default()
-            }],
-        })
+        let records = (!self.records.is_empty()).then(|| self.records.clone())?;
+        Some(records_of(self.resource.clone(), records))
     }
 
     /// They were sent, or will never be taken.
@@ -126,5 +108,36 @@ impl Batch {
     pub(crate) fn forget_records(&mut self, lost: bool) {
         self.lost += if lost { self.records.len() as u64 } else { 0 };
         self.records.clear();
+    }
+}
+
+pub(crate) fn spans_of(resource: Resource, spans: Vec<Span>) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(resource),
+            scope_spans: vec![ScopeSpans {
+                scope: Some(scope()),
+                spans,
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    }
+}
+
+pub(crate) fn records_of(
+    resource: Resource,
+    log_records: Vec<LogRecord>,
+) -> ExportLogsServiceRequest {
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            resource: Some(resource),
+            scope_logs: vec![ScopeLogs {
+                scope: Some(scope()),
+                log_records,
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        }],
     }
 }

@@ -34,6 +34,7 @@ mod batch;
 mod logs;
 mod metrics;
 mod observer;
+mod once;
 mod send;
 mod settings;
 mod traces;
@@ -41,4 +42,5 @@ mod wire;
 mod worker;
 
 pub use observer::OtlpObserver;
+pub use once::{NotSent, Once};
 pub use settings::{BadOtlp, Otlp};

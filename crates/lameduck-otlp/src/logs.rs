@@ -6,11 +6,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use crate::wire::{Attribute, Clock, attribute, nanos, value};
 
 pub(crate) fn record(seen: &Observed, clock: Clock) -> LogRecord {
-    let (severity, word) = match seen.news.weight() {
-        Weight::Error => (SeverityNumber::Error, "ERROR"),
-        Weight::Warning => (SeverityNumber::Warn, "WARN"),
-        _ => (SeverityNumber::Info, "INFO"),
-    };
+    let (severity, word) = severity(seen.news.weight());
     let mut attributes = vec![
         attribute("lameduck.number", seen.number),
         attribute("lameduck.connections", seen.inflight.connections),
@@ -31,6 +27,14 @@ pub(crate) fn record(seen: &Observed, clock: Clock) -> LogRecord {
         attributes,
         event_name: format!("lameduck.{}", seen.news.as_str()),
         ..LogRecord::default()
+    }
+}
+
+pub(crate) const fn severity(weight: Weight) -> (SeverityNumber, &'static str) {
+    match weight {
+        Weight::Error => (SeverityNumber::Error, "ERROR"),
+        Weight::Warning => (SeverityNumber::Warn, "WARN"),
+        _ => (SeverityNumber::Info, "INFO"),
     }
 }
 

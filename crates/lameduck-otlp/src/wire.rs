@@ -54,21 +54,20 @@ pub(crate) fn attribute(key: impl Into<String>, of: impl Into<Attribute>) -> Key
     }
 }
 
-/// Who speaks: the attributes that were given, this process, and the lifecycle.
-pub(crate) fn resource(attributes: &[(String, String)], drain_id: &str) -> Resource {
+/// Who speaks: the attributes that were given, this process, and `more`.
+pub(crate) fn resource(attributes: &[(String, String)], more: &[(&str, &str)]) -> Resource {
     let mut all: Vec<_> = attributes
         .iter()
         .map(|(key, text)| attribute(key.clone(), text.as_str()))
         .collect();
-    let ours = [
-        ("service.instance.id", Attribute::from(drain_id)),
-        ("lameduck.drain_id", Attribute::from(drain_id)),
-        (
-            "process.pid",
-            Attribute::from(u64::from(std::process::id())),
-        ),
-    ];
-    for (key, text) in ours {
+    let pid = [(
+        "process.pid",
+        Attribute::from(u64::from(std::process::id())),
+    )];
+    let more = more
+        .iter()
+        .map(|(key, text)| (*key, Attribute::from(*text)));
+    for (key, text) in pid.into_iter().chain(more) {
         if !attributes.iter().any(|(have, _)| have == key) {
             all.push(attribute(key, text));
         }

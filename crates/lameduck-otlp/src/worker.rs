@@ -78,7 +78,13 @@ impl Worker {
         let drain_id = life.drain_id();
         let mut export = Export {
             batch: Batch::new(
-                resource(&otlp.attributes, drain_id),
+                resource(
+                    &otlp.attributes,
+                    &[
+                        ("service.instance.id", drain_id),
+                        ("lameduck.drain_id", drain_id),
+                    ],
+                ),
                 Traces::new(drain_id, clock),
             ),
             clock,

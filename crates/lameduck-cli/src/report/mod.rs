@@ -1,5 +1,6 @@
 //! `lameduck report`: a report of `verify` read back, held against others, and written in any format.
 
+mod export;
 mod read;
 mod write;
 
@@ -12,9 +13,11 @@ use crate::{
     exit::Failure,
 };
 
+pub(crate) use export::Export;
 pub(crate) use write::{say, write};
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
+    let export = Export::to(arguments.output.otlp.as_deref())?;
     let Some((shown, earlier)) = arguments.reports.split_last() else {
         return Err(Failure::new("no report was given"));
     };
@@ -27,6 +30,7 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     let fail_on = FailOn::from(arguments.output.fail_on);
     others.hold_against(&mut report, fail_on);
     write(&report, &arguments.output, fail_on)?;
+    export.send(&report);
     let baseline = report.compared.iter().find(|comparison| comparison.decides);
     Ok(ExitCode::from(
         baseline.map_or(0, lameduck_verify::Comparison::exit_code),

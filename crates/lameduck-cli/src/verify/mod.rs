@@ -13,7 +13,7 @@ use lameduck_verify::FailOn;
 use crate::{
     args::VerifyArguments,
     exit::Failure,
-    report::{self, Others},
+    report::{self, Export, Others},
 };
 
 /// Runs the checks; the exit code is the contract's, or with a baseline that of the comparison.
@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
     }
     let fail_on = FailOn::from(wanted.fail_on);
     let others = Others::read(&wanted, &[])?;
+    let export = Export::to(wanted.otlp.as_deref())?;
     let mut measured = if arguments.front.until.is_some() {
         let rollout = options::rollout(arguments)?;
         progress::watch(|progress| lameduck_verify::rollout(&rollout, progress))?
@@ -49,5 +50,6 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
     };
     others.hold_against(&mut measured, fail_on);
     report::write(&measured, &wanted, fail_on)?;
+    export.send(&measured);
     Ok(ExitCode::from(measured.final_exit_code(fail_on)))
 }

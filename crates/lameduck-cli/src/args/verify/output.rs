@@ -16,6 +16,9 @@ pub(crate) struct OutputArguments {
     /// Write it in this format too, into this file, such as html=report.html; may be given again
     #[arg(long, value_name = "FORMAT=FILE", value_parser = also)]
     pub(crate) also: Vec<Also>,
+    /// Send it to this OpenTelemetry collector too, such as http://127.0.0.1:4318: a span, a record for each check, counts
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     /// What makes the exit code 1: a loss, or any check that did not pass
     #[arg(long, value_enum, default_value_t = FailOnArgument::Loss)]
     pub(crate) fail_on: FailOnArgument,
