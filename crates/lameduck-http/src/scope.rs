@@ -1,6 +1,6 @@
-//! `drain()` inside a handler.
+//! `drain()` inside a handler, and whether a body is dropped because the server ends it.
 //!
-//! Owns the thread-local that is set while a connection is polled, and only then.
+//! Owns the thread-locals that are set while a connection is polled, and while it ends a body, and only then.
 
 use std::cell::Cell;
 use std::ptr;
@@ -11,6 +11,7 @@ use crate::server::course::Course;
 
 thread_local! {
     static CURRENT: Cell<*const Drain> = const { Cell::new(ptr::null()) };
+    static ENDING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What the service under whose connection the caller runs is told about leaving; `None` outside a handler.
@@ -45,4 +46,21 @@ pub(crate) fn with<R>(course: &Course, poll: impl FnOnce() -> R) -> R {
     }
     let _restore = Restore(CURRENT.replace(course.service()));
     poll()
+}
+
+/// Drops a body that would have gone on: layers within can tell that from a client that went away.
+pub(crate) fn ending<R>(end: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ENDING.set(self.0);
+        }
+    }
+    let _restore = Restore(ENDING.replace(true));
+    end()
+}
+
+/// Whether what is dropped now is dropped by [`ending`].
+pub(crate) fn is_ending() -> bool {
+    ENDING.get()
 }

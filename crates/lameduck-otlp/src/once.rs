@@ -135,28 +135,33 @@ impl Once {
             },
         });
         let resource = resource(&self.otlp.attributes, &[]);
-        let metrics = metrics::export(text, self.began, &resource).map_err(NotSent)?;
-        self.post(
-            "/v1/traces",
-            &batch::spans_of(resource.clone(), vec![self.span.clone()]),
-        )?;
-        self.post(
-            "/v1/logs",
-            &batch::records_of(resource, self.records.clone()),
-        )?;
-        self.post("/v1/metrics", &metrics)
+        let spans = batch::spans_of(resource.clone(), vec![self.span.clone()]);
+        let records = batch::records_of(resource.clone(), self.records.clone());
+        let metrics = metrics::export(text, self.began, &resource);
+        // A collector may take one and not another.
+        let sent = [
+            self.post("/v1/traces", &spans),
+            self.post("/v1/logs", &records),
+            metrics.and_then(|metrics| self.post("/v1/metrics", &metrics)),
+        ];
+        let failed: Vec<_> = sent.into_iter().filter_map(Result::err).collect();
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(NotSent(failed.join("; ")))
+        }
     }
 
-    fn post(&self, path: &str, message: &impl Message) -> Result<(), NotSent> {
+    fn post(&self, path: &str, message: &impl Message) -> Result<(), String> {
         let at = || format!("{}{path}", self.sender.endpoint());
         match self.sender.send(path, message, None) {
             Sent::Taken { refused: 0, .. } => Ok(()),
             Sent::Taken { refused, said } => {
                 let said = said.unwrap_or_default();
-                Err(NotSent(format!("{} took all but {refused}: {said}", at())))
+                Err(format!("{} took all but {refused}: {said}", at()))
             }
-            Sent::Never { why } => Err(NotSent(format!("{} refuses it: {why}", at()))),
-            Sent::Later(later) => Err(NotSent(format!("{}: {}", at(), later.why))),
+            Sent::Never { why } => Err(format!("{} refuses it: {why}", at())),
+            Sent::Later(later) => Err(format!("{}: {}", at(), later.why)),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver},
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
@@ -42,7 +42,11 @@ pub(crate) const LAST_WORD: Duration = Duration::from_millis(200);
 pub(crate) struct Worker {
     inbox: Arc<Inbox>,
     done: Receiver<()>,
+    endpoint: String,
+    trouble: Trouble,
 }
+
+type Trouble = Arc<dyn Fn(&str) + Send + Sync>;
 
 #[derive(Default)]
 struct Inbox {
@@ -56,6 +60,10 @@ struct Told {
     missed: u64,
     /// Nothing follows, and this is how long the rest may take.
     until: Option<Instant>,
+    /// What the thread has taken, and not seen taken by the collector.
+    held: u64,
+    /// What did not get there was said.
+    told: bool,
 }
 
 impl Inbox {
@@ -101,6 +109,10 @@ impl Worker {
         if export.metrics.is_some() {
             export.points.send_at = Some(Instant::now() + export.interval);
         }
+        let (endpoint, trouble) = (
+            export.sender.endpoint().to_owned(),
+            Arc::clone(&export.trouble),
+        );
         let inbox = Arc::new(Inbox::default());
         let (doing, done) = mpsc::sync_channel(0);
         let reading = Arc::clone(&inbox);
@@ -110,7 +122,12 @@ impl Worker {
                 export.run(&reading);
                 drop(doing);
             })?;
-        Ok(Self { inbox, done })
+        Ok(Self {
+            inbox,
+            done,
+            endpoint,
+            trouble,
+        })
     }
 
     pub(crate) fn tell(&self, seen: Observed) {
@@ -130,7 +147,20 @@ impl Worker {
     /// Nothing follows. Returns when the rest is sent, or given up after `patience`, and that was said.
     pub(crate) fn finish(&self, patience: Duration) {
         self.end_at(Instant::now() + patience);
-        let _ = self.done.recv_timeout(patience + LAST_WORD);
+        let waited = self.done.recv_timeout(patience + LAST_WORD / 2);
+        if waited == Err(RecvTimeoutError::Timeout) {
+            // The thread is in a request that began while the service lived.
+            let mut told = self.inbox.lock();
+            if !std::mem::replace(&mut told.told, true) {
+                let lost = told.held + told.seen.len() as u64 + told.missed;
+                drop(told);
+                let endpoint = &self.endpoint;
+                say(
+                    &self.trouble,
+                    &format!("{lost} spans and records did not reach {endpoint}: no time was left"),
+                );
+            }
+        }
     }
 
     fn end_at(&self, until: Instant) {
@@ -197,6 +227,11 @@ impl Lane {
     }
 }
 
+/// What goes wrong in saying it is no reason to export nothing.
+fn say(trouble: &Trouble, what: &str) {
+    let _ = catch_unwind(AssertUnwindSafe(|| trouble(&format!("OTLP: {what}"))));
+}
+
 /// Sends one of the three, and waits no longer than that.
 type Sending = fn(&mut Export, Option<Duration>) -> Result<(), Later>;
 
@@ -207,7 +242,7 @@ struct Export {
     sender: Sender,
     metrics: Option<Box<dyn Fn() -> String + Send>>,
     interval: Duration,
-    trouble: Arc<dyn Fn(&str) + Send + Sync>,
+    trouble: Trouble,
     spans: Lane,
     records: Lane,
     points: Lane,
@@ -226,8 +261,9 @@ impl Export {
             for one in &seen {
                 self.batch.take(one);
             }
+            inbox.lock().held = self.batch.waiting();
             if let Some(until) = until {
-                self.end(until);
+                self.end(until, inbox);
                 return;
             }
             let now = Instant::now();
@@ -238,6 +274,7 @@ impl Export {
                 }
             }
             self.send_due(now);
+            inbox.lock().held = self.batch.waiting();
         }
     }
 
@@ -282,8 +319,10 @@ impl Export {
         }
         if self.points.is_due(now) {
             // Metrics that could not be sent are replaced by the next ones: they are sums.
-            let _ = self.send_points(None);
-            self.points.send_at = Some(Instant::now() + self.interval);
+            let sent = self.send_points(None);
+            let after = sent.err().and_then(|later| later.after).unwrap_or_default();
+            self.points.send_at =
+                Some(Instant::now() + self.interval.max(after.min(LONGEST_RETRY_AFTER)));
         }
     }
 
@@ -377,13 +416,11 @@ impl Export {
     }
 
     fn say(&self, what: &str) {
-        let trouble = &self.trouble;
-        // What goes wrong in saying it is no reason to export nothing.
-        let _ = catch_unwind(AssertUnwindSafe(|| trouble(&format!("OTLP: {what}"))));
+        say(&self.trouble, what);
     }
 
     /// The last words: each of the three is tried again, as long as there is time and a collector that answers.
-    fn end(&mut self, until: Instant) {
+    fn end(&mut self, until: Instant, inbox: &Inbox) {
         let left = || until.saturating_duration_since(Instant::now());
         let sends: [Sending; 3] = [Self::send_spans, Self::send_records, Self::send_points];
         let mut open = [true; 3];
@@ -409,6 +446,10 @@ impl Export {
         let (lost, endpoint) = (self.lost, self.sender.endpoint());
         let [spans, records, points] = whys;
         let why = spans.or(records);
+        // Whoever waited may have said it already.
+        if std::mem::replace(&mut inbox.lock().told, true) {
+            return;
+        }
         if lost > 0 {
             let why = why.map_or_else(String::new, |why| format!(": {why}"));
             self.say(&format!(

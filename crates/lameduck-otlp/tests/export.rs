@@ -5,10 +5,10 @@ mod collector;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use lameduck::{Lifecycle, News, Outcome, Phase, Plan, Preset, Window};
+use lameduck::{Lifecycle, News, Outcome, Phase, Plan, Preset, Weight, Window};
 use lameduck_otlp::Otlp;
 use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
@@ -399,4 +399,41 @@ fn while_it_lives_it_sends_together_and_comes_back() {
         bodies.contains(&Value::StringValue("again".to_owned())),
         "{bodies:?}"
     );
+}
+
+#[test]
+fn what_is_sent_once_is_tried_for_each_of_the_three() {
+    let collector = Collector::start(|request| match request.path.as_str() {
+        "/v1/traces" => Answer::Bad,
+        _ => Answer::Ok,
+    });
+    let (otlp, _) = otlp(&collector.endpoint);
+    let mut once = otlp.once("a run", SystemTime::now()).expect("an endpoint");
+    once.attribute("lameduck.verdict", "pass");
+    once.record(
+        Weight::Warning,
+        "lameduck.check",
+        "it differs",
+        &[("lameduck.id", "P3")],
+    );
+    let trace = once.trace_id();
+    let refused = once
+        .send(None, "lost 0\n")
+        .expect_err("traces were not taken");
+    let said = refused.to_string();
+    assert!(
+        said.contains("/v1/traces refuses it: 400") && !said.contains("/v1/logs"),
+        "{said}"
+    );
+    let got = collector.got();
+    let [record] = &got.records()[..] else {
+        panic!("{:?}", got.records());
+    };
+    let digits: String = record
+        .trace_id
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!((digits, record.severity_text.as_str()), (trace, "WARN"));
+    assert_eq!(got.metrics()[0].name, "lost");
 }

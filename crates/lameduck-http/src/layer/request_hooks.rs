@@ -4,6 +4,7 @@ mod work;
 
 use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,12 +15,13 @@ use bytes::Buf as _;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
-use lameduck::{EnrolError, Lifecycle, Phase};
+use lameduck::{Enrol, EnrolError, Lifecycle, Phase};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use self::work::{Held, Work};
+use crate::scope;
 
 /// How many hooks one request may be given by its handler.
 const MOST_OF_A_REQUEST: usize = 64;
@@ -31,7 +33,10 @@ const MOST_OF_A_REQUEST: usize = 64;
 /// request's extensions. Hooks run on the task that serves the request and must not block; [`on_end_async`](Self::on_end_async) is for those
 /// that have to wait for something. One that panics is noted in the report and disturbs neither the others nor the request.
 ///
-/// Works under any server; whether the drain cut a request is known under the one whose lifecycle this is.
+/// A request that is answered with an upgrade (101, or 2xx to an extended CONNECT) is over with that answer: what is spoken after it is no
+/// request.
+///
+/// Works under any server; which requests the drain ended is known under this crate's.
 ///
 /// # Examples
 /// ```
@@ -82,7 +87,7 @@ pub enum EndedBy {
     ClientGone,
     /// Its handler, or its response's body, panicked.
     Panicked,
-    /// The drain's end came first.
+    /// The server ended it: at the drain's end, or in its turn, a stream that would never have ended.
     Cut,
 }
 
@@ -124,31 +129,56 @@ impl RequestHooks {
         self
     }
 
-    /// Spawns this hook for every request of the service within. The shutdown waits for what it spawned, under this name, as a stop hook:
-    /// after the last request, inside the reserve, and no longer.
+    /// Spawns this hook for every request of the service within. The shutdown waits for what it spawned with the stop hook of the participant
+    /// that is enrolled here: after the last request, inside the reserve, and no longer. It may depend on others, which are stopped after it.
+    ///
+    /// At most 4,096 are at work at a time, so that a database that hangs does not fill the memory: a request that ends while there are as
+    /// many goes without, and that is counted. The stop hook fails with the count, and so says the report.
+    ///
+    /// ```
+    /// # async fn app(life: &lameduck::Lifecycle, db: &lameduck::Worker) -> Result<(), lameduck::EnrolError> {
+    /// use lameduck_http::RequestHooks;
+    ///
+    /// let receipts = life.participate("receipts").after(db);
+    /// let hooks = RequestHooks::new(life).on_end_async(receipts, |end| async move {
+    ///     println!("{} {:?}", end.uri, end.how); // into the database, say
+    /// })?;
+    /// # let _ = hooks; Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// [`EnrolError`], if the name is taken for one.
+    /// [`EnrolError`] of the participant.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn on_end_async<Fut>(
         mut self,
-        name: impl Into<String>,
+        participant: Enrol,
         hook: impl Fn(RequestEnd) -> Fut + Send + Sync + 'static,
     ) -> Result<Self, EnrolError>
     where
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let work = Work::enrol(&self.life, name.into(), self.work.take())?;
+        let work = Work::enrol(participant, self.work.take())?;
         let (spawning, runtime) = (Arc::clone(&work), tokio::runtime::Handle::current());
+        let life = self.life.clone();
         self.work = Some(work);
         Ok(self.on_end(move |end| {
-            let held = spawning.hold();
-            let work = hook(end.clone());
+            let Some(held) = spawning.begin() else { return };
+            let (life, what) = (life.clone(), format!("{} {}", end.method, end.uri.path()));
+            let mut work = Box::pin(hook(end.clone()));
             runtime.spawn(async move {
                 let _held = held;
-                work.await;
+                let caught =
+                    poll_fn(
+                        |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+                            Ok(polled) => polled.map(Ok),
+                            Err(panic) => Poll::Ready(Err(panic)),
+                        },
+                    );
+                if let Err(panic) = caught.await {
+                    note(&life, &what, panic);
+                }
             });
         }))
     }
@@ -294,14 +324,16 @@ impl Course {
     /// This may run while the thread unwinds, where another panic would be the process' last.
     fn run(&self, hook: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(hook)) {
-            let path = self.uri.path();
-            self.layer.life.note(format!(
-                "a hook at the end of {} {path} panicked",
-                self.method
-            ));
-            forget(panic);
+            let what = format!("{} {}", self.method, self.uri.path());
+            note(&self.layer.life, &what, panic);
         }
     }
+}
+
+/// A hook's panic, as a line for the report.
+fn note(life: &Lifecycle, what: &str, panic: Box<dyn Any + Send>) {
+    life.note(format!("a hook at the end of {what} panicked"));
+    forget(panic);
 }
 
 /// What it carries may panic when it is dropped.
@@ -316,7 +348,7 @@ impl Drop for Course {
         let how = match self.how {
             _ if self.inside || std::thread::panicking() => EndedBy::Panicked,
             Some(how) => how,
-            None if self.layer.life.drain().is_ending() => EndedBy::Cut,
+            None if scope::is_ending() || self.layer.life.drain().is_ending() => EndedBy::Cut,
             None => EndedBy::ClientGone,
         };
         self.end(how);
@@ -400,12 +432,12 @@ where
             }
         };
         course.status = Some(response.status());
+        let declared = declared(response.headers()).or_else(|| response.body().size_hint().exact());
         let bodiless = course.method == Method::HEAD || has_no_body(response.status());
-        if bodiless || response.body().is_end_stream() {
+        if bodiless || declared == Some(0) || response.body().is_end_stream() {
             // It is whole once the server has let go of it.
             course.how = Some(EndedBy::Completed);
         }
-        let declared = declared(response.headers());
         let course = this
             .course
             .take()
@@ -427,7 +459,7 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 #[derive(Debug)]
 struct Sending {
     course: Course,
-    /// What `Content-Length` says: a server may stop there without asking for the end.
+    /// How long it is, where that is known: a server may stop there without asking for the end.
     declared: Option<u64>,
 }
 

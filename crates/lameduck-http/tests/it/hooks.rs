@@ -1,7 +1,9 @@
 //! Hooks at the end of requests, by how those end.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Extension;
@@ -24,14 +26,20 @@ struct Hooked {
 
 impl Hooked {
     async fn new(plan: Plan, more: impl FnOnce(RequestHooks) -> RequestHooks) -> Self {
-        let life = Lifecycle::embedded(plan).expect("a lifecycle");
+        Self::on(Lifecycle::embedded(plan).expect("a lifecycle"), more).await
+    }
+
+    async fn on(life: Lifecycle, more: impl FnOnce(RequestHooks) -> RequestHooks) -> Self {
         let control = Control::new();
         let (ended, ends) = unbounded_channel();
         let hooks = RequestHooks::new(&life).on_end(move |end| {
             let _ = ended.send(end.clone());
         });
         let own = get(async |Extension(on_end): Extension<OnEnd>| own_hooks(&on_end));
-        let app = app(control.clone()).route("/own", own).layer(more(hooks));
+        let app = app(control.clone())
+            .route("/own", own)
+            .merge(odd_bodies())
+            .layer(more(hooks));
         let server = lameduck_http::serve(&life, "127.0.0.1:0", app);
         let server = server.await.expect("a server");
         let addr = server.local_addr().tcp().expect("tcp");
@@ -56,6 +64,70 @@ impl Hooked {
     fn assert_told_once(&mut self) {
         assert!(self.ends.try_recv().is_err());
     }
+}
+
+/// One event, and no end.
+struct Endless(Option<&'static str>);
+
+impl http_body::Body for Endless {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        match self.0.take() {
+            Some(event) => Poll::Ready(Some(Ok(http_body::Frame::data(event.into())))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Bodies that do not say that they are over, and one that fails.
+fn odd_bodies() -> axum::Router {
+    struct Shy(Vec<&'static str>, Option<u64>);
+    impl http_body::Body for Shy {
+        type Data = bytes::Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+            Poll::Ready(match self.0.pop() {
+                Some("fail") => Some(Err("no more rows")),
+                given => given.map(|text| Ok(http_body::Frame::data(text.into()))),
+            })
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            self.1
+                .map(http_body::SizeHint::with_exact)
+                .unwrap_or_default()
+        }
+    }
+    let respond = |body: Shy| axum::response::Response::new(axum::body::Body::new(body));
+    axum::Router::new()
+        .route(
+            "/known",
+            get(move || async move { respond(Shy(vec!["abc"], Some(3))) }),
+        )
+        .route(
+            "/fails",
+            get(move || async move { respond(Shy(vec!["fail", "abc"], None)) }),
+        )
+        .route(
+            "/empty",
+            get(move || async move { ([("content-length", "0")], respond(Shy(Vec::new(), None))) }),
+        )
+        .route(
+            "/events",
+            get(async || {
+                let events = axum::body::Body::new(Endless(Some("data: a\n\n")));
+                ([("content-type", "text/event-stream")], events)
+            }),
+        )
 }
 
 /// How many of them were taken, and what the others were told.
@@ -105,6 +177,49 @@ async fn a_whole_response_is_completed_whatever_its_form() {
         (end.how, end.bytes, end.uri.path()),
         (EndedBy::Completed, 3, "/stream")
     );
+    hooked.assert_told_once();
+}
+
+#[tokio::test]
+async fn a_body_of_known_length_need_not_say_that_it_is_over_and_one_that_fails_has() {
+    let mut hooked = Hooked::start().await;
+    for (path, how, bytes) in [
+        ("/known", EndedBy::Completed, 3),
+        ("/empty", EndedBy::Completed, 0),
+        ("/fails", EndedBy::Failed, 3),
+    ] {
+        let mut client = hooked.rig.connect().await;
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+            .await;
+        let end = hooked.ended().await;
+        assert_eq!((end.how, end.bytes), (how, bytes), "{end:?}");
+        let mut peer = Peer::greet(hooked.rig.addr, &[]).await;
+        let _ = peer.ask(path).await;
+        let end = hooked.ended().await;
+        assert_eq!((end.how, end.bytes), (how, bytes), "HTTP/2: {end:?}");
+    }
+    hooked.assert_told_once();
+}
+
+#[tokio::test]
+async fn a_stream_that_the_server_ends_in_its_turn_is_cut_and_its_client_has_not_gone() {
+    let mut hooked = Hooked::new(plan(Window::NONE), |hooks| hooks).await;
+    let mut client = hooked.rig.connect().await;
+    client
+        .send(b"GET /events HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
+    client.seen(b"data: a\n\n").await;
+    let mut peer = Peer::greet(hooked.rig.addr, &[]).await;
+    let _ = peer.ask("/events").await;
+    hooked.rig.counted_requests(2).await;
+    hooked.rig.terminate().await;
+    for _ in 0..2 {
+        let end = hooked.ended().await;
+        assert_eq!((end.how, end.bytes), (EndedBy::Cut, 9), "{end:?}");
+    }
+    drop((client, peer));
+    assert_eq!(hooked.rig.outcome().await, Outcome::Drained);
     hooked.assert_told_once();
 }
 
@@ -262,7 +377,9 @@ async fn a_hook_that_panics_disturbs_nobody_not_even_another_panic() {
 
 /// A rig whose requests leave work behind that takes until it is let go.
 async fn with_work(plan: Plan, go: Arc<tokio::sync::Semaphore>, done: Arc<AtomicUsize>) -> Hooked {
-    Hooked::new(plan, |hooks| {
+    let life = Lifecycle::embedded(plan).expect("a lifecycle");
+    let receipts = life.participate("receipts");
+    Hooked::on(life, |hooks| {
         let hook = move |_: RequestEnd| {
             let (go, done) = (Arc::clone(&go), Arc::clone(&done));
             async move {
@@ -270,7 +387,7 @@ async fn with_work(plan: Plan, go: Arc<tokio::sync::Semaphore>, done: Arc<Atomic
                 done.fetch_add(1, Ordering::SeqCst);
             }
         };
-        hooks.on_end_async("receipts", hook).expect("a free name")
+        hooks.on_end_async(receipts, hook).expect("a free name")
     })
     .await
 }
@@ -317,4 +434,23 @@ async fn inv_10_work_that_never_ends_is_given_up_with_the_reserve() {
         json.contains("receipts") && json.contains("overran"),
         "{json}"
     );
+}
+
+#[tokio::test]
+async fn an_asynchronous_hook_that_panics_is_noted_and_lets_go() {
+    let life = Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+    let receipts = life.participate("receipts");
+    let hooked = Hooked::on(life, |hooks| {
+        let hook = async |end: RequestEnd| assert!(end.bytes > 9_000, "in a hook, on purpose");
+        hooks.on_end_async(receipts, hook).expect("a free name")
+    })
+    .await;
+    let mut client = hooked.rig.connect().await;
+    client.send(GET).await;
+    client.served().await;
+    hooked.rig.terminate().await;
+    assert_eq!(hooked.rig.outcome().await, Outcome::Drained);
+    let report = hooked.rig.life.report().expect("over");
+    let noted = |event: &lameduck::Event| event.what == "a hook at the end of GET / panicked";
+    assert!(report.events.iter().any(noted), "{:?}", report.events);
 }

@@ -122,6 +122,12 @@ pub(crate) fn lock_now(fd: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// Gives up what [`lock_now`] took.
+pub(crate) fn unlock(fd: BorrowedFd<'_>) {
+    // SAFETY: as in `lock_now`. It fails for a descriptor that is none only.
+    unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_UN) };
+}
+
 /// Writes everything, waiting for room in a non-blocking descriptor until the deadline.
 ///
 /// On a *blocking* descriptor `write(2)` itself may wait past the deadline: call it where that does no harm.

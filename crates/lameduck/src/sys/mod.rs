@@ -45,7 +45,7 @@ use portable as os;
 #[cfg(not(all(target_os = "linux", not(lameduck_portable))))]
 use portable as threads;
 
-pub(crate) use fd::{lock_now, poll_once, poll2, read, write_all, write_once};
+pub(crate) use fd::{lock_now, poll_once, poll2, read, unlock, write_all, write_once};
 #[cfg(all(target_os = "linux", target_env = "gnu", not(lameduck_portable)))]
 pub(crate) use linux::heap_info;
 pub(crate) use mask::{block, current_mask, unblock};

@@ -3,39 +3,62 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use lameduck::{EnrolError, Lifecycle};
-use tokio::sync::Notify;
+use lameduck::{Enrol, EnrolError, Participant};
+use tokio::sync::{Notify, oneshot};
+
+/// How many hooks are at work at a time; a request that ends beyond that goes without, and is counted.
+const MOST_AT_WORK: usize = 4_096;
 
 /// Requests under way and hooks at work.
 #[derive(Debug, Default)]
 pub(super) struct Work {
+    /// Both together.
     open: AtomicUsize,
+    at_work: AtomicUsize,
+    /// Hooks that were not run.
+    missed: AtomicUsize,
     none: Notify,
 }
 
-/// One of them.
+/// A request under way.
 #[derive(Debug)]
 pub(super) struct Held {
     work: Arc<Work>,
 }
 
+/// A hook at work.
+#[derive(Debug)]
+pub(super) struct AtWork {
+    held: Held,
+}
+
 impl Work {
-    /// Makes the shutdown wait for it, under this name; for the same work that another name stands for, if there is one.
+    /// Makes the shutdown wait for it as this participant; for the same work that another one stands for, if there is one.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub(super) fn enrol(
-        life: &Lifecycle,
-        name: String,
-        known: Option<Arc<Self>>,
-    ) -> Result<Arc<Self>, EnrolError> {
+    pub(super) fn enrol(enrol: Enrol, known: Option<Arc<Self>>) -> Result<Arc<Self>, EnrolError> {
+        let runtime = tokio::runtime::Handle::current();
+        let participant = enrol.register()?;
         let work = known.unwrap_or_default();
         let waiting = Arc::clone(&work);
-        let worker = life.worker(name, async |stop| stop.closing().await)?;
-        worker.on_stop(async move || {
-            waiting.end().await;
-            Ok::<(), std::convert::Infallible>(())
+        let waits = runtime.clone();
+        // On a thread of its own, which waits for the runtime's.
+        participant.on_stop(move || {
+            let (say, ended) = oneshot::channel();
+            waits.spawn(async move {
+                waiting.end().await;
+                let _ = say.send(waiting.missed.load(SeqCst));
+            });
+            match ended.blocking_recv() {
+                Ok(0) => Ok(()),
+                Ok(missed) => Err(format!(
+                    "{missed} hooks were not run: {MOST_AT_WORK} were at work"
+                )),
+                Err(_) => Err("the runtime ended first".to_owned()),
+            }
         });
+        runtime.spawn(stand(participant));
         Ok(work)
     }
 
@@ -44,6 +67,16 @@ impl Work {
         Held {
             work: Arc::clone(self),
         }
+    }
+
+    /// One more hook, if there is room.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<AtWork> {
+        if self.at_work.fetch_add(1, SeqCst) >= MOST_AT_WORK {
+            self.at_work.fetch_sub(1, SeqCst);
+            self.missed.fetch_add(1, SeqCst);
+            return None;
+        }
+        Some(AtWork { held: self.hold() })
     }
 
     /// Until nobody is left.
@@ -60,10 +93,23 @@ impl Work {
     }
 }
 
+/// Ready at once, and done as soon as it is told to finish: its work is the stop hook's.
+async fn stand(participant: Participant) {
+    participant.ready();
+    participant.closing().await;
+    participant.done();
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if self.work.open.fetch_sub(1, SeqCst) == 1 {
             self.work.none.notify_waiters();
         }
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.held.work.at_work.fetch_sub(1, SeqCst);
     }
 }

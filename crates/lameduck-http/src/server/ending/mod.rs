@@ -32,6 +32,7 @@ use self::turn::Turn;
 use super::exchange::BoxError;
 use super::piece::Piece;
 use super::watch::Watch;
+use crate::scope;
 
 /// How a response body ends when its connection is to go: at its share of the lame-duck window's floor, at the window's end at the
 /// latest, or when it is as old as [`Limits::age`](crate::Limits::age) allows.
@@ -190,7 +191,7 @@ impl Ender {
             }
             if self.turn.is_stalled(watch, cx) {
                 watch.shared.tally(Count::StallExpired);
-                body.set(None);
+                scope::ending(|| body.set(None));
                 return Poll::Ready(Some(Err(Box::new(HalfSent))));
             }
         }
@@ -260,10 +261,11 @@ impl Ender {
             .as_ref()
             .as_pin_ref()
             .is_none_or(|body| body.is_end_stream());
-        body.set(None);
         if is_over {
+            body.set(None);
             return;
         }
+        scope::ending(|| body.set(None));
         watch.shared.tally(Count::StreamEnded);
         self.farewell = match (self.ending, self.follower) {
             (Ending::AtEvent { retry: Some(wait) }, _) => {

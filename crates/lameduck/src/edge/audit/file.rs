@@ -92,6 +92,7 @@ impl AppendFile {
                 match self.set_aside(&open) {
                     // Its size may have been somebody else's doing; what is open now is the youngest.
                     Ok(()) => {
+                        self.stuck_said = false;
                         self.open = Some(open);
                         open = self.reopen()?;
                     }
@@ -128,12 +129,14 @@ impl AppendFile {
         }
     }
 
+    /// Why it could not be set aside, once.
+    pub(super) fn take_stuck(&mut self) -> Option<io::Error> {
+        self.stuck.take()
+    }
+
     /// # Errors
-    /// What fdatasync(2) reports; once, why the file could not be set aside.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        if let Some(why) = self.stuck.take() {
-            return Err(why);
-        }
+    /// What fdatasync(2) reports.
+    pub(super) fn sync(&self) -> io::Result<()> {
         match &self.open {
             Some(open) if open.is_regular => open.file.sync_data(),
             _ => Ok(()),
@@ -186,24 +189,35 @@ impl AppendFile {
         })
     }
 
-    /// `FILE` becomes `FILE.1`, that `FILE.2`, and so on; the oldest is overwritten.
+    /// `FILE` becomes `FILE.1`, that `FILE.2`, and so on up to the first number that is free; the oldest is overwritten.
     fn set_aside(&self, open: &Open) -> io::Result<()> {
         // Another process that appends to the same file may be doing it: then it is done.
         if !sys::lock_now(open.file.as_fd())? {
             return Ok(());
         }
+        let done = self.rename_all(open);
+        if done.is_err() {
+            // Otherwise the lock ends with the file, which nobody writes to any longer; now somebody does, and others may have more luck.
+            sys::unlock(open.file.as_fd());
+        }
+        done
+    }
+
+    fn rename_all(&self, open: &Open) -> io::Result<()> {
         if !self.is_there(open) {
             return Ok(());
         }
         open.file.sync_data()?;
-        for number in (1..self.rotation.keep).rev() {
+        // What failed before left a gap: nothing beyond it is moved again.
+        let free = (1..self.rotation.keep)
+            .find(|number| fs::symlink_metadata(numbered(&self.path, *number)).is_err());
+        for number in (1..free.unwrap_or(self.rotation.keep)).rev() {
             let younger = numbered(&self.path, number);
             match fs::rename(&younger, numbered(&self.path, number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        // The lock ends with the file, which nobody writes to any longer.
         fs::rename(&self.path, numbered(&self.path, 1))
     }
 }
@@ -307,7 +321,8 @@ mod tests {
         let mut said = Vec::new();
         for number in 0..9 {
             file.append(&line(number)).expect("written all the same");
-            said.extend(file.sync().err());
+            file.sync().expect("synced all the same");
+            said.extend(file.take_stuck());
         }
         assert_eq!(dir.read("").lines().count(), 9);
         let [once] = &said[..] else {
@@ -319,11 +334,32 @@ mod tests {
             "{why}"
         );
 
-        // Whoever makes room finds it set aside with the next record.
+        // Another process is not kept from it, once somebody has made room.
         fs::remove_dir_all(dir.0.join("audit.jsonl.1")).expect("removed");
-        file.append(&line(9)).expect("written");
+        let mut other = AppendFile::new(dir.file(), 0o600, Rotation::new(4 << 10, 1));
+        other.append(&line(9)).expect("written");
         assert_eq!(dir.read("").lines().count(), 1);
         assert_eq!(dir.read(".1").lines().count(), 9);
+    }
+
+    #[test]
+    fn what_stands_behind_a_gap_stays_where_it_is() {
+        let dir = Scratch::new("audit-gap");
+        let mut file = AppendFile::new(dir.file(), 0o600, Rotation::new(4 << 10, 5));
+        // Four to a file: .1 to .4 are there.
+        for number in 0..20 {
+            file.append(&line(number)).expect("written");
+        }
+        // As a last rename that fails leaves it, again and again.
+        fs::remove_file(dir.0.join("audit.jsonl.2")).expect("there");
+        file.append(&line(20)).expect("written");
+        let first = |suffix| -> usize {
+            let text = dir.read(suffix);
+            let word = text.split_whitespace().next().expect("a line");
+            word.parse().expect("a number")
+        };
+        let firsts = ["", ".1", ".2", ".3", ".4"].map(first);
+        assert_eq!(firsts, [20, 16, 12, 4, 0]);
     }
 
     #[test]

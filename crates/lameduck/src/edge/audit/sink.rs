@@ -53,6 +53,14 @@ impl Sink {
         }
     }
 
+    /// Why a file grows beyond what was asked for, once.
+    pub(super) fn take_stuck(&mut self) -> Option<io::Error> {
+        match self {
+            Self::File(file) => file.take_stuck(),
+            Self::Stderr(_) | Self::Journal(_) => None,
+        }
+    }
+
     /// Brings what was written to the disk, where there is one.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::{
     facts::{Argv, Facts},
     record::{Process, Record, why_unknown},
     sink::Sink,
-    writer::Writer,
+    writer::{Complaint, Writer},
 };
 use crate::{
     driver::{Observer, Shared},
@@ -45,14 +45,19 @@ impl Witness {
             }
         };
         let telling = Weak::clone(&shared);
-        let complain = move |error: &io::Error| {
-            if let Some(shared) = telling.upgrade() {
-                let what = format!("the audit cannot be written to {place}: {error}");
-                shared.say(&format!(
-                    "lameduck: warning: {what}; what is lost is counted, this is said once"
-                ));
-                shared.send(Input::Note(what));
-            }
+        let complain = move |complaint: Complaint<'_>| {
+            let Some(shared) = telling.upgrade() else {
+                return;
+            };
+            let (what, more) = match complaint {
+                Complaint::Lost(error) => (
+                    format!("the audit cannot be written to {place}: {error}"),
+                    "; what is lost is counted, this is said once",
+                ),
+                Complaint::Grows(why) => (format!("the audit {place}: {why}"), "; nothing is lost"),
+            };
+            shared.say(&format!("lameduck: warning: {what}{more}"));
+            shared.send(Input::Note(what));
         };
         let writer = Writer::begin(sink, count_lost, Box::new(complain))?;
         let process = Process::this(&shared);

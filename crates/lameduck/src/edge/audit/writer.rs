@@ -16,8 +16,16 @@ use super::{record::Record, sink::Sink};
 /// How many records may wait for a disk; more are dropped and counted.
 const MOST_WAITING: usize = 256;
 
-/// Says once that records are lost, and why.
-pub(super) type Complain = Box<dyn Fn(&io::Error) + Send>;
+/// What there may be to complain of.
+#[derive(Debug)]
+pub(super) enum Complaint<'a> {
+    /// Records are lost. Said once.
+    Lost(&'a io::Error),
+    /// Nothing is lost, and the file grows.
+    Grows(&'a io::Error),
+}
+
+pub(super) type Complain = Box<dyn Fn(Complaint<'_>) + Send>;
 
 /// The way to the writing thread.
 #[derive(Debug)]
@@ -44,7 +52,8 @@ impl Writer {
             sink,
             lost: Arc::clone(&lost),
             count_lost: Box::new(count_lost),
-            complain: Some(complain),
+            complain,
+            said: false,
         };
         thread::Builder::new()
             .name("lameduck-audit".to_owned())
@@ -88,8 +97,9 @@ struct Work {
     sink: Sink,
     lost: Arc<AtomicU64>,
     count_lost: Box<dyn Fn(u64) + Send>,
-    /// There until it was said.
-    complain: Option<Complain>,
+    complain: Complain,
+    /// That records are lost.
+    said: bool,
 }
 
 impl Work {
@@ -102,6 +112,9 @@ impl Work {
             }
             if let Err(error) = self.sink.sync() {
                 self.say(&error);
+            }
+            if let Some(why) = self.sink.take_stuck() {
+                (self.complain)(Complaint::Grows(&why));
             }
         }
     }
@@ -117,8 +130,8 @@ impl Work {
     }
 
     fn say(&mut self, error: &io::Error) {
-        if let Some(complain) = self.complain.take() {
-            complain(error);
+        if !std::mem::replace(&mut self.said, true) {
+            (self.complain)(Complaint::Lost(error));
         }
     }
 }
@@ -148,7 +161,7 @@ mod tests {
         let writer = Writer::begin(
             Sink::file(path, 0o600, Rotation::default()),
             move |more| _ = count.fetch_add(more, Ordering::SeqCst),
-            Box::new(move |error| _ = complain.send(error.to_string())),
+            Box::new(move |complaint| _ = complain.send(format!("{complaint:?}"))),
         );
         (writer.expect("a thread"), complaints, counted)
     }
