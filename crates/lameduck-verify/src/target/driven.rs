@@ -18,10 +18,12 @@ use crate::options::Driven as Spec;
 pub(crate) const ALIVE_BOUND: Duration = Duration::from_secs(10);
 /// For cleaning up after one launch.
 const CLEANUP_BOUND: Duration = Duration::from_secs(60);
-/// Cleans up if we are gone before we could: our end of its standard input closes then. What it is told is `done` when
-/// that was done in the ordinary way. The group is killed first: its leader is init's to reap by now, and once the
-/// group is empty its id may be another's. What the cleanup does to its shell is its own business.
-const GUARD: &str = "read -r word; [ \"$word\" = done ] && exit 0; kill -s KILL -- -\"$GROUP\"; ( eval \"$CLEANUP\" )";
+/// Cleans up if we are gone before we could: our end of its standard input closes then. It is there before anything is
+/// started, is told the group of what was, and `done` when the cleanup was done in the ordinary way. The group is killed
+/// first: its leader is init's to reap by now, and once the group is empty its id may be another's. What the cleanup does to
+/// its shell is its own business.
+const GUARD: &str = "read -r group; [ \"$group\" = done ] && exit 0; read -r word; [ \"$word\" = done ] && exit 0; \
+    [ -n \"$group\" ] && kill -s KILL -- -\"$group\"; ( eval \"$CLEANUP\" )";
 
 /// What was started, and what is due at its end.
 #[derive(Debug)]
@@ -44,13 +46,20 @@ impl Driven {
         bound: Duration,
     ) -> Result<Self, LaunchError> {
         let command = shell::command(&spec.start, place, None);
-        let starter = shell::spawn(command, Kind::Leader, output)
-            .map_err(|error| LaunchError::Spawn("sh".to_owned(), error))?;
         let cleanup = spec.cleanup.as_deref().map(|line| place.fill(line));
-        let guard = guard(cleanup.as_deref().unwrap_or(":"), starter.id(), place);
+        // First: whoever interrupts us finds it, whatever has been started by then.
+        let mut guard = guard(cleanup.as_deref().unwrap_or(":"), place).ok();
+        let starter = match shell::spawn(command, Kind::Leader, output) {
+            Ok(starter) => starter,
+            Err(error) => {
+                dismiss(guard.take());
+                return Err(LaunchError::Spawn("sh".to_owned(), error));
+            }
+        };
+        tell(guard.as_mut(), &format!("{}\n", starter.id()));
         let driven = Self {
             starter,
-            guard: guard.ok(),
+            guard,
             cleanup: Mutex::new(cleanup),
             place: place.clone(),
             alive: spec.alive.clone(),
@@ -86,22 +95,32 @@ impl Drop for Driven {
     fn drop(&mut self) {
         self.kill();
         kin::reap(&mut self.starter);
-        if let Some(mut guard) = self.guard.take() {
-            if let Some(mut word) = guard.stdin.take() {
-                let _ = word.write_all(b"done\n");
-            }
-            let _ = guard.wait();
-        }
+        dismiss(self.guard.take());
+    }
+}
+
+/// A guard that is gone has nobody to tell.
+fn tell(guard: Option<&mut Child>, word: &str) {
+    if let Some(stdin) = guard.and_then(|guard| guard.stdin.as_mut()) {
+        let _ = stdin.write_all(word.as_bytes());
+    }
+}
+
+/// There is nothing to clean up any more.
+fn dismiss(mut guard: Option<Child>) {
+    tell(guard.as_mut(), "done\n");
+    if let Some(mut guard) = guard {
+        drop(guard.stdin.take());
+        let _ = guard.wait();
     }
 }
 
 /// A shell that outlives us: Ctrl-C and even SIGKILL find somebody who cleans up.
-fn guard(cleanup: &str, group: u32, place: &Place) -> std::io::Result<Child> {
+fn guard(cleanup: &str, place: &Place) -> std::io::Result<Child> {
     Command::new("sh")
         .args(["-c", GUARD])
         .envs(place.environment())
         .env("CLEANUP", cleanup)
-        .env("GROUP", group.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -117,6 +136,17 @@ mod tests {
     use crate::options::TargetSpec;
 
     #[test]
+    fn whoever_goes_before_anything_was_started_is_cleaned_up_after_too() {
+        let place = Place::choose(&TargetSpec::default()).unwrap();
+        let mut alone = guard("exit 7", &place).unwrap();
+        drop(alone.stdin.take());
+        assert_eq!(alone.wait().unwrap().code(), Some(7), "it cleaned up");
+        let mut told = guard("exit 7", &place).unwrap();
+        tell(Some(&mut told), "done\n");
+        assert_eq!(told.wait().unwrap().code(), Some(0), "it had nothing to do");
+    }
+
+    #[test]
     fn the_group_goes_before_the_cleanup_whatever_that_does() {
         let place = Place::choose(&TargetSpec::default()).unwrap();
         let mut left = Command::new("sleep")
@@ -126,7 +156,8 @@ mod tests {
             .unwrap();
         let id = left.id();
         // Ends the shell that runs it: whatever came after it would not come.
-        let mut guard = guard("exit 7", id, &place).unwrap();
+        let mut guard = guard("exit 7", &place).unwrap();
+        tell(Some(&mut guard), &format!("{id}\n"));
         drop(guard.stdin.take());
         let cleaned = guard.wait().unwrap();
         let ended = await_zombie(id, Instant::now() + Duration::from_secs(30));
