@@ -172,20 +172,16 @@ impl Family {
     ) -> Option<()> {
         let bound = sample.take_label("le");
         let attributes = sample.attributes();
-        let at = self
-            .histograms
-            .iter()
-            .position(|one| one.attributes == attributes);
-        let at = at.unwrap_or_else(|| {
-            self.histograms.push(HistogramDataPoint {
-                attributes,
+        let point = found_or_made(
+            &mut self.histograms,
+            |one| one.attributes == attributes,
+            || HistogramDataPoint {
+                attributes: attributes.clone(),
                 start_time_unix_nano: began,
                 time_unix_nano: now,
                 ..HistogramDataPoint::default()
-            });
-            self.histograms.len() - 1
-        });
-        let point = &mut self.histograms[at];
+            },
+        );
         match suffix {
             "_bucket" => {
                 // They come cumulated, in order of their bounds.
@@ -215,20 +211,16 @@ impl Family {
     ) -> Option<()> {
         let quantile = sample.take_label("quantile");
         let attributes = sample.attributes();
-        let at = self
-            .summaries
-            .iter()
-            .position(|one| one.attributes == attributes);
-        let at = at.unwrap_or_else(|| {
-            self.summaries.push(SummaryDataPoint {
-                attributes,
+        let point = found_or_made(
+            &mut self.summaries,
+            |one| one.attributes == attributes,
+            || SummaryDataPoint {
+                attributes: attributes.clone(),
                 start_time_unix_nano: began,
                 time_unix_nano: now,
                 ..SummaryDataPoint::default()
-            });
-            self.summaries.len() - 1
-        });
-        let point = &mut self.summaries[at];
+            },
+        );
         match suffix {
             "" => point.quantile_values.push(ValueAtQuantile {
                 quantile: quantile?.parse().ok()?,
@@ -283,6 +275,15 @@ impl Family {
             ..Metric::default()
         }))
     }
+}
+
+/// The one that it is, made if it is not there.
+fn found_or_made<T>(all: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> &mut T {
+    let at = all.iter().position(is).unwrap_or_else(|| {
+        all.push(make());
+        all.len() - 1
+    });
+    &mut all[at]
 }
 
 /// A count, also where it is written as `9.0`.

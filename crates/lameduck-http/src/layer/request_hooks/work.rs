@@ -113,3 +113,22 @@ impl Drop for AtWork {
         self.held.work.at_work.fetch_sub(1, SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv_11_hooks_beyond_the_bound_are_counted_and_one_that_ends_makes_room() {
+        let work = Arc::new(Work::default());
+        let mut at_work: Vec<_> = (0..MOST_AT_WORK).map(|_| work.begin()).collect();
+        assert!(at_work.iter().all(Option::is_some));
+        assert!(work.begin().is_none());
+        assert_eq!(work.missed.load(SeqCst), 1);
+        at_work.pop();
+        assert!(work.begin().is_some());
+        drop(at_work);
+        assert_eq!(work.open.load(SeqCst), 0);
+        assert_eq!(work.missed.load(SeqCst), 1);
+    }
+}
