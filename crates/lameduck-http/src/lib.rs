@@ -40,7 +40,8 @@
 //!   ([`Ending::Never`] opts out), [`Ending`] in a response's extensions for one response.
 //! - Rows, gRPC calls and the like end the same way where their route says so: [`Ending::AtFrame`], [`Ending::AtGrpcMessage`].
 //! - Whatever has a better idea listens to [`drain()`], or is wrapped in [`end_when`].
-//! - What does not end is cut at the drain deadline so that it does not look whole, and named in the report.
+//! - What does not end is cut at the drain deadline so that it does not look whole, and named in the report. [`Truncate`] cuts a little earlier,
+//!   or whenever an application wants, and says why where that can be said.
 //!
 //! # WebSockets
 //!
@@ -54,6 +55,7 @@
 //! - In a protocol that is not WebSocket nothing is said: such a connection goes on until it ends, or is ended at the drain deadline and named.
 
 mod body;
+mod cut;
 mod end_when;
 mod handler;
 mod health;
@@ -72,13 +74,15 @@ pub mod tls;
 mod ws;
 
 pub use body::{Body, BodyError};
+pub use cut::{Cut, CutBy, Truncated};
 pub use end_when::{EndWhen, end_when};
 pub use handler::{ServiceFn, service_fn};
 pub use health::is_health_check;
 pub use layer::{
     EndStreams, EndStreamsFuture, EndStreamsService, EndedBy, ExposeDrain, ExposeDrainService,
     HealthSnapshot, HookRefused, HookedBody, OnEnd, RequestEnd, RequestHooks, RequestHooksFuture,
-    RequestHooksService, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService,
+    RequestHooksService, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService, Truncate,
+    TruncateFuture, TruncateService, TruncatedBody, Truncation,
 };
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsFormat, MetricsRoute, admin_metrics, metrics, metrics_route};

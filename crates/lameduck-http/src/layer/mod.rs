@@ -4,6 +4,7 @@ mod end_streams;
 mod expose;
 mod request_hooks;
 mod snapshot;
+mod truncate;
 
 pub use end_streams::{EndStreams, EndStreamsFuture, EndStreamsService};
 pub use expose::{ExposeDrain, ExposeDrainService};
@@ -12,3 +13,4 @@ pub use request_hooks::{
     RequestHooksService,
 };
 pub use snapshot::{HealthSnapshot, SnapshotHealth, SnapshotHealthFuture, SnapshotHealthService};
+pub use truncate::{Truncate, TruncateFuture, TruncateService, TruncatedBody, Truncation};

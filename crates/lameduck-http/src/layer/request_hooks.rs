@@ -1,5 +1,6 @@
 //! `RequestHooks`: what is to happen when a request is really over, however it ended.
 
+mod own;
 mod work;
 
 use std::any::Any;
@@ -7,7 +8,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,11 +21,9 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+pub use self::own::{HookRefused, OnEnd};
 use self::work::{Held, Work};
 use crate::scope;
-
-/// How many hooks one request may be given by its handler.
-const MOST_OF_A_REQUEST: usize = 64;
 
 /// Runs hooks when a request is over: its response has been handed to the server to the last byte, its client has gone, its handler
 /// panicked, or the drain cut it. Every hook runs exactly once for each request, also when the request's future is dropped.
@@ -65,7 +64,6 @@ pub struct RequestHooks {
 }
 
 type Hook = dyn Fn(&RequestEnd) + Send + Sync;
-type OwnHook = Box<dyn FnOnce(&RequestEnd) + Send>;
 
 impl fmt::Debug for RequestHooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +85,8 @@ pub enum EndedBy {
     ClientGone,
     /// Its handler, or its response's body, panicked.
     Panicked,
-    /// The server ended it: at the drain's end, or in its turn, a stream that would never have ended.
+    /// The server ended it: at the drain's end, or in its turn, a stream that would never have ended; or a [`Truncate`](crate::Truncate) within
+    /// cut it when its client had part of it.
     Cut,
 }
 
@@ -184,57 +183,6 @@ impl RequestHooks {
     }
 }
 
-/// Adds hooks to one request; found in its extensions under [`RequestHooks`].
-#[derive(Clone)]
-pub struct OnEnd {
-    own: Arc<Mutex<Option<Vec<OwnHook>>>>,
-}
-
-impl fmt::Debug for OnEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnEnd").finish_non_exhaustive()
-    }
-}
-
-impl OnEnd {
-    /// Runs this hook when the request is over, after those of the layer.
-    ///
-    /// # Errors
-    /// [`HookRefused`] if it is over already, or has 64 hooks; the hook does not run then.
-    pub fn run(&self, hook: impl FnOnce(&RequestEnd) + Send + 'static) -> Result<(), HookRefused> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *own {
-            Some(hooks) if hooks.len() < MOST_OF_A_REQUEST => {
-                hooks.push(Box::new(hook));
-                Ok(())
-            }
-            Some(_) => Err(HookRefused::TooMany),
-            None => Err(HookRefused::Over),
-        }
-    }
-}
-
-/// Why a hook was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HookRefused {
-    /// The request has ended.
-    Over,
-    /// It has 64 hooks of its own.
-    TooMany,
-}
-
-impl fmt::Display for HookRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Over => f.write_str("the request has ended"),
-            Self::TooMany => write!(f, "a request takes {MOST_OF_A_REQUEST} hooks of its own"),
-        }
-    }
-}
-
-impl std::error::Error for HookRefused {}
-
 /// A request that is under way; its end is told when this is dropped, at the latest.
 struct Course {
     layer: RequestHooks,
@@ -263,9 +211,7 @@ impl fmt::Debug for Course {
 
 impl Course {
     fn begin<B>(layer: &RequestHooks, request: &mut Request<B>) -> Self {
-        let on_end = OnEnd {
-            own: Arc::new(Mutex::new(Some(Vec::new()))),
-        };
+        let on_end = OnEnd::new();
         request.extensions_mut().insert(on_end.clone());
         Self {
             on_end,
@@ -298,21 +244,18 @@ impl Course {
         let end = RequestEnd {
             method: self.method.clone(),
             uri: self.uri.clone(),
-            how,
+            how: match how {
+                EndedBy::Panicked => how,
+                _ if self.on_end.was_cut() => EndedBy::Cut,
+                _ => how,
+            },
             status: self.status,
             bytes: self.bytes,
             took: self.layer.life.elapsed().saturating_sub(self.began),
             began_in: self.began_in,
             ended_in: self.layer.life.phase(),
         };
-        let own = {
-            let mut own = self
-                .on_end
-                .own
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            own.take().unwrap_or_default()
-        };
+        let own = self.on_end.close();
         for hook in &self.layer.hooks {
             self.run(|| hook(&end));
         }

@@ -38,6 +38,7 @@ mod tls_reload;
 #[cfg(feature = "tls")]
 mod tls_support;
 mod transfer;
+mod truncate;
 mod unix;
 mod wire;
 mod ws;

@@ -72,6 +72,10 @@ counts! {
     Steered => "steered",
     /// Event streams and the like that were ended between two events when their connection was to go.
     StreamEnded => "streams_ended",
+    /// Responses that a layer cut on purpose when their clients had part of them.
+    Truncated => "truncated",
+    /// Requests that a layer answered in the stead of a handler that was not done.
+    FallbackGiven => "fallbacks",
     /// Connections ended by the drain deadline.
     Ended => "ended",
     /// Handlers that panicked.

@@ -10,7 +10,7 @@
 //! What is half sent is never left half sent by a choice of ours: its rest is waited for, and if the application never gives it, the body is cut so that it
 //! does not look whole.
 
-mod follow;
+pub(crate) mod follow;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod turn;
@@ -141,7 +141,7 @@ pub(crate) fn ender<B: HttpBody>(
 }
 
 /// Whether the content is of this type, whatever parameters follow; or the type goes on with `suffix`, if that is not empty.
-fn is_of(fields: &HeaderMap, essence: &str, suffix: &str) -> bool {
+pub(crate) fn is_of(fields: &HeaderMap, essence: &str, suffix: &str) -> bool {
     let Some(given) = fields.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else {
         return false;
     };
@@ -156,7 +156,7 @@ fn is_of(fields: &HeaderMap, essence: &str, suffix: &str) -> bool {
 }
 
 /// Whether the body's bytes are what the application wrote.
-fn is_plain(fields: &HeaderMap) -> bool {
+pub(crate) fn is_plain(fields: &HeaderMap) -> bool {
     fields
         .get(CONTENT_ENCODING)
         .is_none_or(|encoding| encoding == "identity")

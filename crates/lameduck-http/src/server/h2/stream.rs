@@ -24,6 +24,7 @@ use tokio::io::AsyncWriteExt;
 use super::Data;
 use super::tunnel::Tunnel;
 use crate::body::Body;
+use crate::cut::Truncated;
 use crate::scope;
 use crate::server::date;
 use crate::server::exchange::{App, BoxError, Outgoing, Step, Work};
@@ -233,9 +234,11 @@ impl<D: Buf> Sending<D> {
                     Ok(Sent::More) => {}
                     Ok(Sent::Last) | Err(Gone) => return Poll::Ready(()),
                 },
-                Some(Err(_)) => {
+                Some(Err(error)) => {
                     // What was sent must not look whole.
-                    self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    let reason = Truncated::reason_of(&*error);
+                    let reason = reason.unwrap_or(Reason::INTERNAL_ERROR);
+                    self.stream.send_reset(reason);
                     return Poll::Ready(());
                 }
                 None => {

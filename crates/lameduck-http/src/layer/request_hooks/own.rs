@@ -1,0 +1,97 @@
+//! The hooks that a handler adds to its own request.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::RequestEnd;
+
+/// How many hooks one request may be given by its handler.
+const MOST_OF_A_REQUEST: usize = 64;
+
+pub(super) type OwnHook = Box<dyn FnOnce(&RequestEnd) + Send>;
+
+/// Adds hooks to one request; found in its extensions under [`RequestHooks`](super::RequestHooks).
+#[derive(Clone)]
+pub struct OnEnd {
+    own: Arc<Own>,
+}
+
+struct Own {
+    /// None once the request is over.
+    hooks: Mutex<Option<Vec<OwnHook>>>,
+    cut: AtomicBool,
+}
+
+impl fmt::Debug for OnEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnEnd").finish_non_exhaustive()
+    }
+}
+
+impl OnEnd {
+    pub(super) fn new() -> Self {
+        Self {
+            own: Arc::new(Own {
+                hooks: Mutex::new(Some(Vec::new())),
+                cut: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Runs this hook when the request is over, after those of the layer.
+    ///
+    /// # Errors
+    /// [`HookRefused`] if it is over already, or has 64 hooks; the hook does not run then.
+    pub fn run(&self, hook: impl FnOnce(&RequestEnd) + Send + 'static) -> Result<(), HookRefused> {
+        match &mut *self.lock() {
+            Some(hooks) if hooks.len() < MOST_OF_A_REQUEST => {
+                hooks.push(Box::new(hook));
+                Ok(())
+            }
+            Some(_) => Err(HookRefused::TooMany),
+            None => Err(HookRefused::Over),
+        }
+    }
+
+    /// The request is over: what is to run now.
+    pub(super) fn close(&self) -> Vec<OwnHook> {
+        self.lock().take().unwrap_or_default()
+    }
+
+    /// The request's response was cut on purpose, by a layer within.
+    pub(in crate::layer) fn note_cut(&self) {
+        // Read by the task that serves the request, which is the one that calls this.
+        self.own.cut.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_cut(&self) -> bool {
+        self.own.cut.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<OwnHook>>> {
+        let hooks = self.own.hooks.lock();
+        hooks.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a hook was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HookRefused {
+    /// The request has ended.
+    Over,
+    /// It has 64 hooks of its own.
+    TooMany,
+}
+
+impl fmt::Display for HookRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Over => f.write_str("the request has ended"),
+            Self::TooMany => write!(f, "a request takes {MOST_OF_A_REQUEST} hooks of its own"),
+        }
+    }
+}
+
+impl std::error::Error for HookRefused {}
