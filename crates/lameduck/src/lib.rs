@@ -45,4 +45,6 @@ pub use edge::{
 };
 #[cfg(feature = "signals")]
 pub use lifecycle::*;
+#[cfg(feature = "signals")]
+pub use sys::eintr;
 pub use vocab::*;

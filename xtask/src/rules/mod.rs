@@ -6,6 +6,7 @@ mod contracts;
 mod evidence;
 mod features;
 mod imports;
+mod interrupted;
 mod invariants;
 mod links;
 mod manifests;
@@ -20,7 +21,7 @@ use crate::tree::Tree;
 
 /// Everything that is wrong with `tree`, in no particular order.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let rules: [fn(&Tree, &mut Vec<Finding>); 15] = [
+    let rules: [fn(&Tree, &mut Vec<Finding>); 16] = [
         absence::check,
         code_map::check,
         contracts::check,
@@ -28,6 +29,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         evidence::check,
         features::check,
         imports::check,
+        interrupted::check,
         invariants::check,
         links::check,
         manifests::check,

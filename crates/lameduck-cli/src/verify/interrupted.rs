@@ -17,6 +17,7 @@ extern "C" fn tell(signal: libc::c_int) {
     let byte = u8::try_from(signal).unwrap_or_default();
     // Acquire pairs with the Release in `clean_up`.
     let fd = TOLD.load(Ordering::Acquire);
+    // EINTR: a pipe with room for a byte does not wait.
     // SAFETY: write(2) is async-signal-safe, and the byte lives through it. It takes one byte or fails; nobody reads
     // errno in between, for the thread that reads the pipe ends this program.
     unsafe { libc::write(fd, (&raw const byte).cast(), 1) };

@@ -294,6 +294,11 @@ impl Scrape {
             "lameduck_dropped_records",
             "What did not fit into a bounded list or queue",
             dropped.map(|(queue, count)| (labels([("queue", *queue)]), *count)),
+        )?;
+        page.counters(
+            "lameduck_interrupted_calls",
+            "System calls that a signal interrupted, of those made through lameduck::eintr",
+            [(Labels::new(), lameduck::eintr::count())],
         )
     }
 }

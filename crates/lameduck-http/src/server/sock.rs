@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use lameduck::eintr;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -27,7 +28,7 @@ pub(crate) enum Pending {
 /// A plain poll of the runtime's socket is no such look: it answers from cached readiness, without a system call.
 pub(crate) fn look(fd: BorrowedFd<'_>) -> Pending {
     let mut byte = 0_u8;
-    loop {
+    let got = eintr::repeat(|| {
         // SAFETY: the descriptor is open for the call (it is borrowed), the buffer is one writable byte that outlives the call.
         let got = unsafe {
             libc::recv(
@@ -37,15 +38,13 @@ pub(crate) fn look(fd: BorrowedFd<'_>) -> Pending {
                 libc::MSG_PEEK | libc::MSG_DONTWAIT,
             )
         };
-        return match got {
-            1.. => Pending::Data,
-            0 => Pending::Ended,
-            _ => match io::Error::last_os_error().kind() {
-                io::ErrorKind::Interrupted => continue,
-                io::ErrorKind::WouldBlock => Pending::Nothing,
-                _ => Pending::Ended,
-            },
-        };
+        usize::try_from(got).map_err(|_| io::Error::last_os_error())
+    });
+    match got {
+        Ok(0) => Pending::Ended,
+        Ok(_) => Pending::Data,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pending::Nothing,
+        Err(_) => Pending::Ended,
     }
 }
 
@@ -101,6 +100,7 @@ mod system {
             tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: time.subsec_nanos().into(),
         };
+        // EINTR: ends the wait early, as its caller is told.
         // SAFETY: one entry is passed, borrowed mutably, whose descriptor its caller has borrowed; the time outlives the call; a null mask is
         // none.
         unsafe { libc::ppoll(entry, 1, &raw const time, std::ptr::null()) }
@@ -245,6 +245,7 @@ mod system {
     pub(super) fn poll(entry: &mut libc::pollfd, time: Duration) -> libc::c_int {
         let millis = time.as_micros().div_ceil(1_000);
         let millis = libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX);
+        // EINTR: ends the wait early, as its caller is told.
         // SAFETY: one entry is passed, borrowed mutably, whose descriptor its caller has borrowed.
         unsafe { libc::poll(entry, 1, millis) }
     }

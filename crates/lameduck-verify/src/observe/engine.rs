@@ -273,8 +273,8 @@ fn wait(polled: &mut [libc::pollfd], sleep: Duration) {
         tv_sec: libc::time_t::try_from(sleep.as_secs()).unwrap_or(0),
         tv_nsec: libc::c_long::from(sleep.subsec_nanos() as i32),
     };
+    // EINTR: an early wake-up, the caller looks at everything again.
     // SAFETY: `polled` is a live array of exactly that many entries, `spec` lives through the call, no mask is given.
-    // An error (EINTR) is an early wake-up: the caller looks at everything again.
     unsafe {
         libc::ppoll(
             polled.as_mut_ptr(),
@@ -289,6 +289,7 @@ fn wait(polled: &mut [libc::pollfd], sleep: Duration) {
 fn wait(polled: &mut [libc::pollfd], sleep: Duration) {
     let millis =
         libc::c_int::try_from(sleep.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX);
+    // EINTR: an early wake-up, the caller looks at everything again.
     // SAFETY: `polled` is a live array of exactly that many entries.
     unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, millis) };
 }

@@ -68,6 +68,7 @@ impl Attached {
             revents: 0,
         };
         let millis = libc::c_int::try_from(wait.as_millis()).unwrap_or(libc::c_int::MAX);
+        // EINTR: not gone yet, its caller asks again.
         // SAFETY: one live entry.
         unsafe { libc::poll(&raw mut entry, 1, millis) > 0 }
     }

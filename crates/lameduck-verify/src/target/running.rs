@@ -574,6 +574,7 @@ fn await_exit(id: u32, watch: &Watch) {
     loop {
         // SAFETY: all-zero is a valid siginfo_t (plain C data).
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // EINTR: again, below.
         // SAFETY: `info` is a live siginfo_t. WNOWAIT leaves the zombie to `drop`, so the id stays ours.
         let done = unsafe {
             libc::waitid(

@@ -134,6 +134,7 @@ pub(super) fn await_zombie(id: u32, deadline: Instant) -> Option<i32> {
         // SAFETY: all-zero is a valid siginfo_t (plain C data).
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+        // EINTR: it does not wait.
         // SAFETY: `info` is a live siginfo_t. WNOWAIT leaves the zombie where it is.
         let done = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, options) };
         // SAFETY: waitid either left the zeroes (nothing has ended yet) or filled in a SIGCHLD siginfo.

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use super::eintr;
+
 /// Waits until one of two descriptors can be read or has hung up, or the time is over (`None`: waits for ever).
 ///
 /// Interrupted waits go on with what is left of the time: `poll(2)` returns `EINTR` in spite of `SA_RESTART`.
@@ -41,7 +43,7 @@ pub(crate) fn poll_once(
         *entry_of = entry(*fd, libc::POLLIN);
     }
     match super::os::poll(&mut set, timeout) {
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        Err(error) if !eintr::is_interrupted(&error) => Err(error),
         _ => Ok(set.map(|one| one.revents != 0)),
     }
 }
@@ -51,7 +53,7 @@ pub(crate) fn poll_once(
 /// # Errors
 ///
 /// What `poll(2)` reports, except `EINTR`.
-fn poll_writable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+pub(super) fn poll_writable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
     let mut set = [entry(fd, libc::POLLOUT)];
     poll_until(&mut set, Some(deadline))?;
     Ok(set[0].revents != 0)
@@ -72,7 +74,7 @@ fn poll_until(set: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result
             // `poll` counts in coarser steps than we do on some systems; a round that ends early is repeated.
             Ok(0) if left.is_some_and(|left| !left.is_zero()) => {}
             Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if eintr::is_interrupted(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -84,22 +86,17 @@ fn poll_until(set: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result
 ///
 /// What `read(2)` reports, except `EINTR`.
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
+    eintr::repeat(|| {
         // SAFETY: `fd` is open for the length of the call (it is borrowed); pointer and length describe `buffer`,
         // which is exclusively borrowed and stays alive for the call.
         let n = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-        match usize::try_from(n) {
-            Ok(n) => return Ok(n),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(error),
-            },
-        }
-    }
+        usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    })
 }
 
 /// Writes once and says whether all of it was taken; async-signal-safe, and may change `errno`.
 pub(crate) fn write_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> bool {
+    // EINTR: a handler's own write is not repeated; what it is for does not block.
     // SAFETY: `fd` is open for the length of the call (it is borrowed); pointer and length describe `bytes`, which is
     // borrowed for the call. `write(2)` is on the list of signal-safety(7).
     let n = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
@@ -112,6 +109,7 @@ pub(crate) fn write_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> bool {
 ///
 /// What `flock(2)` reports, except `EWOULDBLOCK`.
 pub(crate) fn lock_now(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // EINTR: it does not wait.
     // SAFETY: `fd` is open for the length of the call (it is borrowed); the call takes no pointer.
     if unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
         return Ok(true);
@@ -124,6 +122,7 @@ pub(crate) fn lock_now(fd: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// Gives up what [`lock_now`] took.
 pub(crate) fn unlock(fd: BorrowedFd<'_>) {
+    // EINTR: it does not wait.
     // SAFETY: as in `lock_now`. It fails for a descriptor that is none only.
     unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_UN) };
 }
@@ -137,20 +136,20 @@ pub(crate) fn unlock(fd: BorrowedFd<'_>) {
 /// `TimedOut` at the deadline, `WriteZero` when the descriptor takes nothing, and what `write(2)` and `poll(2)` report.
 pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
     while !bytes.is_empty() {
-        // SAFETY: as in `write_once`.
-        let n = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-        match usize::try_from(n) {
+        let written = eintr::repeat(|| {
+            // SAFETY: as in `write_once`.
+            let n = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+            usize::try_from(n).map_err(|_| io::Error::last_os_error())
+        });
+        match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => bytes = &bytes[n..],
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => {}
-                error if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !poll_writable(fd, deadline)? {
-                        return Err(io::ErrorKind::TimedOut.into());
-                    }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !poll_writable(fd, deadline)? {
+                    return Err(io::ErrorKind::TimedOut.into());
                 }
-                error => return Err(error),
-            },
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())

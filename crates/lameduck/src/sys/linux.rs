@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{FD_BATCH, FdSignal, OwnFacts, ProcessFacts, Signos, ThreadFacts};
+use super::{FD_BATCH, FdSignal, OwnFacts, ProcessFacts, Signos, ThreadFacts, eintr};
 
 /// `/proc/<pid>/stat` is one line of 52 numbers and a name of at most 64 bytes (proc(5)): below 1,200 bytes.
 const STAT_MAX: usize = 2048;
@@ -36,6 +36,7 @@ pub(super) fn poll(set: &mut [libc::pollfd], timeout: Option<Duration>) -> io::R
         tv_nsec: libc::c_long::from(t.subsec_nanos().cast_signed()),
     });
     let spec = spec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // EINTR: the caller's, who knows until when it waits.
     // SAFETY: pointer and length describe `set`, exclusively borrowed; `spec` is null or points to a value that lives
     // until the end of this function; a null mask means "leave it".
     let n = unsafe {
@@ -137,10 +138,9 @@ pub(super) fn read_bounded<'b>(path: &str, buffer: &'b mut [u8]) -> io::Result<&
     let mut file = File::open(path)?;
     let mut filled = 0;
     while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
+        match eintr::repeat(|| file.read(&mut buffer[filled..])) {
             Ok(0) => break,
             Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // A process that ends between open and read.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
                 return Err(io::ErrorKind::NotFound.into());
@@ -229,18 +229,12 @@ pub(crate) fn read_signalfd(
     const LEN: usize = size_of::<libc::signalfd_siginfo>();
     // SAFETY: zeroed memory is a valid array of these: integers throughout.
     let mut infos: [libc::signalfd_siginfo; FD_BATCH] = unsafe { std::mem::zeroed() };
-    let n = loop {
+    let n = eintr::repeat(|| {
         // SAFETY: `fd` is open for the call; pointer and length describe `infos`, exclusively borrowed; the kernel writes
         // whole structures of this type.
         let n = unsafe { libc::read(fd.as_raw_fd(), infos.as_mut_ptr().cast(), LEN * FD_BATCH) };
-        match usize::try_from(n) {
-            Ok(n) => break n / LEN,
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(error),
-            },
-        }
-    };
+        usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    })? / LEN;
     for info in &infos[..n] {
         found(FdSignal {
             signo: info.ssi_signo.cast_signed(),

@@ -2,9 +2,10 @@
 //!
 //! Owns every `unsafe` call into libc that the signal and process edges and the driver need, and nothing that decides:
 //! no function here knows what a phase or a deadline of the lifecycle is. What is the same on every POSIX system stands
-//! in [`fd`], [`mask`], [`process`], [`signo`] and [`spawn`]; what is not stands twice, with the same function set, in `linux` and
+//! in [`eintr`], [`fd`], [`mask`], [`process`], [`signo`] and [`spawn`]; what is not stands twice, with the same function set, in `linux` and
 //! `portable`. `--cfg lameduck_portable` selects the second one on Linux too, so that it is compiled and tested.
 
+pub mod eintr;
 mod fd;
 #[cfg(all(target_os = "linux", not(lameduck_portable)))]
 mod linux;

@@ -45,6 +45,7 @@ pub(super) fn poll(set: &mut [libc::pollfd], timeout: Option<Duration>) -> io::R
         let up = t.as_nanos().div_ceil(1_000_000);
         libc::c_int::try_from(up).unwrap_or(libc::c_int::MAX)
     });
+    // EINTR: the caller's, who knows until when it waits.
     // SAFETY: pointer and length describe `set`, exclusively borrowed.
     let n = unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, millis) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use super::eintr;
 use super::mask::set_of;
 
 /// What a child is started with.
@@ -142,18 +143,15 @@ pub(crate) fn wait_for(pid: libc::pid_t, wait: Wait) -> io::Result<Option<libc::
         Wait::UntilItEnds => 0,
         Wait::Not => libc::WNOHANG,
     };
-    loop {
+    eintr::repeat(|| {
         let mut status = 0;
         // SAFETY: `status` may be written.
         match unsafe { libc::waitpid(pid, &raw mut status, flags) } {
-            0 => return Ok(None),
-            found if found == pid => return Ok(Some(status)),
-            _ => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(error),
-            },
+            0 => Ok(None),
+            found if found == pid => Ok(Some(status)),
+            _ => Err(io::Error::last_os_error()),
         }
-    }
+    })
 }
 
 /// Whether [`wait_for`] waits.

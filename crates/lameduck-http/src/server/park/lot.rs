@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lameduck::eintr;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 use tokio::io::unix::AsyncFd;
@@ -238,7 +239,7 @@ impl Bell {
         {
             Ok(()) if self.events.is_empty() => ready.clear_ready(),
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if eintr::is_interrupted(&error) => {}
             Err(error) => return Err(error),
         }
         for event in &self.events {

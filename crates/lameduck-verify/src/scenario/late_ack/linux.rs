@@ -158,6 +158,7 @@ impl Crowd<'_> {
             events: libc::POLLIN,
             revents: 0,
         };
+        // EINTR: its caller looks and waits again.
         // SAFETY: one live entry.
         unsafe { libc::poll(&raw mut entry, 1, 1) };
     }

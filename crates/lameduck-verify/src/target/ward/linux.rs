@@ -110,6 +110,7 @@ impl Maps {
 }
 
 fn write_file(path: &std::ffi::CStr, text: &std::ffi::CStr) -> io::Result<()> {
+    // EINTR: none of these files makes anybody wait.
     // SAFETY: both strings end in NUL and live through the calls.
     unsafe {
         let fd = check(libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC))?;
@@ -215,6 +216,7 @@ fn say(fd: RawFd, word: i32, number: i32) {
     let mut record = [0; RECORD];
     record[..4].copy_from_slice(&word.to_ne_bytes());
     record[4..].copy_from_slice(&number.to_ne_bytes());
+    // EINTR: this process handles no signal.
     // SAFETY: the record lives through the call; a pipe takes so few bytes at once or not at all.
     unsafe { libc::write(fd, record.as_ptr().cast(), RECORD) };
 }
@@ -239,6 +241,7 @@ fn watch(target: libc::pid_t, fd: RawFd, waited_for: &libc::sigset_t) -> ! {
     loop {
         loop {
             let mut status = 0;
+            // EINTR: it does not wait.
             // SAFETY: `status` is live.
             let gone = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
             if gone == target {
@@ -255,6 +258,7 @@ fn watch(target: libc::pid_t, fd: RawFd, waited_for: &libc::sigset_t) -> ! {
         if is_over && !kill_children() {
             if has_target {
                 let mut status = 0;
+                // EINTR: this process handles no signal.
                 // SAFETY: numbers of a child that was not reaped, and `status` is live. A first process takes its
                 // namespace along.
                 unsafe {
@@ -266,6 +270,7 @@ fn watch(target: libc::pid_t, fd: RawFd, waited_for: &libc::sigset_t) -> ! {
             }
             exit();
         }
+        // EINTR: after SIGCONT, and it looks again.
         // SAFETY: the set is live; who sent it does not matter.
         is_over |= unsafe { libc::sigwaitinfo(waited_for, std::ptr::null_mut()) } == END;
     }
@@ -279,6 +284,7 @@ fn exit() -> ! {
 /// Kills the children of this process, or the first thousand of them; false where nobody says which they are.
 fn kill_children() -> bool {
     let mut buffer = [0_u8; 8192];
+    // EINTR: this process handles no signal.
     // SAFETY: a literal that ends in NUL, and a live buffer of that size.
     let count = unsafe {
         let fd = libc::open(
@@ -322,6 +328,7 @@ fn close_all_but(fd: RawFd) {
     if close(keep + 1, libc::c_uint::MAX) < 0 {
         // Older kernels.
         for other in (0..4096).filter(|other| *other != fd) {
+            // EINTR: never called again.
             // SAFETY: as above.
             unsafe { libc::close(other) };
         }

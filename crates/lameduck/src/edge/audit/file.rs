@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::sys;
+use crate::sys::{self, eintr};
 
 /// When a file is set aside, and how many are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,12 +230,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 /// One write(2), repeated only when it was interrupted before it wrote anything.
 fn write_once(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match file.write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
-    }
+    eintr::repeat(|| file.write(bytes))
 }
 
 #[cfg(test)]
