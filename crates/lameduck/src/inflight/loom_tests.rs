@@ -13,7 +13,7 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use loom::thread;
 
 use super::shard::set_shard_index;
-use super::{Admission, Fired, Token};
+use super::{Admission, Afterwards, Fired, Token};
 
 /// Explores everything up to `preemptions` forced switches (more than two or three find hardly anything, and take hours).
 pub(super) fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
@@ -247,5 +247,42 @@ fn two_may_fire() {
         token.fire();
         other.join().expect("the other");
         waiter.join().expect("waiter");
+    });
+}
+
+/// Hooks that run exactly once: whoever was accepted comes out of one of the two ends that race, and nobody twice.
+#[test]
+fn what_was_accepted_before_the_end_comes_out_of_it_once() {
+    model(3, || {
+        let afterwards = Arc::new(Afterwards::bounded(2));
+        let adding = [1, 2].map(|hook| {
+            let afterwards = afterwards.clone();
+            thread::spawn(move || afterwards.push(hook).is_ok().then_some(hook))
+        });
+        let first = afterwards.close();
+        let second = afterwards.close();
+        assert!(second.is_empty(), "an end is one");
+        let mut accepted: Vec<i32> = adding
+            .into_iter()
+            .filter_map(|thread| thread.join().expect("it adds"))
+            .collect();
+        let mut out = first;
+        accepted.sort_unstable();
+        out.sort_unstable();
+        assert_eq!(out, accepted);
+    });
+}
+
+/// Two ends at the same time, as when a drain's end and a client's meet.
+#[test]
+fn of_two_ends_one_has_everything() {
+    model(3, || {
+        let afterwards = Arc::new(Afterwards::bounded(2));
+        afterwards.push(1).expect("room");
+        let other = afterwards.clone();
+        let other = thread::spawn(move || other.close());
+        let mut out = afterwards.close();
+        out.extend(other.join().expect("it ends"));
+        assert_eq!(out, [1]);
     });
 }

@@ -7,10 +7,12 @@
 //! | [`Requests`] | how many requests so far? (for people and for quiet, never for correctness) | one plain store |
 //! | [`Slots`], [`Slot`] | who is it that still holds the exit? | a dozen plain stores |
 //! | [`Tasks`], [`TaskEntry`] | what are the tasks doing that the program spawned through its lifecycle? | four plain stores a poll |
+//! | [`Afterwards`] | what is to happen when this is over? | a lock for each that is added |
 //!
 //! Nothing here knows phases, clocks, sockets or a runtime: the driver decides, this module only counts and wakes.
 
 mod admission;
+mod afterwards;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod requests;
@@ -20,6 +22,7 @@ mod tasks;
 mod token;
 
 pub use admission::{Admission, Closed, Pass};
+pub use afterwards::{Afterwards, NotKept};
 pub use requests::Requests;
 pub use slots::{ByProtocol, Census, Held, IdleView, Protocol, Slot, SlotView, Slots, Snapshot};
 pub use tasks::{TaskEntry, TaskView, Tasks, TasksView};

@@ -1,8 +1,10 @@
 //! The hooks that a handler adds to its own request.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lameduck::inflight::{Afterwards, NotKept};
 
 use super::RequestEnd;
 
@@ -18,8 +20,8 @@ pub struct OnEnd {
 }
 
 struct Own {
-    /// None once the request is over.
-    hooks: Mutex<Option<Vec<OwnHook>>>,
+    /// Closed once the request is over.
+    hooks: Afterwards<OwnHook>,
     cut: AtomicBool,
 }
 
@@ -33,7 +35,7 @@ impl OnEnd {
     pub(super) fn new() -> Self {
         Self {
             own: Arc::new(Own {
-                hooks: Mutex::new(Some(Vec::new())),
+                hooks: Afterwards::bounded(MOST_OF_A_REQUEST),
                 cut: AtomicBool::new(false),
             }),
         }
@@ -44,19 +46,16 @@ impl OnEnd {
     /// # Errors
     /// [`HookRefused`] if it is over already, or has 64 hooks; the hook does not run then.
     pub fn run(&self, hook: impl FnOnce(&RequestEnd) + Send + 'static) -> Result<(), HookRefused> {
-        match &mut *self.lock() {
-            Some(hooks) if hooks.len() < MOST_OF_A_REQUEST => {
-                hooks.push(Box::new(hook));
-                Ok(())
-            }
-            Some(_) => Err(HookRefused::TooMany),
-            None => Err(HookRefused::Over),
-        }
+        let kept = self.own.hooks.push(Box::new(hook));
+        kept.map_err(|refused| match refused {
+            NotKept::Closed(_) => HookRefused::Over,
+            NotKept::Full(_) => HookRefused::TooMany,
+        })
     }
 
     /// The request is over: what is to run now.
     pub(super) fn close(&self) -> Vec<OwnHook> {
-        self.lock().take().unwrap_or_default()
+        self.own.hooks.close()
     }
 
     /// The request's response was cut on purpose, by a layer within.
@@ -67,11 +66,6 @@ impl OnEnd {
 
     pub(super) fn was_cut(&self) -> bool {
         self.own.cut.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<OwnHook>>> {
-        let hooks = self.own.hooks.lock();
-        hooks.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
