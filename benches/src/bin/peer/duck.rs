@@ -35,6 +35,7 @@ pub(crate) fn serve(args: &Args) -> Result<Outcome, Failure> {
         listen: args.listen.to_string(),
         tls_listen: args.tls_listen.map(|address| address.to_string()),
         pem: args.pem().map(|(cert, key)| (cert.clone(), key.clone())),
+        trims_heap: args.trim_heap,
     };
     match args.threads {
         Threads::Many => Ok(lameduck::run(start, async move |life: Lifecycle| {
@@ -57,6 +58,7 @@ struct Doors {
     listen: String,
     tls_listen: Option<String>,
     pem: Option<(PathBuf, PathBuf)>,
+    trims_heap: bool,
 }
 
 impl Doors {
@@ -66,15 +68,20 @@ impl Doors {
             .map(|(cert, key)| tls::from_pem_files(cert, key))
             .transpose()?;
         let mut config = config.map(|config| tls::with_alpn(config, Protocols::Both));
+        let trims = self.trims_heap;
+        let door = |listen: &str, app| {
+            let door = door(life, listen, app);
+            if trims { door.trim_heap() } else { door }
+        };
         if let (Some(listen), Some(config)) = (
             &self.tls_listen,
             config.take_if(|_| self.tls_listen.is_some()),
         ) {
-            door(life, listen, app.clone()).tls(config).await?;
+            door(listen, app.clone()).tls(config).await?;
         }
         let server = match config {
-            Some(config) => door(life, &self.listen, app).tls(config).await?,
-            None => door(life, &self.listen, app).await?,
+            Some(config) => door(&self.listen, app).tls(config).await?,
+            None => door(&self.listen, app).await?,
         };
         let line = format!("listening on {}", server.local_addr());
         let life = life.clone();

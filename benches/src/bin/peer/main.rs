@@ -71,6 +71,9 @@ struct Args {
     /// The window of lameduck
     #[arg(long, default_value = "none")]
     window: String,
+    /// lameduck gives memory back to the system when connections are parked
+    #[arg(long)]
+    trim_heap: bool,
     /// Where lameduck serves TLS, and plain text on the other address
     #[arg(long, requires = "cert")]
     tls_listen: Option<SocketAddr>,

@@ -25,6 +25,8 @@ pub(super) const FIGURE: Figure = Figure {
 const IDLE: Duration = Duration::from_secs(2);
 /// Connections that make a server touch first what it touches once.
 const WARMING: usize = 8;
+/// With `Serve::trim_heap`, which the demo asks for, too: it is an option, because it is the whole process's heap.
+const TRIMMED: &str = "HTTP/1.1, heap trimmed";
 
 fn measure(bench: &mut Bench) -> Result<(), Failure> {
     use Contender::{
@@ -45,8 +47,14 @@ fn measure(bench: &mut Bench) -> Result<(), Failure> {
         Go,
     ];
     let others = [Lameduck, Bare, BareAuto, Limited, Nginx, Go];
-    let cases: [(&str, Speech, &Cover, &[Contender]); 4] = [
+    let cases: [(&str, Speech, &Cover, &[Contender]); 5] = [
         ("HTTP/1.1", Speech::Http1, &plain, &http1),
+        (
+            TRIMMED,
+            Speech::Http1,
+            &plain,
+            &[Lameduck, Again, Bare, Nginx],
+        ),
         ("HTTP/2", Speech::Http2, &plain, &others),
         ("HTTP/1.1, TLS", Speech::Http1, &tls, &others),
         ("WebSocket", Speech::WebSocket, &plain, &[Lameduck]),
@@ -60,7 +68,7 @@ fn measure(bench: &mut Bench) -> Result<(), Failure> {
                 single: None,
             };
             for contender in bench.turns(contenders, staging, run) {
-                let (resident, proportional) = grown(bench, contender, staging)?;
+                let (resident, proportional) = grown(bench, contender, staging, case)?;
                 bench.add(
                     "RSS per connection, B",
                     case,
@@ -81,8 +89,17 @@ fn measure(bench: &mut Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-fn grown(bench: &Bench, contender: Contender, staging: Staging<'_>) -> Result<(f64, f64), Failure> {
-    let server = Server::start(&bench.stage.launch(contender, staging)?)?;
+fn grown(
+    bench: &Bench,
+    contender: Contender,
+    staging: Staging<'_>,
+    case: &str,
+) -> Result<(f64, f64), Failure> {
+    let mut launch = bench.stage.launch(contender, staging)?;
+    if case == TRIMMED && matches!(contender, Contender::Lameduck | Contender::Again) {
+        launch.args.push("--trim-heap".into());
+    }
+    let server = Server::start(&launch)?;
     let mut crowd = Crowd::new()?;
     let mut admit = |count| crowd.admit(server.address(), staging.speech, staging.cover, count);
     admit(WARMING)?;

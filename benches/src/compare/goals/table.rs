@@ -86,8 +86,8 @@ fn memory() -> Vec<Goal> {
     vec![
         times(0.70, AUTO, COST, "HTTP/1.1"),
         times(1.05, BARE, COST, "HTTP/1.1"),
-        // Where idle connections are parked.
-        times(0.15, BARE, COST, "HTTP/1.1"),
+        // Where what parked connections give back goes to the system.
+        times(0.15, BARE, COST, "HTTP/1.1, heap trimmed"),
     ]
 }
 
