@@ -13,7 +13,7 @@ use h2::Reason;
 #[non_exhaustive]
 pub struct Cut {
     /// Who or what did it.
-    pub by: CutBy,
+    pub by: TruncatedBy,
     /// The reason, for people and logs.
     pub why: Cow<'static, str>,
 }
@@ -21,7 +21,7 @@ pub struct Cut {
 /// Who or what cut a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum CutBy {
+pub enum TruncatedBy {
     /// The drain was about to end.
     DrainEnd,
     /// It took longer than the layer allows.
@@ -30,7 +30,7 @@ pub enum CutBy {
     Application,
 }
 
-impl fmt::Display for CutBy {
+impl fmt::Display for TruncatedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DrainEnd => "drain_end",
@@ -49,21 +49,21 @@ impl fmt::Display for Cut {
 impl Cut {
     pub(crate) fn drain_end() -> Self {
         Self {
-            by: CutBy::DrainEnd,
+            by: TruncatedBy::DrainEnd,
             why: "the server is leaving, and has no more time".into(),
         }
     }
 
     pub(crate) fn overdue() -> Self {
         Self {
-            by: CutBy::Overdue,
+            by: TruncatedBy::Overdue,
             why: "the response took too long".into(),
         }
     }
 
     pub(crate) fn application(why: Cow<'static, str>) -> Self {
         Self {
-            by: CutBy::Application,
+            by: TruncatedBy::Application,
             why,
         }
     }
@@ -80,8 +80,8 @@ pub struct Truncated {
 impl Truncated {
     pub(crate) fn new(cut: Cut) -> Self {
         let code = match cut.by {
-            CutBy::Application => Reason::INTERNAL_ERROR,
-            CutBy::DrainEnd | CutBy::Overdue => Reason::CANCEL,
+            TruncatedBy::Application => Reason::INTERNAL_ERROR,
+            TruncatedBy::DrainEnd | TruncatedBy::Overdue => Reason::CANCEL,
         };
         Self {
             cut,

@@ -74,7 +74,7 @@ pub mod tls;
 mod ws;
 
 pub use body::{Body, BodyError};
-pub use cut::{Cut, CutBy, Truncated};
+pub use cut::{Cut, Truncated, TruncatedBy};
 pub use end_when::{EndWhen, end_when};
 pub use handler::{ServiceFn, service_fn};
 pub use health::is_health_check;

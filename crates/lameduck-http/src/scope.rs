@@ -1,4 +1,4 @@
-//! `drain()` inside a handler, and whether a body is dropped because the server ends it.
+//! `drain()` inside a handler, whether a body is dropped because the server ends it, and whether it was cut by a layer.
 //!
 //! Owns the thread-locals that are set while a connection is polled, and while it ends a body, and only then.
 
@@ -12,6 +12,7 @@ use crate::server::course::Course;
 thread_local! {
     static CURRENT: Cell<*const Drain> = const { Cell::new(ptr::null()) };
     static ENDING: Cell<bool> = const { Cell::new(false) };
+    static CUT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What the service under whose connection the caller runs is told about leaving; `None` outside a handler.
@@ -63,4 +64,14 @@ pub(crate) fn ending<R>(end: impl FnOnce() -> R) -> R {
 /// Whether what is dropped now is dropped by [`ending`].
 pub(crate) fn is_ending() -> bool {
     ENDING.get()
+}
+
+/// The response body that is polled now is cut here, though its end may look like one of its own.
+pub(crate) fn note_cut() {
+    CUT.set(true);
+}
+
+/// Whether [`note_cut`] was called since this was asked last.
+pub(crate) fn take_cut() -> bool {
+    CUT.take()
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,10 +16,14 @@ use lameduck::eintr;
 /// Far more than any test here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-static HANDLED: AtomicU64 = AtomicU64::new(0);
+extern "C" fn handle(_: libc::c_int) {}
 
-extern "C" fn handle(_: libc::c_int) {
-    HANDLED.fetch_add(1, Ordering::Relaxed);
+/// Counts the interruptions of one kind of call.
+fn noting<T>(hits: &AtomicU64, done: io::Result<T>) -> io::Result<T> {
+    if matches!(&done, Err(error) if error.raw_os_error() == Some(libc::EINTR)) {
+        hits.fetch_add(1, Ordering::Relaxed);
+    }
+    done
 }
 
 /// Handles the signal without `SA_RESTART`: every wait ends with `EINTR`.
@@ -136,17 +141,17 @@ fn connect(socket: BorrowedFd<'_>, port: u16) -> io::Result<()> {
     }
 }
 
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) {
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8], hits: &AtomicU64) {
     while !bytes.is_empty() {
-        let put = eintr::repeat(|| write(fd, bytes)).expect("somebody reads");
+        let put = eintr::repeat(|| noting(hits, write(fd, bytes))).expect("somebody reads");
         bytes = &bytes[put..];
     }
 }
 
-fn read_all(fd: BorrowedFd<'_>, to: &mut Vec<u8>) {
+fn read_all(fd: BorrowedFd<'_>, to: &mut Vec<u8>, hits: &AtomicU64) {
     let mut buffer = [0; 3_001];
     loop {
-        match eintr::repeat(|| read(fd, &mut buffer)).expect("a pipe") {
+        match eintr::repeat(|| noting(hits, read(fd, &mut buffer))).expect("a pipe") {
             0 => return,
             got => to.extend_from_slice(&buffer[..got]),
         }
@@ -156,52 +161,51 @@ fn read_all(fd: BorrowedFd<'_>, to: &mut Vec<u8>) {
 #[test]
 fn what_is_written_is_read_once_and_in_order() {
     let hail = Hail::new();
-    let before = eintr::count();
+    let (reads, writes) = (AtomicU64::new(0), AtomicU64::new(0));
     let until = Instant::now() + PATIENCE;
-    let mut rounds = 0;
+    let before = eintr::count();
     // Until the hail has hit both ends while they waited.
-    while rounds == 0 || eintr::count() < before + 100 {
-        assert!(Instant::now() < until, "no call was interrupted");
-        rounds += 1;
+    while reads.load(Ordering::Relaxed) < 20 || writes.load(Ordering::Relaxed) < 20 {
+        assert!(Instant::now() < until, "{reads:?} {writes:?}");
         let sent: Vec<u8> = (0_u32..100_000).flat_map(u32::to_ne_bytes).collect();
         let (reader, writer) = io::pipe().expect("a pipe");
         let got = thread::scope(|scope| {
             scope.spawn(|| {
                 let _standing = hail.stand();
-                write_all(writer.as_fd(), &sent);
+                write_all(writer.as_fd(), &sent, &writes);
                 drop(writer);
             });
             let reading = scope.spawn(|| {
                 let _standing = hail.stand();
                 let mut got = Vec::new();
-                read_all(reader.as_fd(), &mut got);
+                read_all(reader.as_fd(), &mut got, &reads);
                 got
             });
             reading.join().expect("it reads")
         });
         assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
     }
+    assert!(eintr::count() >= before + 40, "they are counted");
 }
 
 #[test]
 fn every_connection_that_is_made_is_accepted_once() {
     const CLIENTS: u32 = 300;
     let hail = Hail::new();
-    let before = eintr::count();
+    let (accepts, others) = (AtomicU64::new(0), AtomicU64::new(0));
     let until = Instant::now() + PATIENCE;
-    let mut rounds = 0;
-    while rounds == 0 || eintr::count() < before + 20 {
-        assert!(Instant::now() < until, "no call was interrupted");
-        rounds += 1;
+    while accepts.load(Ordering::Relaxed) < 5 {
+        assert!(Instant::now() < until, "no accept was interrupted");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let port = listener.local_addr().expect("bound").port();
         let mut seen = thread::scope(|scope| {
             let accepting = scope.spawn(|| {
                 let _standing = hail.stand();
                 let name = |_| {
-                    let stream = eintr::repeat(|| accept(&listener)).expect("a client");
+                    let stream = eintr::repeat(|| noting(&accepts, accept(&listener)));
+                    let stream = stream.expect("a client");
                     let mut name = Vec::new();
-                    read_all(stream.as_fd(), &mut name);
+                    read_all(stream.as_fd(), &mut name, &others);
                     u32::from_ne_bytes(name.try_into().expect("a whole name"))
                 };
                 (0..CLIENTS).map(name).collect::<Vec<u32>>()
@@ -212,7 +216,11 @@ fn every_connection_that_is_made_is_accepted_once() {
                     let socket = socket();
                     let call = || connect(socket.as_fd(), port);
                     eintr::connect(&socket, PATIENCE, call).expect("it listens");
-                    write_all(socket.as_fd(), &client.to_ne_bytes());
+                    write_all(socket.as_fd(), &client.to_ne_bytes(), &others);
+                    if client % 50 == 0 {
+                        // Whoever accepts has to wait now and then.
+                        thread::sleep(Duration::from_millis(1));
+                    }
                     eintr::close(socket).expect("closed");
                 }
             });
@@ -223,23 +231,125 @@ fn every_connection_that_is_made_is_accepted_once() {
     }
 }
 
+/// Lets nobody in but those who are accepted: one waits in the kernel, the next one's connect(2) has to wait.
+fn narrow(listener: &impl AsFd) {
+    // SAFETY: the descriptor is borrowed.
+    let refused = unsafe { libc::listen(listener.as_fd().as_raw_fd(), 0) };
+    assert_eq!(refused, 0);
+}
+
 #[test]
-fn an_interrupted_or_unfinished_connect_is_waited_for_and_its_error_is_told() {
+fn a_tcp_connect_that_is_interrupted_goes_on_and_is_not_called_again() {
+    let hail = Hail::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    narrow(&listener);
+    let port = listener.local_addr().expect("bound").port();
+    let waiting = TcpStream::connect(("127.0.0.1", port)).expect("the one that waits");
+    let interrupted = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| {
+            let standing = hail.stand();
+            let socket = socket();
+            let mut calls = 0;
+            let call = || {
+                calls += 1;
+                let done = connect(socket.as_fd(), port);
+                let hit = done
+                    .as_ref()
+                    .is_err_and(|error| error.raw_os_error() == Some(libc::EINTR));
+                interrupted.store(hit, Ordering::Release);
+                done
+            };
+            eintr::connect(&socket, PATIENCE, call).expect("there is room in the end");
+            drop(standing);
+            assert_eq!(calls, 1);
+            let mut stream = TcpStream::from(socket);
+            io::Write::write_all(&mut stream, b"it is connected").expect("somebody reads");
+        });
+        let until = Instant::now() + PATIENCE;
+        while !interrupted.load(Ordering::Acquire) {
+            assert!(Instant::now() < until, "connect was not interrupted");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(listener.accept().expect("the one that waited"));
+        drop(waiting);
+        // Linux lets one more in than it was told.
+        let mut said = String::new();
+        while said.is_empty() {
+            let (mut stream, _) = listener.accept().expect("the other");
+            io::Read::read_to_string(&mut stream, &mut said).expect("text");
+        }
+        assert_eq!(said, "it is connected");
+        connecting.join().expect("it connects");
+    });
+}
+
+#[test]
+fn a_unix_connect_that_is_interrupted_has_not_begun_and_says_so() {
+    let hail = Hail::new();
+    let path = std::env::temp_dir().join(format!("lameduck-hail-{}", std::process::id()));
+    let listener = UnixListener::bind(&path).expect("a listener");
+    narrow(&listener);
+    let waiting = UnixStream::connect(&path).expect("the one that waits");
+    let hits = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| {
+            let _standing = hail.stand();
+            // SAFETY: takes no pointer.
+            let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) };
+            assert!(fd >= 0, "{}", io::Error::last_os_error());
+            // SAFETY: it was just made, and nobody else owns it.
+            let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+            eintr::repeat(|| {
+                let call = || noting(&hits, connect_unix(socket.as_fd(), &path));
+                eintr::connect(&socket, PATIENCE, call)
+            })
+            .expect("there is room in the end");
+            UnixStream::from(socket).peer_addr().expect("connected");
+        });
+        let until = Instant::now() + PATIENCE;
+        while hits.load(Ordering::Relaxed) < 3 {
+            assert!(Instant::now() < until, "connect was not interrupted");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(listener.accept().expect("the one that waited"));
+        drop(waiting);
+        connecting.join().expect("it connects");
+    });
+    std::fs::remove_file(&path).expect("it is there");
+}
+
+fn connect_unix(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
+    // SAFETY: zeroed memory is a valid address.
+    let mut to: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
+    to.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).expect("small");
+    let bytes = path.as_os_str().as_encoded_bytes();
+    assert!(bytes.len() < to.sun_path.len(), "a short path");
+    for (to, byte) in to.sun_path.iter_mut().zip(bytes) {
+        *to = byte.cast_signed();
+    }
+    let length = libc::socklen_t::try_from(size_of_val(&to)).expect("small");
+    // SAFETY: the descriptor is borrowed, the address is live and as long as said.
+    match unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn a_connect_that_does_not_wait_is_waited_for_and_its_error_is_told() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = listener.local_addr().expect("bound").port();
-    // As if a signal had come while it was under way: it goes on, and a second call would fail.
-    let one = socket();
-    let call = || {
-        connect(one.as_fd(), port)?;
-        Err(io::Error::from_raw_os_error(libc::EINTR))
+    let hasty = || {
+        let socket = socket();
+        // SAFETY: takes no pointer.
+        unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+        socket
     };
-    eintr::connect(&one, PATIENCE, call).expect("it went on");
-    let again = connect(one.as_fd(), port).expect_err("a second call fails");
-    assert_eq!(again.raw_os_error(), Some(libc::EISCONN));
+    let one = hasty();
+    eintr::connect(&one, Duration::MAX, || connect(one.as_fd(), port)).expect("it listens");
     drop(listener);
-    let other = socket();
-    // SAFETY: takes no pointer.
-    unsafe { libc::fcntl(other.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    let other = hasty();
     let refused = eintr::connect(&other, PATIENCE, || connect(other.as_fd(), port));
     let refused = refused.expect_err("nobody listens");
     assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));

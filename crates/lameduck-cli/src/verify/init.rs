@@ -61,6 +61,7 @@ fn write(text: &str, output: Option<&Path>, existing: Existing) -> Result<(), Fa
     let mut open = OpenOptions::new();
     match existing {
         // Not replaced, not even if it appeared in the meantime.
+        // EINTR: to open a file on a disk does not wait; on others the message says that a file is there, and it is.
         Existing::Keep => open.write(true).create_new(true),
         Existing::Replace => open.write(true).create(true).truncate(true),
     };

@@ -211,7 +211,7 @@ impl fmt::Debug for Course {
 
 impl Course {
     fn begin<B>(layer: &RequestHooks, request: &mut Request<B>) -> Self {
-        let on_end = OnEnd::new();
+        let on_end = OnEnd::within(request.extensions_mut().remove());
         request.extensions_mut().insert(on_end.clone());
         Self {
             on_end,

@@ -5,13 +5,15 @@
 //! | this one | the layer, its choices, its service |
 //! | `answer` | what is answered when nothing has been sent yet |
 //! | `body` | the body that is cut, and how that looks |
-//! | `course` | one response under way: when its cut is due, and who is told |
+//! | `course` | one response under way: who cuts it, and who is told |
 //! | `future` | the handler's turn, up to the head of the response |
+//! | `terms` | when a response is cut that nobody cuts |
 
 mod answer;
 mod body;
 mod course;
 mod future;
+mod terms;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,7 +32,8 @@ pub use self::body::TruncatedBody;
 pub use self::course::Truncation;
 pub use self::future::TruncateFuture;
 
-use self::course::{Course, Round};
+use self::course::Course;
+use self::terms::Round;
 use crate::cut::Cut;
 use crate::server::exchange::BoxError;
 
@@ -53,12 +56,19 @@ const LEAD: Duration = Duration::from_millis(250);
 /// The handler, or the body, is dropped there; who works for it elsewhere is told by the [`Truncation`] in the request's extensions, and what it
 /// still writes goes nowhere. Every cut is counted in the report, as `truncated`, or `fallbacks` where the client got a whole answer instead.
 ///
-/// Works under any server; what HTTP/1.0 and HTTP/2 clients see depends on the server, and is as above under this crate's and, for HTTP/2,
+/// A response whose end the server is given when its cut is due is whole, and is let; so is a call with its own trailers. A client that reads nothing
+/// keeps its server from asking for more of the body: who works for it is told in time, and its connection is left to the server's limits on transfers that
+/// stand still.
+///
+/// Works under any server on tokio; what HTTP/1.0 and HTTP/2 clients see depends on the server, and is as above under this crate's and, for HTTP/2,
 /// hyper's.
 ///
 /// # Phases
 /// At the drain's end this crate's server ends what is left without a word: the layer's cut comes before. What it ended so was ended by a limit
-/// of its own, and does not make the outcome a forced one.
+/// of its own, and does not make the outcome a forced one. Of a drain shorter than four times the lead, the last quarter is taken.
+///
+/// # Panics
+/// Its futures panic outside a tokio runtime with its timer enabled. They go by the lifecycle's clock, which tokio's paused time does not move.
 ///
 /// # Examples
 /// ```
@@ -120,7 +130,7 @@ impl Truncate {
         self
     }
 
-    /// Cuts this long before the drain's end; zero leaves it to the drain.
+    /// Cuts this long before the drain's end, or in its last quarter if that is later; zero leaves it to the drain.
     pub const fn lead(mut self, lead: Duration) -> Self {
         self.lead = lead;
         self

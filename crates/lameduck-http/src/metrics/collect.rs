@@ -33,9 +33,10 @@ const FATES: [Count; 15] = [
 ];
 
 /// How requests end after T, by the counts that add up to it.
-const OUTCOMES: [(&str, &[Count]); 5] = [
+const OUTCOMES: [(&str, &[Count]); 6] = [
     ("served", &[Count::Served]),
     ("cut", &[Count::RequestCut]),
+    ("truncated", &[Count::Truncated]),
     (
         "expired",
         &[Count::HeadExpired, Count::StallExpired, Count::AgeExpired],
@@ -208,6 +209,15 @@ impl Scrape {
             "lameduck_requests",
             "What became of requests after the service was asked to leave, by the phase in which they ended",
             ended,
+        )?;
+        let cut = [
+            ("truncated", Count::Truncated),
+            ("fallback", Count::FallbackGiven),
+        ];
+        page.counters(
+            "lameduck_cut_responses",
+            "Responses that a layer cut on purpose, by what their clients got",
+            cut.map(|(result, count)| (labels([("result", result)]), self.figures.count(count))),
         )?;
         page.counters(
             "lameduck_handler_panics",

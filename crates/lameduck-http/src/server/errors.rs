@@ -14,6 +14,7 @@ pub(crate) enum Trouble {
 /// Sorts an error of accept(2). Linux passes pending network errors of the new connection through accept (accept(2), "Error handling"): they
 /// are the connection's, like a connection aborted while it waited. All else is treated as scarcity, so that no error can spin.
 pub(crate) fn trouble(error: &io::Error) -> Trouble {
+    // EINTR: the next call is made by whoever waits for the listener.
     match error.raw_os_error() {
         Some(
             libc::ECONNABORTED

@@ -25,6 +25,7 @@ use super::upgrade::Pledge;
 use super::watch::Watch;
 use crate::body::Body;
 use crate::health::is_health_check;
+use crate::scope;
 use crate::ws;
 
 /// Any error, boxed.
@@ -180,6 +181,7 @@ impl Work {
             open: Some(Open {
                 watch: watch.clone(),
                 whole: false,
+                cut: false,
             }),
             pledge,
         }
@@ -236,6 +238,8 @@ struct Open {
     watch: Arc<Watch>,
     /// The response has ended by itself. Kept after T only, for the figures.
     whole: bool,
+    /// A layer cut it, and counted that.
+    cut: bool,
 }
 
 impl Open {
@@ -251,7 +255,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.watch.finish();
         let shared = &self.watch.shared;
-        if self.whole {
+        if self.cut {
+            // Counted where it was cut.
+        } else if self.whole {
             shared.tally(Count::Served);
         } else if shared.drain.is_ending() {
             shared.tally(Count::RequestCut);
@@ -471,6 +477,7 @@ impl<B: HttpBody<Error: Into<BoxError>>> HttpBody for Outgoing<B> {
             Poll::Ready(Some(Err("the response's body panicked".into())))
         });
         let this = self.project();
+        this.open.cut |= scope::take_cut();
         match &polled {
             Poll::Ready(None) => this.open.note_end(|| true),
             Poll::Ready(Some(Ok(_))) => this.open.note_end(|| match this.ender {

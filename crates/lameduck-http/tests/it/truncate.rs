@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use lameduck::{Count, Lifecycle, Outcome, Plan, Window};
-use lameduck_http::{Cut, CutBy, EndedBy, RequestHooks, Truncate, Truncation};
+use lameduck_http::{Cut, EndedBy, RequestHooks, Truncate, TruncatedBy, Truncation};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::frames::{CANCEL, DATA, Fate, HEADERS, Peer, RST_STREAM, served};
@@ -33,13 +33,18 @@ impl Cutting {
         let control = Control::new();
         let (given, truncations) = unbounded_channel();
         let (ended, ends) = unbounded_channel();
-        let hooks = RequestHooks::new(&life).on_end(move |end| {
-            let _ = ended.send((end.how, end.status.map(|status| status.as_u16())));
-        });
+        let hooks = || {
+            let ended = ended.clone();
+            RequestHooks::new(&life).on_end(move |end| {
+                let _ = ended.send((end.how, end.status.map(|status| status.as_u16())));
+            })
+        };
         let app = app(control.clone())
             .merge(streams(&control, given))
             .layer(layer.clone())
-            .layer(hooks);
+            // A route's, and everybody's.
+            .layer(hooks())
+            .layer(hooks());
         let server = lameduck_http::serve(&life, "127.0.0.1:0", app);
         let server = server.await.expect("a server");
         let addr = server.local_addr().tcp().expect("tcp");
@@ -61,9 +66,12 @@ impl Cutting {
         truncation.expect("handlers are there")
     }
 
+    /// How the next request ended that is over, for both layers of hooks.
     async fn ended(&mut self) -> (EndedBy, Option<u16>) {
-        let end = soon("the end of a request", self.ends.recv()).await;
-        end.expect("hooks are there")
+        let inner = soon("the end of a request", self.ends.recv()).await;
+        let outer = soon("the same", self.ends.recv()).await;
+        assert_eq!(inner, outer, "the hooks within and around");
+        inner.expect("hooks are there")
     }
 
     fn counts(&self) -> (u64, u64) {
@@ -106,7 +114,70 @@ fn streams(
             "/streams/grpc",
             typed(&[("content-type", "application/grpc")]),
         )
+        .route(
+            "/streams/compressed",
+            typed(&[
+                ("content-type", "text/event-stream"),
+                ("content-encoding", "gzip"),
+            ]),
+        )
+        .route("/late", get(late))
+        .route("/cuts", get(cuts_itself))
+        .route("/call", get(call))
         .route("/waits", waits)
+}
+
+/// Answers at once, after the time for that.
+async fn late() -> &'static str {
+    std::thread::sleep(millis(60));
+    "late"
+}
+
+async fn cuts_itself(Extension(truncation): Extension<Truncation>) -> &'static str {
+    truncation.cut("no room");
+    "never seen"
+}
+
+/// A call that is done, when somebody asks for its message after the time for that.
+async fn call() -> Response {
+    struct Call(u8);
+    impl http_body::Body for Call {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            self.0 += 1;
+            std::task::Poll::Ready(match self.0 {
+                1 => {
+                    std::thread::sleep(millis(60));
+                    Some(Ok(http_body::Frame::data(message("done"))))
+                }
+                2 => {
+                    let status = http::HeaderValue::from_static("0");
+                    let name = http::HeaderName::from_static("grpc-status");
+                    Some(Ok(http_body::Frame::trailers(http::HeaderMap::from_iter(
+                        [(name, status)],
+                    ))))
+                }
+                _ => None,
+            })
+        }
+    }
+    let mut response = Response::new(Body::new(Call(0)));
+    let kind = axum::http::HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
+/// `14` and `4` under Huffman's code (RFC 7541, appendix B), with their lengths.
+const UNAVAILABLE: &[u8] = b"\x82\x0b\x5f";
+const DEADLINE_EXCEEDED: &[u8] = b"\x81\x6b";
+
+fn says(block: &[u8], text: &[u8]) -> bool {
+    block.windows(text.len()).any(|some| some == text)
 }
 
 fn message(text: &str) -> Bytes {
@@ -147,7 +218,7 @@ async fn before_its_head_a_request_that_takes_too_long_gets_the_fallback_and_its
             }
         };
         let told = soon("the handler is told", truncation.told()).await;
-        assert_eq!(told.map(|cut| cut.by), Some(CutBy::Overdue));
+        assert_eq!(told.map(|cut| cut.by), Some(TruncatedBy::Overdue));
         assert!(truncation.is_cut());
         assert_eq!(
             cutting.ended().await,
@@ -181,6 +252,64 @@ async fn a_service_chooses_its_fallback_and_grpc_has_its_own() {
     assert_eq!((answer.status, answer.body.len()), (200, 0));
     assert!(answer.head.contains("grpc-status: 14"), "{answer:?}");
     assert!(answer.head.contains("grpc-message: no room"), "{answer:?}");
+    // Another protocol, though it is called almost the same.
+    client
+        .send(b"GET /waits HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc-web+proto\r\n\r\n")
+        .await;
+    cutting.truncation().await.cut("no room");
+    assert_eq!(client.answer().await.expect("an answer").status, 504);
+}
+
+#[tokio::test]
+async fn what_is_there_when_its_time_is_over_is_given_whole() {
+    for tongue in BOTH {
+        let mut cutting = Cutting::new(plan(Window::NONE), |layer| layer.after(millis(30))).await;
+        let mut reader = Reader::ask(tongue, cutting.rig.addr, "/late").await;
+        assert_eq!(reader.rest().await.as_deref(), Ok("late"), "{tongue:?}");
+        assert_eq!(cutting.ended().await, (EndedBy::Completed, Some(200)));
+        assert_eq!(cutting.counts(), (0, 0));
+    }
+    let cutting = Cutting::new(plan(Window::NONE), |layer| layer.after(millis(30))).await;
+    let mut peer = Peer::greet(cutting.rig.addr, &[]).await;
+    let stream = peer.ask("/call").await;
+    assert_eq!(
+        peer.fate(stream).await,
+        Fate::Served(message("done").into())
+    );
+    assert_eq!(cutting.counts(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_handler_that_cuts_its_own_response_and_answers_gets_the_fallback() {
+    let mut cutting = Cutting::start().await;
+    let mut client = cutting.rig.connect().await;
+    client.send(b"GET /cuts HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let answer = client.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.whole), (503, true), "{answer:?}");
+    assert!(answer.text().contains("no room"), "{answer:?}");
+    assert_eq!(cutting.ended().await, (EndedBy::Completed, Some(503)));
+    assert_eq!(cutting.counts(), (0, 1));
+}
+
+#[tokio::test]
+async fn who_works_for_a_client_that_reads_nothing_is_told_in_time() {
+    let mut cutting = Cutting::new(plan(Window::NONE), |layer| layer.after(millis(100))).await;
+    let chunks = cutting.rig.control.stream().await;
+    // No room for a byte of any stream (RFC 9113 §6.5.2).
+    let mut peer = Peer::greet(cutting.rig.addr, &[(4, 0)]).await;
+    let _stream = peer.ask("/streams/plain").await;
+    chunks.send("abc".into()).await.expect("room for one");
+    let truncation = cutting.truncation().await;
+    let told = soon("the handler is told", truncation.told()).await;
+    assert_eq!(told.map(|cut| cut.by), Some(TruncatedBy::Overdue));
+    assert!(truncation.is_cut());
+    let chunks = cutting.rig.control.stream().await;
+    let _stream = peer.ask("/streams/plain").await;
+    chunks.send("abc".into()).await.expect("room for one");
+    let truncation = cutting.truncation().await;
+    cutting.layer.cut_all("everything");
+    let told = soon("the handler is told", truncation.told()).await;
+    assert!(told.is_some_and(|cut| cut.by != TruncatedBy::DrainEnd));
 }
 
 #[tokio::test]
@@ -274,11 +403,16 @@ async fn an_event_stream_is_told_by_an_event_or_if_one_is_half_out_by_its_end() 
         ("data: 1\n\n", Some(format!("data: 1\n\n{told}"))),
         (": beat\n", Some(format!(": beat\n\n\n{told}"))),
         ("data: 1\n", None),
+        ("\u{1f}\u{8}\n\n", None),
     ] {
         for tongue in BOTH {
             let mut cutting = Cutting::start().await;
             let chunks = cutting.rig.control.stream().await;
-            let mut reader = Reader::ask(tongue, cutting.rig.addr, "/streams/events").await;
+            let path = match sent.starts_with('\u{1f}') {
+                true => "/streams/compressed",
+                false => "/streams/events",
+            };
+            let mut reader = Reader::ask(tongue, cutting.rig.addr, path).await;
             chunks.send(sent.into()).await.expect("a reader");
             reader.sees(sent).await;
             cutting.truncation().await.cut("gone");
@@ -303,6 +437,7 @@ async fn a_call_is_told_by_its_status_between_messages_and_reset_within_one() {
     truncation.cut("gone");
     let trailers = peer.frame(HEADERS).await;
     assert_eq!(trailers.flags & crate::frames::END_STREAM, 1);
+    assert!(says(&trailers.payload, UNAVAILABLE), "{trailers:?}");
     let chunks = cutting.rig.control.stream().await;
     let stream = peer.ask("/streams/grpc").await;
     let truncation = cutting.truncation().await;
@@ -335,7 +470,7 @@ async fn everything_under_way_can_be_cut_at_once_and_nothing_that_comes_later() 
         let told = soon("it is told", truncation.told()).await.expect("cut");
         assert_eq!(
             (told.by, &*told.why),
-            (CutBy::Application, "the database is gone")
+            (TruncatedBy::Application, "the database is gone")
         );
     }
     let chunks = cutting.rig.control.stream().await;
@@ -380,18 +515,42 @@ async fn what_is_whole_or_has_no_body_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_call_that_takes_too_long_has_the_status_for_that() {
+    let cutting = Cutting::new(plan(Window::NONE), |layer| layer.after(millis(50))).await;
+    let mut peer = Peer::greet(cutting.rig.addr, &[]).await;
+    let _chunks = cutting.rig.control.stream().await;
+    let stream = peer.ask("/streams/grpc").await;
+    assert_eq!(peer.frame(HEADERS).await.stream, stream);
+    let trailers = peer.frame(HEADERS).await;
+    assert!(says(&trailers.payload, DEADLINE_EXCEEDED), "{trailers:?}");
+}
+
+#[tokio::test]
 async fn shortly_before_the_drains_end_clients_are_told_and_the_exit_is_not_a_forced_one() {
-    let short = plan(Window::NONE).with_grace(Duration::from_secs(3));
-    let mut cutting = Cutting::new(short.expect("a plan"), |layer| layer.lead(millis(400))).await;
+    // Four seconds of drain, the last of which is the lead.
+    let short = plan(Window::NONE).with_grace(millis(5_500));
+    let mut cutting = Cutting::new(short.expect("a plan"), |layer| {
+        layer.lead(Duration::from_secs(1))
+    })
+    .await;
     let chunks = cutting.rig.control.stream().await;
     let mut streaming = Reader::ask(Tongue::New, cutting.rig.addr, "/streams/plain").await;
     chunks.send("abc".into()).await.expect("a reader");
     streaming.sees("abc").await;
+    let mut peer = Peer::greet(cutting.rig.addr, &[]).await;
+    let messages = cutting.rig.control.stream().await;
+    let _call = peer.ask("/streams/grpc").await;
+    messages.send(message("one")).await.expect("a reader");
+    assert_eq!(peer.frame(DATA).await.payload, message("one"));
     let mut waiting = cutting.rig.connect().await;
     waiting
         .send(b"GET /waits HTTP/1.1\r\nhost: a\r\n\r\n")
         .await;
-    let truncations = [cutting.truncation().await, cutting.truncation().await];
+    let truncations = [
+        cutting.truncation().await,
+        cutting.truncation().await,
+        cutting.truncation().await,
+    ];
     cutting.rig.terminate().await;
     let answer = waiting.answer().await.expect("an answer");
     assert_eq!((answer.status, answer.close), (503, true), "{answer:?}");
@@ -402,16 +561,40 @@ async fn shortly_before_the_drains_end_clients_are_told_and_the_exit_is_not_a_fo
         }
         Reader::Old(_) => unreachable!("it speaks HTTP/2"),
     }
+    let _head = peer.frame(HEADERS).await;
+    let trailers = peer.frame(HEADERS).await;
+    assert!(says(&trailers.payload, UNAVAILABLE), "{trailers:?}");
     for truncation in truncations {
         let told = truncation.reason().expect("it is cut");
-        assert_eq!(told.by, CutBy::DrainEnd);
+        assert_eq!(told.by, TruncatedBy::DrainEnd);
     }
-    drop((waiting, streaming, chunks));
+    drop((waiting, streaming, peer, chunks, messages));
     assert_eq!(cutting.rig.outcome().await, Outcome::Drained);
-    assert_eq!(cutting.counts(), (1, 1));
+    assert_eq!(cutting.counts(), (2, 1));
     let report = cutting.rig.life.report().expect("over");
     let count = |name: &str| report.counts.iter().find(|count| count.0 == name);
     assert!(count("truncated").is_some() && count("fallbacks").is_some());
+    // The fallback is a whole answer, the call's trailers are none.
+    assert_eq!(cutting.rig.count(Count::Served), 1);
+    assert_eq!(cutting.rig.count(Count::RequestCut), 0);
+}
+
+#[tokio::test]
+async fn without_a_lead_the_drain_itself_ends_what_is_left() {
+    let short = plan(Window::NONE).with_grace(Duration::from_secs(2));
+    let mut cutting = Cutting::new(short.expect("a plan"), |layer| layer.lead(millis(0))).await;
+    let mut waiting = cutting.rig.connect().await;
+    waiting
+        .send(b"GET /waits HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
+    let truncation = cutting.truncation().await;
+    cutting.rig.terminate().await;
+    assert!(waiting.answer().await.is_none());
+    let outcome = cutting.rig.outcome().await;
+    assert!(matches!(outcome, Outcome::Forced { .. }), "{outcome:?}");
+    assert_eq!(truncation.reason(), None);
+    assert_eq!(cutting.counts(), (0, 0));
+    assert_eq!(cutting.rig.count(Count::RequestCut), 1);
 }
 
 #[tokio::test]

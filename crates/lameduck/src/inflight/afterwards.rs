@@ -36,7 +36,25 @@ impl<T> NotKept<T> {
     pub const fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
+
+    /// What was to be added.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Closed(one) | Self::Full(one) => one,
+        }
+    }
 }
+
+impl<T> fmt::Display for NotKept<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed(_) => "it is over",
+            Self::Full(_) => "it has as many as it keeps",
+        })
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for NotKept<T> {}
 
 impl<T> Afterwards<T> {
     /// An open list that keeps so many at most.

@@ -6,16 +6,15 @@
 //! | call | after `EINTR` | here |
 //! |---|---|---|
 //! | read(2), write(2), recv(2), send(2) and their kin, accept(2), flock(2), waitpid(2), fsync(2), openat(2) without `O_EXCL` | nothing was done: again. What was done in part is no error: they return how much | [`retry`], [`repeat`] |
-//! | poll(2), select(2), epoll_wait(2), sem_timedwait(3), recv(2) with `SO_RCVTIMEO` | again, with what is left of the time | [`repeat_within`] |
+//! | poll(2), select(2), epoll_wait(2), recv(2) with `SO_RCVTIMEO` | again, with what is left of the time | [`repeat_within`] |
 //! | nanosleep(2) | what is left of the time, or nothing: some sleep to be woken | `std::thread::sleep` sleeps on; [`doze`] tells what was left |
-//! | connect(2) | it goes on without us: called again it fails (`EALREADY`, `EISCONN`). Wait until the socket can be written, then ask for `SO_ERROR` | [`connect`] |
+//! | connect(2) | over IP it goes on without us: called again it may fail (`EALREADY`, `EISCONN`). Wait until the socket can be written, then ask for `SO_ERROR`. To a Unix socket nothing has begun: again | [`connect`] tells them apart |
 //! | close(2) | never again: on Linux the descriptor is free, and may be somebody else's by now | [`close`] |
 //! | openat(2) with `O_CREAT` and `O_EXCL` | never blindly: if the first call made the file, the second one takes it for somebody else's | [`create_new`] |
-//! | rename(2), link(2), unlink(2), mkdir(2) over NFS | as with `O_EXCL`: look before trying again | |
 //!
 //! Sources: signal(7), "Interruption of system calls and library functions by signal handlers"; the pages of the calls in section 2; POSIX.1-2024, XSH 2.3.
-//! The standard library repeats in `File::open`, `read_exact`, `write_all` and `TcpStream::connect`, and does not in `Read::read`, `Write::write`
-//! and `TcpListener::accept`.
+//! The standard library repeats in `File::open`, `TcpListener::accept`, `read_exact`, `read_to_end` and `write_all`, and does not in `Read::read`
+//! and `Write::write`.
 //!
 //! ```
 //! use std::io::{self, Read as _};
@@ -53,9 +52,8 @@ pub fn count() -> u64 {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Whether an error is an interruption; counts it. For loops of the caller's own.
-#[must_use]
-pub fn is_interrupted(error: &io::Error) -> bool {
+/// Counts an error that is an interruption, and says whether it is. For loops of the caller's own.
+pub fn note_interrupted(error: &io::Error) -> bool {
     let is = error.kind() == io::ErrorKind::Interrupted;
     if is {
         // A figure: it orders nothing.
@@ -71,11 +69,11 @@ pub fn is_interrupted(error: &io::Error) -> bool {
 pub fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..RETRIES {
         match call() {
-            Err(error) if is_interrupted(&error) => {}
+            Err(error) if note_interrupted(&error) => {}
             done => return done,
         }
     }
-    call().inspect_err(|error| _ = is_interrupted(error))
+    call().inspect_err(|error| _ = note_interrupted(error))
 }
 
 /// As [`retry`]; after the last interruption the fallback decides.
@@ -100,7 +98,7 @@ pub fn retry_or<T>(
 pub fn repeat<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
-            Err(error) if is_interrupted(&error) => {}
+            Err(error) if note_interrupted(&error) => {}
             done => return done,
         }
     }
@@ -118,7 +116,7 @@ pub fn repeat_within<T>(
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         match call(left) {
-            Err(error) if is_interrupted(&error) && left != Some(Duration::ZERO) => {}
+            Err(error) if note_interrupted(&error) && left != Some(Duration::ZERO) => {}
             done => return done,
         }
     }
@@ -129,7 +127,7 @@ pub fn repeat_within<T>(
 pub fn doze(time: Duration) -> Duration {
     let until = Instant::now().checked_add(time);
     match super::os::poll(&mut [], Some(time)) {
-        Err(error) if is_interrupted(&error) => until.map_or(time, |until| {
+        Err(error) if note_interrupted(&error) => until.map_or(time, |until| {
             until.saturating_duration_since(Instant::now())
         }),
         _ => Duration::ZERO,
@@ -138,38 +136,52 @@ pub fn doze(time: Duration) -> Duration {
 
 /// Connects a socket: makes the call once; if it was interrupted, or the socket does not block, waits for what comes of it.
 ///
+/// `within` counts from now, and bounds the waiting. The call itself takes as long as it takes where the socket blocks: make it one that does not.
+///
 /// ```no_run
-/// use std::{io, os::fd::AsFd as _, time::Duration};
+/// use std::{io, time::Duration};
 /// use lameduck::eintr;
 ///
-/// # fn connect(socket: &impl std::os::fd::AsFd, call: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-/// // `call` is your connect(2), whatever the family of the address.
-/// eintr::connect(socket, Duration::from_secs(3), call)?;
+/// # fn connect(socket: &impl std::os::fd::AsFd, call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+/// // `call` is your connect(2), whatever the family of the address. Only a Unix socket has it called twice.
+/// eintr::repeat(|| eintr::connect(socket, Duration::from_secs(3), &mut call))?;
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
-/// What connect(2) reports, then or later (`SO_ERROR`); `TimedOut` when the time was over first. After an error the socket is good for
-/// nothing but its close.
+/// What connect(2) reports, then or later (`SO_ERROR`); `TimedOut` when the time was over first. After these the socket is good for
+/// nothing but its close. `Interrupted` if nothing has begun, as with Unix sockets: call this again.
 pub fn connect(
     socket: impl AsFd,
     within: Duration,
     call: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
-    match call() {
+    let until = Instant::now().checked_add(within);
+    let interrupted = match call() {
         Ok(()) => return Ok(()),
-        Err(error) if is_interrupted(&error) => {}
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) if note_interrupted(&error) => Some(error),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => None,
         Err(error) => return Err(error),
-    }
+    };
     let socket = socket.as_fd();
-    if !super::fd::poll_writable(socket, Instant::now() + within)? {
+    if !super::fd::poll_writable(socket, until)? {
         return Err(io::ErrorKind::TimedOut.into());
     }
-    match pending_error(socket)? {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
+    match (pending_error(socket)?, interrupted) {
+        // A Unix socket that never began can be "written", and has no error.
+        (0, Some(interrupted)) if !has_peer(socket) => Err(interrupted),
+        (0, _) => Ok(()),
+        (error, _) => Err(io::Error::from_raw_os_error(error)),
     }
+}
+
+fn has_peer(socket: BorrowedFd<'_>) -> bool {
+    // SAFETY: zeroed memory is a valid address of no family.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of_val(&address)).expect("some bytes");
+    let to = (&raw mut address).cast();
+    // SAFETY: the descriptor is open for the call (it is borrowed); `address` and `length` may be written, and `length` says how large the former is.
+    unsafe { libc::getpeername(socket.as_raw_fd(), to, &raw mut length) == 0 }
 }
 
 fn pending_error(socket: BorrowedFd<'_>) -> io::Result<libc::c_int> {
@@ -205,7 +217,7 @@ pub fn close(fd: impl Into<OwnedFd>) -> io::Result<()> {
         return Ok(());
     }
     match io::Error::last_os_error() {
-        error if is_interrupted(&error) => Ok(()),
+        error if note_interrupted(&error) => Ok(()),
         error => Err(error),
     }
 }
@@ -224,7 +236,7 @@ pub fn create_new(path: impl AsRef<Path>, mode: u32) -> io::Result<File> {
     // SAFETY: `path` ends with a NUL and lives for the call.
     let fd = unsafe { libc::open(path.as_ptr(), flags, libc::c_uint::from(mode)) };
     if fd < 0 {
-        return Err(io::Error::last_os_error()).inspect_err(|error| _ = is_interrupted(error));
+        return Err(io::Error::last_os_error()).inspect_err(|error| _ = note_interrupted(error));
     }
     // SAFETY: it was just opened, and nobody else owns it.
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))

@@ -43,19 +43,19 @@ pub(crate) fn poll_once(
         *entry_of = entry(*fd, libc::POLLIN);
     }
     match super::os::poll(&mut set, timeout) {
-        Err(error) if !eintr::is_interrupted(&error) => Err(error),
+        Err(error) if !eintr::note_interrupted(&error) => Err(error),
         _ => Ok(set.map(|one| one.revents != 0)),
     }
 }
 
-/// Waits until a descriptor can be written, or the deadline passes; says which.
+/// Waits until a descriptor can be written, or the deadline passes (`None`: waits for ever); says which.
 ///
 /// # Errors
 ///
 /// What `poll(2)` reports, except `EINTR`.
-pub(super) fn poll_writable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+pub(super) fn poll_writable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<bool> {
     let mut set = [entry(fd, libc::POLLOUT)];
-    poll_until(&mut set, Some(deadline))?;
+    poll_until(&mut set, deadline)?;
     Ok(set[0].revents != 0)
 }
 
@@ -74,7 +74,7 @@ fn poll_until(set: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result
             // `poll` counts in coarser steps than we do on some systems; a round that ends early is repeated.
             Ok(0) if left.is_some_and(|left| !left.is_zero()) => {}
             Ok(_) => return Ok(()),
-            Err(error) if eintr::is_interrupted(&error) => {}
+            Err(error) if eintr::note_interrupted(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -145,7 +145,7 @@ pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8], deadline: Instant)
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => bytes = &bytes[n..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !poll_writable(fd, deadline)? {
+                if !poll_writable(fd, Some(deadline))? {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
             }

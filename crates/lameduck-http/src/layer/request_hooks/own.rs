@@ -23,6 +23,8 @@ struct Own {
     /// Closed once the request is over.
     hooks: Afterwards<OwnHook>,
     cut: AtomicBool,
+    /// Of the same request, for a layer around this one.
+    outer: Option<OnEnd>,
 }
 
 impl fmt::Debug for OnEnd {
@@ -32,11 +34,12 @@ impl fmt::Debug for OnEnd {
 }
 
 impl OnEnd {
-    pub(super) fn new() -> Self {
+    pub(super) fn within(outer: Option<Self>) -> Self {
         Self {
             own: Arc::new(Own {
                 hooks: Afterwards::bounded(MOST_OF_A_REQUEST),
                 cut: AtomicBool::new(false),
+                outer,
             }),
         }
     }
@@ -62,6 +65,9 @@ impl OnEnd {
     pub(in crate::layer) fn note_cut(&self) {
         // Read by the task that serves the request, which is the one that calls this.
         self.own.cut.store(true, Ordering::Relaxed);
+        if let Some(outer) = &self.own.outer {
+            outer.note_cut();
+        }
     }
 
     pub(super) fn was_cut(&self) -> bool {

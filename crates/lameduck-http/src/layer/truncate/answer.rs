@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::cut::{Cut, CutBy};
+use crate::cut::{Cut, TruncatedBy};
 
 /// 503 (RFC 9110 §15.6.4), for who comes again in a second.
 pub(super) fn unavailable(cut: &Cut) -> Response<Bytes> {
@@ -34,8 +34,8 @@ pub(super) fn grpc(cut: &Cut) -> Response<Bytes> {
 /// A call's status, as fields: DEADLINE_EXCEEDED for what took too long, else UNAVAILABLE.
 pub(super) fn status(cut: &Cut) -> HeaderMap {
     let code = match cut.by {
-        CutBy::Overdue => "4",
-        CutBy::DrainEnd | CutBy::Application => "14",
+        TruncatedBy::Overdue => "4",
+        TruncatedBy::DrainEnd | TruncatedBy::Application => "14",
     };
     let message = HeaderValue::try_from(percent_encoded(&cut.why))
         .expect("what is left by the encoding is visible ASCII and space");
@@ -91,7 +91,7 @@ mod tests {
 
     fn hostile() -> Cut {
         Cut {
-            by: CutBy::Application,
+            by: TruncatedBy::Application,
             why: "\"a\\\n\r\u{7f}\u{85} 100 % ü\n\ndata: x".into(),
         }
     }
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(fields["grpc-message"], message);
         assert_eq!(fields["grpc-status"], "14");
         let late = Cut {
-            by: CutBy::Overdue,
+            by: TruncatedBy::Overdue,
             why: "late".into(),
         };
         assert_eq!(status(&late)["grpc-status"], "4");

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -44,7 +44,7 @@ impl<R> fmt::Debug for TruncatedBody<R> {
 impl<R: Body> TruncatedBody<R> {
     pub(super) fn new(body: R, head: &Parts, course: Course) -> Self {
         let fields = &head.headers;
-        let bodiless = course.is_bodiless() || has_no_body(head.status);
+        let bodiless = has_no_body(course.method(), head.status);
         let left = declared(fields).or_else(|| body.size_hint().exact());
         let is_over = bodiless || left == Some(0) || body.is_end_stream();
         let follower = if left.is_some() {
@@ -78,9 +78,12 @@ impl<R> TruncatedBody<R> {
     }
 }
 
-/// RFC 9110 §6.4.1; what follows a 101 is no response.
-fn has_no_body(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+/// RFC 9110 §6.4.1; what follows a 101, or a CONNECT that is granted, is no response.
+fn has_no_body(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD
+        || *method == Method::CONNECT && status.is_success()
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn declared(fields: &HeaderMap) -> Option<u64> {
@@ -117,40 +120,52 @@ impl<R: Body<Error: Into<BoxError>>> Body for TruncatedBody<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else {
+        let Some(mut body) = this.body.as_mut().as_pin_mut() else {
             return Poll::Ready(this.last.take().map(Ok));
         };
-        let mut due = match this.course {
-            Some(course) if !body.is_end_stream() => course.is_due(),
-            _ => None,
+        let Some(course) = this.course.as_mut() else {
+            return body.poll_frame(cx).map(|given| given.map(whole));
         };
-        if due.is_none() {
-            match (body.poll_frame(cx), &mut *this.course) {
-                (Poll::Ready(Some(Ok(frame))), course) => {
-                    let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-                    if note(&frame, this.follower.as_mut(), this.left) {
-                        *course = None;
-                    }
+        // First: what ends the body now is let, however late it is.
+        let cut = match body.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+                let before = *this.follower;
+                let is_last = note(&frame, this.follower.as_mut(), this.left);
+                if is_last || body.is_end_stream() {
+                    *this.course = None;
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                (Poll::Ready(Some(Err(error))), course) => {
-                    *course = None;
-                    return Poll::Ready(Some(Err(error.into())));
+                let Some(cut) = course.is_due() else {
+                    return Poll::Ready(Some(Ok(frame)));
+                };
+                // Is it the last, and its body does not say so?
+                match body.poll_frame(cx) {
+                    Poll::Ready(None) => {
+                        *this.course = None;
+                        this.body.set(None);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                    Poll::Ready(Some(Ok(next))) if next.is_trailers() => {
+                        *this.course = None;
+                        *this.last = next.into_trailers().ok().map(Frame::trailers);
+                        this.body.set(None);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                    _ => {
+                        // It ends where it stood without this frame.
+                        *this.follower = before;
+                        cut
+                    }
                 }
-                (Poll::Ready(None), course) => {
-                    *course = None;
-                    return Poll::Ready(None);
-                }
-                (Poll::Pending, Some(course)) => match course.poll_cut(cx) {
-                    Poll::Ready(cut) => due = Some(cut),
-                    Poll::Pending => return Poll::Pending,
-                },
-                (Poll::Pending, None) => return Poll::Pending,
             }
-        }
-        let (Some(cut), Some(course)) = (due, this.course.take()) else {
-            return Poll::Pending;
+            Poll::Ready(ended) => {
+                *this.course = None;
+                return Poll::Ready(ended.map(whole));
+            }
+            Poll::Pending => ready!(course.poll_cut(cx)),
         };
+        let mut course = this.course.take().expect("it was there");
         course.tell(&cut);
         course.note_truncated();
         scope::ending(|| this.body.set(None));
@@ -176,6 +191,14 @@ impl<R: Body<Error: Into<BoxError>>> Body for TruncatedBody<R> {
         }
     }
 }
+
+/// A frame as it is handed on.
+fn whole<D: Buf, E: Into<BoxError>>(given: Given<D, E>) -> Given<Bytes, BoxError> {
+    let frame = given.map_err(Into::into)?;
+    Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+}
+
+type Given<D, E> = Result<Frame<D>, E>;
 
 /// Takes note of a frame that is handed on. Whether it is the last one.
 fn note(frame: &Frame<Bytes>, follower: Option<&mut Follower>, left: &mut Option<u64>) -> bool {

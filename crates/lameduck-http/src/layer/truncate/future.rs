@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::Response;
 use http_body::Body;
@@ -53,18 +53,22 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let answer = this.answer.as_mut().as_pin_mut();
-        // First: an answer that is there is given.
-        if let Poll::Ready(answered) = answer.expect("a response is given once").poll(cx) {
-            let course = this.course.take().expect("a response is given once");
-            return Poll::Ready(answered.map(|response| {
-                let (head, body) = response.into_parts();
-                let body = TruncatedBody::new(body, &head, course);
-                Response::from_parts(head, body)
-            }));
-        }
+        let answered = answer.expect("a response is given once").poll(cx);
         let course = this.course.as_mut().expect("a response is given once");
-        let Poll::Ready(cut) = course.poll_cut(cx) else {
-            return Poll::Pending;
+        let cut = match answered {
+            // An answer that is there is given, however late it is; unless its own application does not want it.
+            Poll::Ready(answered) => match (course.is_asked(), answered) {
+                (Some(cut), Ok(_)) => cut,
+                (_, answered) => {
+                    let course = this.course.take().expect("a response is given once");
+                    return Poll::Ready(answered.map(|response| {
+                        let (head, body) = response.into_parts();
+                        let body = TruncatedBody::new(body, &head, course);
+                        Response::from_parts(head, body)
+                    }));
+                }
+            },
+            Poll::Pending => ready!(course.poll_cut(cx)),
         };
         course.tell(&cut);
         scope::ending(|| this.answer.set(None));

@@ -239,7 +239,7 @@ impl Bell {
         {
             Ok(()) if self.events.is_empty() => ready.clear_ready(),
             Ok(()) => {}
-            Err(error) if eintr::is_interrupted(&error) => {}
+            Err(error) if eintr::note_interrupted(&error) => {}
             Err(error) => return Err(error),
         }
         for event in &self.events {

@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use lameduck::eintr;
 use subtle::ConstantTimeEq as _;
 
 /// Random bytes of a token that is made here.
@@ -52,11 +53,7 @@ impl Token {
     }
 
     fn write_to(&self, path: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = eintr::create_new(path, 0o600)?;
         file.write_all(&self.0)?;
         file.write_all(b"\n")
     }
