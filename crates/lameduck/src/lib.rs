@@ -7,6 +7,8 @@ mod driver;
 #[cfg(feature = "signals")]
 mod edge;
 pub mod inflight;
+#[cfg(feature = "tokio")]
+pub mod lending;
 #[cfg(feature = "signals")]
 mod lifecycle;
 pub mod machine;

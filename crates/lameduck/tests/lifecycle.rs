@@ -2,6 +2,9 @@
 //!
 //! Every wait is for an event, with a bound. Nothing here reads the clock to decide.
 
+#[path = "support/embedded.rs"]
+mod embedded;
+
 use std::{
     pin::pin,
     sync::{
@@ -13,32 +16,8 @@ use std::{
     time::Duration,
 };
 
-use lameduck::{
-    Cause, CutBy, EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase, Plan, Preset,
-    Window,
-};
-
-/// Far beyond what any wait here takes; a wait that reaches it has failed.
-const BOUND: Duration = Duration::from_secs(20);
-
-/// No window, and a grace period that no test reaches.
-fn begin() -> Lifecycle {
-    let plan = Plan::preset(Preset::Systemd)
-        .with_window(Window::NONE)
-        .expect("a plan that can be kept");
-    Lifecycle::embedded(plan).expect("a driver")
-}
-
-async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    tokio::time::timeout(BOUND, wait)
-        .await
-        .unwrap_or_else(|_| panic!("{what} did not come within {BOUND:?}"))
-}
-
-async fn running(life: &Lifecycle) {
-    life.ready();
-    assert!(within("Running", life.running()).await);
-}
+use embedded::{BOUND, begin, running, within};
+use lameduck::{Cause, CutBy, EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase};
 
 fn order() -> (Arc<Mutex<Vec<&'static str>>>, impl Fn(&'static str) + Clone) {
     let order = Arc::new(Mutex::new(Vec::new()));

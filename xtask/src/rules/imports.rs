@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("machine", &["vocab"]),
     ("inflight", &["vocab", "sync"]),
     ("driver", &["vocab", "machine", "inflight", "sync", "sys"]),
+    ("lending", &["inflight"]),
     (
         EDGES,
         &["vocab", "machine", "inflight", "sync", "sys", "driver"],

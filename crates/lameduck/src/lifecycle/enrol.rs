@@ -13,10 +13,10 @@ use crate::{
 /// A participant about to enrol.
 #[must_use = "a participant enrols with `register`"]
 pub struct Enrol {
-    shared: Arc<Shared>,
-    name: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: String,
     after: Vec<ParticipantId>,
-    budget: Option<Duration>,
+    pub(super) budget: Option<Duration>,
     open: Option<Box<dyn FnOnce() -> io::Result<()> + Send>>,
     listens: Listens,
 }

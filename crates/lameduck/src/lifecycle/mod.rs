@@ -1,6 +1,8 @@
 //! Handles: what a program holds of its lifecycle. They never wait for the driver; they send, and read atomics.
 
 mod drain;
+#[cfg(feature = "tokio")]
+mod drains;
 mod enrol;
 mod epilogue;
 mod guard;

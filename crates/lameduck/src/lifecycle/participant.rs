@@ -60,7 +60,7 @@ impl Member for Participant {
 /// Dropping it without [`done`](Self::done) says that it failed.
 #[must_use = "dropping a participant says that it failed"]
 pub struct Participant {
-    place: Place,
+    pub(super) place: Place,
     closing: Token,
     asked_again: Token,
     ended: bool,

@@ -32,8 +32,8 @@ impl Stop {
 /// Dropping the handle changes nothing; the task goes on.
 #[derive(Debug)]
 pub struct Worker {
-    place: Place,
-    runtime: tokio::runtime::Handle,
+    pub(super) place: Place,
+    pub(super) runtime: tokio::runtime::Handle,
 }
 
 impl Member for Worker {

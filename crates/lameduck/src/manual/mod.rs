@@ -11,3 +11,7 @@ pub mod dumps {}
 
 #[doc = include_str!("channels.md")]
 pub mod channels {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("lending.md")]
+pub mod lending {}
