@@ -100,7 +100,7 @@ async fn a_leak_is_named_within_the_budget_and_the_rest_goes_on() {
     let why = why(report, "db");
     assert!(why.starts_with("1 left after "), "{why}");
     assert!(
-        why.contains(&format!("lending.rs:{line}), 0 idle")),
+        why.contains(&format!("lending.rs:{line}), 0 neither lent nor closed")),
         "{why}"
     );
     assert_eq!(*state(report, "below"), ParticipantState::Done);
@@ -130,7 +130,7 @@ async fn a_pool_that_lies_about_its_end_is_found_out() {
     assert_eq!(within("the end", life.outcome()).await, Outcome::Failed);
     assert!(closed.load(SeqCst));
     let why = why(life.report().expect("over"), "liar");
-    assert!(why.ends_with("1 lent, 1 idle"), "{why}");
+    assert!(why.ends_with("1 lent, 1 neither lent nor closed"), "{why}");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ impl fmt::Display for Emptied {
             left.lent
         )?;
         self.list(f)?;
-        write!(f, ", {} idle", left.idle())
+        write!(f, ", {} neither lent nor closed", left.idle())
     }
 }
 
@@ -234,7 +234,10 @@ mod tests {
             panic!("the time is over");
         };
         assert!(!emptied.is_empty());
-        assert_eq!(emptied.to_string(), "3 left after 1000 ms: 2 lent, 1 idle");
+        assert_eq!(
+            emptied.to_string(),
+            "3 left after 1000 ms: 2 lent, 1 neither lent nor closed"
+        );
         // Lent is a leak also where nothing counts as open.
         let Step::Over(emptied) = begun(NONE).next(SECOND, counts(0, 1), Closing::Rests) else {
             panic!("the time is over");
@@ -261,7 +264,7 @@ mod tests {
         assert_eq!(
             emptied.to_string(),
             format!(
-                "3 left after 1000 ms: 3 lent (12.3 s ago at {file}:{line}, 0.0 s ago at {file}:{line}, and 1 more), 0 idle"
+                "3 left after 1000 ms: 3 lent (12.3 s ago at {file}:{line}, 0.0 s ago at {file}:{line}, and 1 more), 0 neither lent nor closed"
             )
         );
     }
