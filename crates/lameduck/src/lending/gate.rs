@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&pool), 1, "the gate keeps no pool");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_still_waits_is_refused_when_it_closes() {
         let (gate, pool) = gate();
         let (waits, waiting) = oneshot::channel();
@@ -276,7 +276,8 @@ mod tests {
         waiting.await.expect("it asks");
         assert_eq!(gate.counts().lent, 1, "a question counts");
         gate.stop_lending();
-        let refused = asking.await.expect("no panic");
+        let refused = tokio::time::timeout(Duration::from_secs(1), asking).await;
+        let refused = refused.expect("at once").expect("no panic");
         assert!(matches!(refused, Err(LendError::Closed(_))));
         assert!(gate.counts().is_empty());
         assert_eq!(Arc::strong_count(&pool), 1);

@@ -24,10 +24,10 @@ impl Enrol {
     /// Enrol it before what uses it, which then says that it depends on it: a server by `depends_on`, a participant by
     /// [`after`](Self::after). What uses it without saying so finds it closed.
     ///
-    /// Its [budget](Self::budget) is [`BUDGET`](crate::lending::BUDGET) where none is given. What is left when the budget is nearly over is a leak: the participant
-    /// has failed, the report says how many were lent or idle, since when and by which line as far as that is known, and the outcome is
-    /// [`Outcome::Failed`](crate::Outcome::Failed). The shutdown goes on at once. A pool that is empty is an event in the report, with its
-    /// figures.
+    /// Its [budget](Self::budget) is [`BUDGET`] where none is given. What is left when the budget is nearly over is a leak: the participant
+    /// has failed, the report says how many were lent, since when and to which line as far as that is known, and how many were neither lent
+    /// nor closed; the outcome is [`Outcome::Failed`](crate::Outcome::Failed). The shutdown goes on at once. A pool that is empty is an event
+    /// in the report, with its figures.
     ///
     /// # Phases
     /// Emptied in `Draining`. If the drain ends before its turn, the pool stops lending then, and closes what it can.
@@ -62,6 +62,7 @@ impl Enrol {
     /// ```
     #[track_caller]
     pub fn drains(mut self, pool: impl Pool) -> Result<Worker, EnrolError> {
+        let runtime = tokio::runtime::Handle::current();
         let budget = *self.budget.get_or_insert(BUDGET);
         let (name, shared) = (self.name.clone(), self.shared.clone());
         let participant = self.register()?;
@@ -74,7 +75,6 @@ impl Enrol {
             budget,
             participant,
         };
-        let runtime = tokio::runtime::Handle::current();
         runtime.spawn(watched(
             &shared,
             name,
