@@ -10,7 +10,7 @@ use std::{
 
 use lameduck::{
     Lifecycle, News, Observed, Observer, Outcome, Phase, Plan, Preset, Signal, SignalVerdict,
-    Window,
+    Switch, Weight, Window,
     machine::{Answer, Enrolment, Hook, Input, Listens, ParticipantId},
     sim::Sim,
 };
@@ -114,6 +114,43 @@ fn what_is_in_flight_comes_with_each_of_them() {
     drop((pass, idle, busy, guard));
     life.shutdown("the test");
     let _ = life.wait();
+}
+
+#[test]
+fn a_switch_is_told_in_every_phase_and_decides_nothing() {
+    let now = Duration::from_secs(1);
+    let switch = || {
+        Switch::new("breaker", "db")
+            .turned("closed", "open")
+            .because("3 calls failed in a row")
+            .weighing(Weight::Warning)
+    };
+    let mut machine = lameduck::machine::Machine::new(plan());
+    machine.handle(now, Input::Switched(switch()));
+    assert_eq!(machine.poll_effect(), None);
+    assert_eq!(machine.poll_timeout(), None);
+    assert_eq!(machine.poll_news(), Some((now, News::Switched(switch()))));
+    assert_eq!(
+        machine.report().events,
+        [],
+        "a report is about the shutdown"
+    );
+    let life = Lifecycle::embedded(plan()).expect("a driver");
+    let (observer, heard) = keep();
+    life.observe("switches", observer).expect("a thread");
+    life.ready();
+    life.switched(switch());
+    life.shutdown("the test");
+    let _ = life.wait();
+    let seen: Vec<_> = heard.try_iter().collect();
+    let told = seen.iter().find(|one| one.news.as_str() == "switch");
+    let news = &told.expect("told").news;
+    assert_eq!(news.weight(), Weight::Warning);
+    assert_eq!(
+        news.to_string(),
+        "breaker db: closed to open: 3 calls failed in a row"
+    );
+    assert!(life.status().to_json().contains("3 calls failed in a row"));
 }
 
 #[test]

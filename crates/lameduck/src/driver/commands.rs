@@ -15,7 +15,7 @@ use crate::{
     sys,
 };
 
-/// Room for what may be dropped: notes, and answers that are not the last. The rest is bounded by the participants and by
+/// Room for what may be dropped: notes, switches, and answers that are not the last. The rest is bounded by the participants and by
 /// the requests of people.
 const MOST: usize = 4_096;
 
@@ -24,6 +24,7 @@ const fn may_be_dropped(input: &Input) -> bool {
     matches!(
         input,
         Input::Note(_)
+            | Input::Switched(_)
             | Input::Reloaded { .. }
             | Input::Answer(_, Answer::Ack | Answer::Working { .. })
     )

@@ -8,6 +8,7 @@
 //! are told, `holds.rs` its one sentence, `observe.rs` tells whoever observes, `sim.rs` is the same machine under virtual time.
 
 mod commands;
+mod commons;
 mod epilogue;
 mod execute;
 mod facts;

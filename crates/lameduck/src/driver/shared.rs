@@ -14,6 +14,7 @@ use std::{
 use super::{
     Observer, Recent, Seat,
     commands::Commands,
+    commons::Commons,
     epilogue::Epilogues,
     health::Facts,
     ledger::{Ledger, Mark},
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     reloads: Reloads,
     epilogues: Epilogues,
     observers: Observers,
+    commons: Commons,
     /// Records of the audit that were not written.
     audit_lost: AtomicU64,
     /// Whether lines for people may go to stderr.
@@ -139,6 +141,7 @@ impl Shared {
             reloads: Reloads::default(),
             epilogues: Epilogues::default(),
             observers: Observers::default(),
+            commons: Commons::default(),
             audit_lost: AtomicU64::new(0),
             speaks,
             gone: (Mutex::new(()), Condvar::new()),
@@ -201,6 +204,10 @@ impl Shared {
 
     pub(super) const fn observers(&self) -> &Observers {
         &self.observers
+    }
+
+    pub(crate) const fn commons(&self) -> &Commons {
+        &self.commons
     }
 
     pub(crate) fn observe(

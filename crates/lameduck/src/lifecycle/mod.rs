@@ -38,7 +38,7 @@ use crate::{
     driver::{Figures, Inflight, Observer, Recent, Shared, Status},
     inflight::Closed,
     machine::Input,
-    vocab::{Cause, Health, Outcome, Phase, Plan, Report},
+    vocab::{Cause, Health, Outcome, Phase, Plan, Report, Switch},
 };
 
 /// A service's lifecycle: a cheap handle, to be cloned freely.
@@ -219,6 +219,35 @@ impl Lifecycle {
     /// Writes a line into the report; at most [`Report::NOTES`] are kept.
     pub fn note(&self, what: impl Into<String>) {
         self.send(Input::Note(what.into()));
+    }
+
+    /// Tells observers, and so the audit, that a part of the program stands otherwise than before; notes of the status show it.
+    ///
+    /// At most 4,096 of these and of [notes](Self::note) wait for the driver; more are dropped and counted in the report.
+    pub fn switched(&self, switch: Switch) {
+        self.send(Input::Switched(switch));
+    }
+
+    /// The one `T` of this lifecycle, made when somebody asks for it first: where crates that build on it keep what belongs to all of it, such as the
+    /// list of its circuit breakers.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use lameduck::{Lifecycle, Plan, Preset};
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// #[derive(Default)]
+    /// struct Uploads(AtomicU64);
+    ///
+    /// let life = Lifecycle::embedded(Plan::preset(Preset::Local))?;
+    /// life.common::<Uploads>().0.fetch_add(1, Ordering::Relaxed);
+    /// assert_eq!(life.clone().common::<Uploads>().0.load(Ordering::Relaxed), 1);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn common<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.shared.commons().of()
     }
 
     /// Tells an observer what happened lately, then what happens, until the end.

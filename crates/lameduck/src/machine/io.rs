@@ -2,7 +2,7 @@
 
 use core::{fmt, time::Duration};
 
-use crate::vocab::{Cause, ListenerReport, Outcome, Phase, SignalRecord, Straggler};
+use crate::vocab::{Cause, ListenerReport, Outcome, Phase, SignalRecord, Straggler, Switch};
 
 /// A participant's number, given by the driver in the order of enrolment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,6 +146,8 @@ pub enum Input {
     HookEnded(ParticipantId, Result<(), String>),
     /// Something worth a line in the report.
     Note(String),
+    /// A part of the program stands otherwise: told on, and nothing is decided by it.
+    Switched(Switch),
     /// A reload subscriber ran.
     Reloaded {
         /// Its name.

@@ -200,6 +200,10 @@ impl Machine {
                 self.core.journal.note(now, what);
                 None
             }
+            Input::Switched(switch) => {
+                self.core.journal.news(now, News::Switched(switch));
+                None
+            }
             Input::Reload => {
                 self.reload(now);
                 None

@@ -11,6 +11,7 @@ mod preset;
 mod report;
 pub(crate) mod report_json;
 mod signal;
+mod switch;
 
 pub use cause::Cause;
 pub use health::Health;
@@ -24,3 +25,4 @@ pub use report::{
     ParticipantState, PhaseReport, Report, SignalNote, SignalVerdict, Straggler, SynGate,
 };
 pub use signal::{Sender, SenderClass, SenderUnknown, Signal, SignalCode, SignalRecord};
+pub use switch::Switch;

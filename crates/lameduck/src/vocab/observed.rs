@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{
     Cause, HookState, Hooked, ListenerReport, Outcome, ParticipantState, Phase, SignalRecord,
-    SignalVerdict, Straggler,
+    SignalVerdict, Straggler, Switch,
 };
 
 /// Something that happened, with its time and what was in flight then.
@@ -185,6 +185,8 @@ pub enum News {
         /// Why the old configuration stays in force, if it does.
         result: Result<(), String>,
     },
+    /// A part of the program stands otherwise than before.
+    Switched(Switch),
     /// A line for the report.
     Noted {
         /// The line.
@@ -217,6 +219,7 @@ impl News {
             Self::HookEnded { .. } => "hook-ended",
             Self::Stragglers { .. } => "stragglers",
             Self::Reloaded { .. } => "reload",
+            Self::Switched(_) => "switch",
             Self::Noted { .. } => "note",
             Self::DiesByQuit => "dies-by-quit",
             Self::Exit { .. } => "exit",
@@ -263,6 +266,7 @@ impl News {
             Self::Stragglers { .. }
             | Self::AskedAgain { .. }
             | Self::Reloaded { result: Err(_), .. } => Weight::Warning,
+            Self::Switched(switch) => switch.weight,
             Self::Ended { state, .. } if *state != ParticipantState::Done => Weight::Warning,
             Self::HookEnded { hooked, .. } if hooked.state != HookState::Ok => Weight::Warning,
             _ => Weight::Info,
@@ -309,6 +313,7 @@ impl fmt::Display for News {
                 name,
                 result: Err(why),
             } => write!(f, "reload of {name} refused, the old one stays: {why}"),
+            Self::Switched(switch) => write!(f, "{switch}"),
             Self::Noted { what } => f.write_str(what),
             Self::DiesByQuit => f.write_str("dies by SIGQUIT"),
             Self::Exit { outcome } => write!(f, "over: {outcome}"),

@@ -65,7 +65,7 @@ mirror! {
     AuditRecord {
         /// `lameduck.audit/1`.
         schema: String,
-        /// `start`, `signal`, `phase`, `reload`, `stragglers`, `participant`, `hook` or `exit`.
+        /// `start`, `signal`, `phase`, `reload`, `stragglers`, `participant`, `hook`, `switch` or `exit`.
         kind: String,
         /// When, by the system's clock: RFC 3339 in UTC.
         time: String,
@@ -83,7 +83,7 @@ mirror! {
         phase: Option<String>,
         /// The phase that a signal led to.
         phase_after: Option<String>,
-        /// The phase before.
+        /// The phase before, or how a switch stood.
         from: Option<String>,
         /// The signal's name.
         signal: Option<String>,
@@ -101,13 +101,15 @@ mirror! {
         cause_kind: Option<String>,
         /// How long until the process is gone, in milliseconds.
         deadline_in_ms: Option<f64>,
-        /// The name of a reload subscriber, a participant, or, in `start`, of the process.
+        /// What was switched: `breaker`.
+        what: Option<String>,
+        /// The name of a reload subscriber, a participant, a switch, or, in `start`, of the process.
         name: Option<String>,
         /// Whether a reload was accepted.
         accepted: Option<bool>,
-        /// Why a reload was refused, a participant or a hook failed.
+        /// Why a reload was refused, a participant or a hook failed, or something was switched.
         why: Option<String>,
-        /// How far a participant or a hook came.
+        /// How far a participant or a hook came, or how a switch stands.
         state: Option<String>,
         /// Whether a participant that was given up had answered.
         answered: Option<bool>,

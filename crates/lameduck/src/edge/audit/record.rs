@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::{facts::Facts, home::Home, time::rfc3339};
 use crate::vocab::{
     Cause, CutBy, HookState, Hooked, InflightCounts, News, Observed, Outcome, ParticipantState,
-    Phase, Sender, SenderUnknown, Signal, SignalRecord, SignalVerdict, Straggler, json::Json,
+    Phase, Sender, SenderUnknown, Signal, SignalRecord, SignalVerdict, Straggler, Weight,
+    json::Json,
 };
 
 /// The schema's name and version.
@@ -132,6 +133,7 @@ const fn kind(news: &News) -> Option<(&'static str, bool)> {
                 },
             ..
         } => ("hook", true),
+        News::Switched(switch) => ("switch", !matches!(switch.weight, Weight::Info)),
         News::DiesByQuit => ("exit", true),
         News::Exit { outcome } => ("exit", !matches!(outcome, Outcome::Drained)),
         _ => return None,
@@ -198,6 +200,17 @@ fn write_news(json: &mut Json, fields: &mut Fields, seen: &Observed, facts: &Fac
                 json.text("why", why);
             }
             json.millis("took_ms", hooked.took);
+        }
+        News::Switched(switch) => {
+            for (key, value) in [
+                ("what", switch.what),
+                ("name", &switch.name),
+                ("from", switch.from),
+                ("state", switch.to),
+                ("why", &switch.why),
+            ] {
+                json.text(key, value);
+            }
         }
         News::DiesByQuit => write_exit(json, fields, "quit", None, Some(Signal::Quit)),
         News::Exit { outcome } => {

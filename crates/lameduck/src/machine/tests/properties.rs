@@ -7,7 +7,8 @@ use proptest::{collection::vec, prelude::*};
 use crate::{
     machine::{Answer, Effect, Enrolment, Hook, Input, Listens, Machine, ParticipantId, Traffic},
     vocab::{
-        Outcome, Phase, Plan, Preset, Repeat, Sender, Signal, SignalCode, SignalRecord, Window,
+        Outcome, Phase, Plan, Preset, Repeat, Sender, Signal, SignalCode, SignalRecord, Switch,
+        Window,
     },
 };
 
@@ -122,6 +123,7 @@ fn input() -> impl Strategy<Value = Input> {
         2 => (0_u64..9).prop_map(|unnamed| Input::Stragglers(Vec::new(), unnamed)),
         6 => id().prop_map(|id| Input::HookEnded(id, Ok(()))),
         2 => why().prop_map(Input::Note),
+        1 => why().prop_map(|why| Input::Switched(Switch::new("breaker", "db").because(why))),
     ]
 }
 

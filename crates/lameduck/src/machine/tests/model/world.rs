@@ -9,7 +9,7 @@ use crate::{
     },
     vocab::{
         ListenerKind, ListenerReport, Outcome, ParticipantState, Phase, Plan, Sender, Signal,
-        SignalCode, SignalRecord, Straggler, SynGate,
+        SignalCode, SignalRecord, Straggler, Switch, SynGate,
     },
 };
 
@@ -638,6 +638,7 @@ impl Node {
             Input::Signal(typed(Signal::Term)),
             Input::HookEnded(ParticipantId::new(0), Ok(())),
             Input::Note("late".to_owned()),
+            Input::Switched(Switch::new("breaker", "late")),
         ] {
             after.handle(later, input);
         }
