@@ -28,9 +28,10 @@ doc:
 tidy:
     cargo xtask tidy
 
-# The counter, the gate and the token under every interleaving
+# The counter, the gate, the token and the breaker under every interleaving
 loom:
     RUSTFLAGS="--cfg loom" cargo test -p lameduck --release --no-default-features --lib inflight
+    RUSTFLAGS="--cfg loom" cargo test -p lameduck-breaker --release --lib
 
 # The portable twins of the Linux-only calls
 portable:

@@ -1,0 +1,151 @@
+//! The body of a response: the service's own, followed to its end where that is wanted, or the fallback.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::course::Course;
+use super::http_outcome::of_grpc;
+use crate::verdict::Verdict;
+
+/// How much of a response counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Until {
+    /// Its head: what comes later is not looked at.
+    #[default]
+    HeadIsOut,
+    /// All of it: a body that fails is a failure, and the time to its end counts as the call's. A probe takes that long too. Not for event streams and
+    /// their like; one whose client goes away counts as nothing.
+    BodyEnds,
+}
+
+pin_project! {
+    /// The response body of [`BreakRequests`](crate::BreakRequests).
+    #[derive(Debug)]
+    pub struct BreakBody<R> {
+        #[pin]
+        inner: Inner<R>,
+        watched: Option<Watched>,
+    }
+}
+
+pin_project! {
+    #[project = InnerProjection]
+    #[derive(Debug)]
+    enum Inner<R> {
+        Of { #[pin] body: R },
+        Fallback { body: Option<Bytes> },
+    }
+}
+
+/// A body that counts.
+#[derive(Debug)]
+struct Watched {
+    course: Course,
+    /// How much of it is still to come, where that is known: a server may stop there without asking for the end.
+    left: Option<u64>,
+}
+
+impl<R: Body> BreakBody<R> {
+    pub(super) fn fallback(body: Bytes) -> Self {
+        let body = Some(body).filter(|body| !body.is_empty());
+        Self {
+            inner: Inner::Fallback { body },
+            watched: None,
+        }
+    }
+
+    pub(super) fn unwatched(body: R) -> Self {
+        Self {
+            inner: Inner::Of { body },
+            watched: None,
+        }
+    }
+
+    /// Reports a success when it has ended, or what came instead.
+    pub(super) fn watched(body: R, mut course: Course) -> Self {
+        let left = body.size_hint().exact();
+        if left == Some(0) || body.is_end_stream() {
+            course.report(Verdict::Success);
+            return Self::unwatched(body);
+        }
+        Self {
+            inner: Inner::Of { body },
+            watched: Some(Watched { course, left }),
+        }
+    }
+}
+
+impl<R> Body for BreakBody<R>
+where
+    R: Body,
+    R::Data: From<Bytes>,
+{
+    type Data = R::Data;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
+        let this = self.project();
+        let mut body = match this.inner.project() {
+            InnerProjection::Fallback { body } => {
+                let data = body.take().map(R::Data::from);
+                return Poll::Ready(data.map(|data| Ok(Frame::data(data))));
+            }
+            InnerProjection::Of { body } => body,
+        };
+        let Some(watched) = this.watched else {
+            return body.poll_frame(cx);
+        };
+        let frame = ready!(watched.course.enter(|| body.as_mut().poll_frame(cx)));
+        let verdict = watched.verdict(&frame, body.is_end_stream());
+        if let Some(verdict) = verdict {
+            watched.course.report(verdict);
+            *this.watched = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Of { body } => body.is_end_stream(),
+            Inner::Fallback { body } => body.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Of { body } => body.size_hint(),
+            Inner::Fallback { body } => {
+                SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// What this frame says, if it says anything.
+    fn verdict<D: bytes::Buf, E>(
+        &mut self,
+        frame: &Option<Result<Frame<D>, E>>,
+        is_last: bool,
+    ) -> Option<Verdict> {
+        let frame = match frame {
+            None => return Some(Verdict::Success),
+            Some(Err(_)) => return Some(Verdict::Failure),
+            Some(Ok(frame)) => frame,
+        };
+        if let Some(trailers) = frame.trailers_ref() {
+            return Some(of_grpc(trailers));
+        }
+        let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
+        self.left = self.left.map(|left| left.saturating_sub(length));
+        (is_last || self.left == Some(0)).then_some(Verdict::Success)
+    }
+}
