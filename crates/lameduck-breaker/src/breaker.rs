@@ -166,7 +166,7 @@ impl Breaker {
             return false;
         }
         let now = self.core.clock.now();
-        let step = circuit.admit(now, &self.core.rules, 0);
+        let step = circuit.admit(now, &self.core.rules, || 0);
         matches!(step.then, Admission::Refuse(_))
     }
 
@@ -271,10 +271,9 @@ impl Core {
     #[cold]
     fn acquire_slowly(&self, mut word: u64) -> Result<Pass, Rejected> {
         let now = self.clock.now();
-        let roll = self.roll();
         loop {
             let from = Circuit::unpack(word);
-            let step = from.admit(now, &self.rules, roll);
+            let step = from.admit(now, &self.rules, || self.roll());
             if let Err(other) = self.swap(word, &step) {
                 word = other;
                 continue;
@@ -296,11 +295,11 @@ impl Core {
     /// The same for a call that cannot be made: it takes no probe, but gives up one that is missing.
     #[cfg(feature = "tower")]
     fn refuse(&self) -> Rejected {
-        let (now, roll) = (self.clock.now(), self.roll());
+        let now = self.clock.now();
         let mut word = self.circuit.0.load(Ordering::Acquire);
         loop {
             let from = Circuit::unpack(word);
-            let step = from.admit(now, &self.rules, roll);
+            let step = from.admit(now, &self.rules, || self.roll());
             let Admission::Refuse(millis) = step.then else {
                 return self.reject(State::of(from), 1);
             };
@@ -372,11 +371,10 @@ impl Core {
     }
 
     fn probed(&self, began: u64, result: Probed, now: u64) {
-        let roll = self.roll();
         let mut word = self.circuit.0.load(Ordering::Acquire);
         loop {
             let circuit = Circuit::unpack(word);
-            let Some(step) = circuit.probed(began, result, now, &self.rules, roll) else {
+            let Some(step) = circuit.probed(began, result, now, &self.rules, || self.roll()) else {
                 return;
             };
             match self.swap(word, &step) {
@@ -390,11 +388,11 @@ impl Core {
     #[cold]
     fn judge(&self, at: u64, now: u64) {
         let counts = self.window.counts(at, now, &self.rules);
-        let roll = self.roll();
         let mut word = self.circuit.0.load(Ordering::Acquire);
         loop {
             let circuit = Circuit::unpack(word);
-            let Some((to, turn)) = circuit.judge(at, counts, now, &self.rules, roll) else {
+            let Some((to, turn)) = circuit.judge(at, counts, now, &self.rules, || self.roll())
+            else {
                 return;
             };
             let step = Step {

@@ -165,8 +165,13 @@ impl<T> Step<T> {
 }
 
 impl Circuit {
-    /// Asks to call. `roll` is chance, for the jitter.
-    pub(crate) fn admit(self, now: u64, rules: &Rules, roll: u32) -> Step<Admission> {
+    /// Asks to call. `roll` is chance, for the jitter; asked for only when a circuit opens.
+    pub(crate) fn admit(
+        self,
+        now: u64,
+        rules: &Rules,
+        roll: impl FnOnce() -> u32,
+    ) -> Step<Admission> {
         match (self.force, self.kind) {
             (Force::Open, _) => Step::stay(Admission::Refuse(rules.open_for)),
             (Force::Closed, _) => Step::stay(Admission::Admit(Ticket::Forced)),
@@ -196,7 +201,7 @@ impl Circuit {
         }
     }
 
-    fn admit_probe(self, now: u64, rules: &Rules, roll: u32) -> Step<Admission> {
+    fn admit_probe(self, now: u64, rules: &Rules, roll: impl FnOnce() -> u32) -> Step<Admission> {
         if self.out + self.won + self.lost < rules.probes {
             let one_more = Self {
                 out: self.out + 1,
@@ -229,7 +234,7 @@ impl Circuit {
         result: Probed,
         now: u64,
         rules: &Rules,
-        roll: u32,
+        roll: impl FnOnce() -> u32,
     ) -> Option<Step<()>> {
         if self.kind != Kind::HalfOpen || self.at != began || self.out == 0 {
             return None;
@@ -274,7 +279,7 @@ impl Circuit {
         counts: Counts,
         now: u64,
         rules: &Rules,
-        roll: u32,
+        roll: impl FnOnce() -> u32,
     ) -> Option<(Self, Turn)> {
         if self.kind != Kind::Closed || self.at != at || self.force != Force::None {
             return None;
@@ -288,11 +293,11 @@ impl Circuit {
         Self { force, ..self }
     }
 
-    fn open(self, now: u64, streak: u8, rules: &Rules, roll: u32) -> Self {
+    fn open(self, now: u64, streak: u8, rules: &Rules, roll: impl FnOnce() -> u32) -> Self {
         let streak = streak.min(MOST_PROBES);
         let until = now
             .max(self.at)
-            .saturating_add(rules.open_after(streak, roll).max(1));
+            .saturating_add(rules.open_after(streak, roll()).max(1));
         Self {
             kind: Kind::Open,
             force: self.force,

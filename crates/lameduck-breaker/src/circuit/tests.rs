@@ -33,7 +33,7 @@ proptest! {
 }
 
 fn open_at(now: u64) -> Circuit {
-    Circuit::closed_since(0).open(now, 0, &rules(), 0)
+    Circuit::closed_since(0).open(now, 0, &rules(), || 0)
 }
 
 #[test]
@@ -46,17 +46,17 @@ fn each_stay_begins_later_than_the_one_of_its_kind_before() {
         .rules()
         .expect("settings that fit");
     let first = Circuit::closed_since(7);
-    let open = first.open(7, 0, &rules, 0);
-    let half = open.admit(open.at, &rules, 0).to.expect("it probes");
-    let won = half.probed(half.at, Probed::Won, half.at, &rules, 0);
+    let open = first.open(7, 0, &rules, || 0);
+    let half = open.admit(open.at, &rules, || 0).to.expect("it probes");
+    let won = half.probed(half.at, Probed::Won, half.at, &rules, || 0);
     let closed = won.and_then(|step| step.to).expect("it closes");
     assert!(closed.at > half.at && half.at > first.at, "{closed:?}");
-    let lost = half.probed(half.at, Probed::Lost, half.at, &rules, 0);
+    let lost = half.probed(half.at, Probed::Lost, half.at, &rules, || 0);
     let again = lost.and_then(|step| step.to).expect("it opens");
-    let second = again.admit(again.at, &rules, 0).to.expect("it probes");
+    let second = again.admit(again.at, &rules, || 0).to.expect("it probes");
     assert!(second.at > half.at);
     // A clock that goes back, as two threads may read it, moves nothing back.
-    let late = half.probed(half.at, Probed::Won, 0, &rules, 0);
+    let late = half.probed(half.at, Probed::Won, 0, &rules, || 0);
     assert!(late.and_then(|step| step.to).expect("it closes").at > half.at);
 }
 
@@ -64,46 +64,46 @@ fn each_stay_begins_later_than_the_one_of_its_kind_before() {
 fn a_round_ends_as_soon_as_its_end_is_known() {
     let rules = rules();
     let open = open_at(0);
-    let mut half = open.admit(open.at, &rules, 0).to.expect("it probes");
+    let mut half = open.admit(open.at, &rules, || 0).to.expect("it probes");
     let began = half.at;
-    half = half.admit(began, &rules, 0).to.expect("a second probe");
-    half = half.admit(began, &rules, 0).to.expect("a third probe");
-    let fourth = half.admit(began, &rules, 0);
+    half = half.admit(began, &rules, || 0).to.expect("a second probe");
+    half = half.admit(began, &rules, || 0).to.expect("a third probe");
+    let fourth = half.admit(began, &rules, || 0);
     assert_eq!(fourth.then, Admission::Refuse(1_000));
-    let step = half.probed(began, Probed::Lost, began, &rules, 0);
+    let step = half.probed(began, Probed::Lost, began, &rules, || 0);
     let half = step
         .and_then(|step| step.to)
         .expect("one of three may fail");
     assert_eq!((half.kind, half.out, half.lost), (Kind::HalfOpen, 2, 1));
-    let lost = half.probed(began, Probed::Lost, began, &rules, 0);
+    let lost = half.probed(began, Probed::Lost, began, &rules, || 0);
     let lost = lost.expect("its round");
     assert_eq!(lost.turn, Some(Turn::ProbesFailed));
     let open = lost.to.expect("it opens");
     assert_eq!((open.kind, open.streak), (Kind::Open, 1));
     assert_eq!(open.at, began + 10_000, "twice as long");
     // The third comes back when nobody waits for it any more.
-    assert_eq!(open.probed(began, Probed::Won, began, &rules, 0), None);
+    assert_eq!(open.probed(began, Probed::Won, began, &rules, || 0), None);
 }
 
 #[test]
 fn a_probe_that_is_returned_may_be_made_by_another_and_one_that_is_lost_for_good_is_given_up() {
     let rules = Settings::new().jitter(0.0).rules().expect("defaults");
     let open = open_at(0);
-    let half = open.admit(open.at, &rules, 0).to.expect("it probes");
+    let half = open.admit(open.at, &rules, || 0).to.expect("it probes");
     let began = half.at;
     assert!(matches!(
-        half.admit(began, &rules, 0).then,
+        half.admit(began, &rules, || 0).then,
         Admission::Refuse(_)
     ));
-    let back = half.probed(began, Probed::Returned, began, &rules, 0);
+    let back = half.probed(began, Probed::Returned, began, &rules, || 0);
     let back = back.and_then(|step| step.to).expect("its round");
     assert_eq!((back.kind, back.out), (Kind::HalfOpen, 0));
-    let next = back.admit(began, &rules, 0);
+    let next = back.admit(began, &rules, || 0);
     assert_eq!(next.then, Admission::Admit(Ticket::Probe { at: began }));
     let half = next.to.expect("one more is out");
-    let late = half.admit(began + 29_999, &rules, 0);
+    let late = half.admit(began + 29_999, &rules, || 0);
     assert_eq!(late.then, Admission::Refuse(1), "given up in a millisecond");
-    let over = half.admit(began + 30_000, &rules, 0);
+    let over = half.admit(began + 30_000, &rules, || 0);
     assert_eq!(over.turn, Some(Turn::ProbesMissing));
     assert_eq!(
         over.to.map(|to| (to.kind, to.streak)),
