@@ -18,7 +18,7 @@ impl Settings {
     /// `lameduck-http` shows), and what its drain breaks never counts.
     ///
     /// # Phases
-    /// From `Draining` on failures count as nothing, and in `Terminating` those that say 503 do: see [the manual](crate::manual::choosing).
+    /// From the window's end on failures count as nothing, those of a cut among them, and in `Terminating` those that say 503 do: see [the manual](crate::manual::choosing).
     ///
     /// # Examples
     /// ```
@@ -37,9 +37,13 @@ impl Settings {
     /// # Ok(()) }
     /// ```
     pub fn lifecycle(self, life: &Lifecycle) -> Self {
-        let (asks, tells) = (life.clone(), life.clone());
+        let (asks, drain, tells) = (life.clone(), life.drain(), life.clone());
         self.panel(&life.common::<Panel>())
-            .excuse(Arc::new(move |fault| is_ours(asks.phase(), fault)))
+            .excuse(Arc::new(move |fault| {
+                // The window is over a moment before the phase says so, and a cut ends it all without another phase.
+                let is_over = drain.is_closing() || asks.report().is_some();
+                is_over || is_ours(asks.phase(), fault)
+            }))
             .on_transition(move |transition| tells.switched(switch(transition)))
     }
 }

@@ -19,6 +19,12 @@
 //! # }
 //! ```
 //!
+//! # Circuit breakers
+//!
+//! [`breaker`] is the crate `lameduck-breaker`. A breaker made with [`Settings::lifecycle`](breaker::Settings::lifecycle) knows when this service leaves: what
+//! its own drain breaks never counts. It stands on the admin page, in the status and in the metrics, whoever has the token can force it there, and
+//! its transitions are in the audit. [`BreakRequests`](breaker::BreakRequests) is the layer for handlers.
+//!
 //! # Watching a drain
 //!
 //! [`admin`] puts a page on a loopback address or a Unix socket that shows who holds the exit while it is held, and lets whoever has the token
@@ -72,6 +78,8 @@ mod side;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod ws;
+
+pub use lameduck_breaker as breaker;
 
 pub use body::{Body, BodyError};
 pub use cut::{Cut, Truncated, TruncatedBy};

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lameduck::inflight::Protocol;
 use lameduck::{Cause, Count, Figures, Lifecycle, Phase, PhaseFigures};
+use lameduck_breaker::{Group, Panel};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet,
@@ -12,6 +13,8 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::CounterWithExemplar;
 use prometheus_client::registry::Unit;
+
+use super::breakers;
 
 /// The fates of connections that are counted, as they stand in the report.
 const FATES: [Count; 15] = [
@@ -47,12 +50,13 @@ const OUTCOMES: [(&str, &[Count]); 6] = [
 
 const LEAVING: [Phase; 3] = [Phase::Terminating, Phase::Draining, Phase::Stopped];
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// The figures of one scrape.
 #[derive(Debug)]
 pub(super) struct Scrape {
     figures: Figures,
+    breakers: Vec<Group>,
     /// When the process is gone, on the wall clock.
     deadline: Option<SystemTime>,
 }
@@ -62,7 +66,12 @@ impl Scrape {
         let figures = life.figures();
         let deadline = figures.deadline;
         let deadline = deadline.and_then(|at| figures.started_on.checked_add(at));
-        Self { figures, deadline }
+        let breakers = life.common::<Panel>().groups();
+        Self {
+            figures,
+            breakers,
+            deadline,
+        }
     }
 
     fn phase(&self, phase: Phase) -> Option<&PhaseFigures> {
@@ -87,7 +96,8 @@ impl Collector for Scrape {
         self.requests(&mut page)?;
         self.connections(&mut page)?;
         self.participants(&mut page)?;
-        self.signals(&mut page)
+        self.signals(&mut page)?;
+        breakers::write(&self.breakers, &mut page)
     }
 }
 
@@ -314,7 +324,7 @@ impl Scrape {
 }
 
 /// The text as it grows, a family at a time.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn family(
@@ -334,7 +344,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn gauges(
+    pub(super) fn gauges(
         &mut self,
         name: &str,
         help: &str,
@@ -349,7 +359,7 @@ impl Page<'_> {
         self.family((name, help, None), MetricType::Gauge, rows)
     }
 
-    fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &str,
         help: &str,
@@ -412,7 +422,7 @@ impl Figure {
     }
 }
 
-fn labels<const N: usize>(of: [(&'static str, &str); N]) -> Labels {
+pub(super) fn labels<const N: usize>(of: [(&'static str, &str); N]) -> Labels {
     of.map(|(name, value)| (name, value.to_owned())).to_vec()
 }
 

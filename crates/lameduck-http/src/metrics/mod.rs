@@ -1,8 +1,9 @@
 //! What a Prometheus reads (feature `metrics`): the figures of a lifecycle as text, and the route that answers a scrape.
 //!
-//! Owns formats and their negotiation; which metrics there are stands in `collect`. Everything is read when it is asked for: a request
+//! Owns formats and their negotiation; which metrics there are stands in `collect` and `breakers`. Everything is read when it is asked for: a request
 //! pays nothing for it.
 
+mod breakers;
 mod collect;
 
 use std::convert::Infallible;

@@ -231,7 +231,13 @@ async fn nothing_changes_without_the_token() {
     let bearer = format!("Bearer {}", service.token);
     let wrong = format!("Bearer {}0", &service.token[1..]);
     let short = format!("Bearer {}", &service.token[..8]);
-    for path in ["/drain", "/cut", "/reload"] {
+    for path in [
+        "/drain",
+        "/cut",
+        "/reload",
+        "/breakers/open",
+        "/breakers/close",
+    ] {
         for (fields, status) in [
             (&[HOST][..], 401),
             (&[HOST, ("authorization", &wrong)], 401),

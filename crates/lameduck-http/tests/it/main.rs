@@ -2,6 +2,7 @@
 
 mod admin;
 mod admission;
+mod breaker;
 mod frames;
 mod h1;
 mod h2;

@@ -406,6 +406,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// What came and was not taken.
+    pub(crate) fn so_far(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Reads one interim response.
     pub(crate) async fn interim(&mut self) -> String {
         self.head_seen().await;

@@ -1,4 +1,4 @@
-//! What somebody with the token may do: drain, cut, reload. Each answer says what was made of it.
+//! What somebody with the token may do: drain, cut, reload, force a breaker. Each answer says what was made of it.
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
@@ -8,6 +8,7 @@ use lameduck::{Lifecycle, Phase};
 use std::future::poll_fn;
 use std::pin::Pin;
 
+use super::breakers::{self, Force};
 use crate::side::accept::Afterwards;
 use crate::side::role::text;
 
@@ -19,6 +20,8 @@ pub(super) enum Action {
     Drain,
     Cut,
     Reload,
+    /// A breaker, which the query names.
+    Breaker(Force),
 }
 
 /// What follows, and what is said of it.
@@ -27,6 +30,7 @@ type Taken = (Response<String>, Option<Afterwards>);
 impl Action {
     /// Does it. The request's body is the reason, a line of text that stands in the report; it may be empty.
     pub(super) async fn run(self, life: Lifecycle, request: Request<Incoming>) -> Taken {
+        let query = request.uri().query().map(str::to_owned);
         let reason = match reason(request.into_body()).await {
             Ok(reason) => reason,
             Err(why) => return (text(StatusCode::BAD_REQUEST, format!("{why}\n")), None),
@@ -35,6 +39,10 @@ impl Action {
             Self::Drain => (drain(&life, &reason), None),
             Self::Cut => cut(life, &reason),
             Self::Reload => (reload(&life, &reason), None),
+            Self::Breaker(force) => {
+                let query = query.as_deref();
+                (breakers::force(&life, force, query, &reason), None)
+            }
         }
     }
 }

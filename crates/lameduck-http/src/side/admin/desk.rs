@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use lameduck::Lifecycle;
 
 use super::actions::Action;
+use super::breakers::with_breakers;
 use super::events::{Events, Feed, WATCHERS};
 use super::routes::{AdminRequest, AdminRoute, Answers, Handler, Needs};
 use super::token::Token;
@@ -154,7 +155,8 @@ impl Denied {
 }
 
 fn status(life: &Lifecycle) -> Response<String> {
-    let mut response = text(StatusCode::OK, life.status().to_json());
+    let json = with_breakers(life, &life.status());
+    let mut response = text(StatusCode::OK, json);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

@@ -13,6 +13,8 @@ use lameduck::{Begun, Epilogue, Lifecycle, Phase, Status};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, interval, sleep};
 
+use super::breakers::with_breakers;
+
 /// How many may watch at the same time.
 pub(super) const WATCHERS: usize = 32;
 const RUNNING: Duration = Duration::from_secs(1);
@@ -75,7 +77,7 @@ impl Feed {
     fn publish(&self, status: &Status) {
         self.latest.send_modify(|latest| {
             latest.number += 1;
-            latest.event = event("status", status);
+            latest.event = event("status", &self.life, status);
         });
     }
 
@@ -123,8 +125,8 @@ impl Feed {
 }
 
 /// A status as an event; its JSON is one line.
-fn event(name: &str, status: &Status) -> Bytes {
-    format!("event: {name}\ndata: {}\n\n", status.to_json()).into()
+fn event(name: &str, life: &Lifecycle, status: &Status) -> Bytes {
+    format!("event: {name}\ndata: {}\n\n", with_breakers(life, status)).into()
 }
 
 /// What a watcher's connection holds until all was sent: its place, and the service's patience at the end.
@@ -184,7 +186,7 @@ impl Events {
             Step::First => {
                 self.step = Step::Following;
                 self.take();
-                let first = event("status", &self.life.status());
+                let first = event("status", &self.life, &self.life.status());
                 Some([RETRY, &first].concat().into())
             }
             Step::Following => {
@@ -192,7 +194,7 @@ impl Events {
                     biased;
                     _ = &mut self.begun => {
                         self.step = Step::Ended;
-                        let last = event("end", &self.life.status());
+                        let last = event("end", &self.life, &self.life.status());
                         Some([RETRY, &last].concat().into())
                     }
                     // The sender lives in the listener, which may be gone a moment before this task.

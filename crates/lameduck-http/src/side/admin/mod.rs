@@ -7,10 +7,12 @@
 //! | `desk` | from a request to its answer, by that table and those rules |
 //! | `token` | the token's file |
 //! | `actions` | drain, cut, reload |
+//! | `breakers` | circuit breakers: in the status, forced and released |
 //! | `events` | the status as an event stream |
 //! | `page` | the page, and the headers of every answer |
 
 mod actions;
+mod breakers;
 mod desk;
 mod events;
 mod page;
@@ -42,7 +44,9 @@ use crate::server::listen::{Bound, ToListenAddr};
 /// Answers on `addr`, a loopback address or a Unix socket, from now until the last stop hook: `/`, a page to watch the service on; `/status`,
 /// the same as JSON; `/events`, the same as an event stream that ends when the service does; the probes. Await the builder to start.
 ///
-/// With a [token file](Admin::token_file) `POST /drain`, `/cut` and `/reload` do what they say.
+/// With a [token file](Admin::token_file) `POST /drain`, `/cut` and `/reload` do what they say, and `/breakers/open`, `/breakers/close` and
+/// `/breakers/release` do it to the [circuit breaker](crate::breaker) whose number stands behind `?id=`. The status lists those that belong to the
+/// lifecycle.
 ///
 /// Bounded like [`probes`](crate::probes()); 32 may watch besides.
 ///
@@ -121,7 +125,7 @@ impl Admin<'_> {
         self
     }
 
-    /// Lets whoever has the token in this file drain, cut and reload. Where there is no such file one is made, mode 0600, with random content.
+    /// Lets whoever has the token in this file drain, cut, reload and force breakers. Where there is no such file one is made, mode 0600, with random content.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token = Some(path.into());
         self

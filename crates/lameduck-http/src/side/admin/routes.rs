@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, Response};
 use lameduck::Lifecycle;
 
 use super::actions::Action;
+use super::breakers::Force;
 use crate::side::accept::PER_CONNECTION;
 
 /// Paths below it are off unless they were switched on.
@@ -57,6 +58,9 @@ pub(super) fn built_in() -> Vec<AdminRoute> {
         post("/drain", Action::Drain),
         post("/cut", Action::Cut),
         post("/reload", Action::Reload),
+        post("/breakers/open", Action::Breaker(Force::Open)),
+        post("/breakers/close", Action::Breaker(Force::Closed)),
+        post("/breakers/release", Action::Breaker(Force::Released)),
     ];
     routes.extend(lameduck::PROBE_PATHS.map(|path| get(path, Answers::Probe)));
     routes

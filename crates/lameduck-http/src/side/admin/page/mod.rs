@@ -20,6 +20,7 @@ const SCRIPT: &str = concat!(
     include_str!("watch.js"),
     include_str!("lanes.js"),
     include_str!("draw.js"),
+    include_str!("breakers.js"),
     include_str!("act.js"),
 );
 
