@@ -6,7 +6,10 @@ function drawBreakers() {
   const acts = token !== null && !seen.gone;
   // What moves with the time alone moves by itself.
   const still = all.map(({ since_ms, probes_in_ms, ...one }) => ({ ...one, due: probes_in_ms === 0 }));
+  // Counts move every second: whoever is about to press a button keeps it.
+  const held = document.activeElement?.dataset.breaker;
   put("breaker-rows", [still, seen.status.breakers_unlisted, acts], () => breakers(seen.status, acts));
+  if (held && !document.activeElement?.dataset.breaker) document.querySelector(`[data-breaker="${held}"]`)?.focus();
 }
 
 function breakers(status, acts) {
@@ -14,7 +17,7 @@ function breakers(status, acts) {
   const rows = status.breakers.map((one) => {
     const name = one.key === undefined ? one.name : element("span", {}, `${one.name} `, element("code", {}, one.key));
     const state = element("span", {}, element("span", { class: bad.has(one.state) ? "pill bad" : "pill" }, one.state), " for ", running(status.uptime_ms - one.since_ms));
-    if (one.probes_in_ms !== undefined && one.state === "open") state.append(one.probes_in_ms > 0 ? ` probes after ${clock(wall(status.uptime_ms + one.probes_in_ms))}` : " will probe");
+    if (one.probes_in_ms !== undefined && one.state === "open") state.append(one.probes_in_ms > 0 ? `, probes after ${clock(wall(status.uptime_ms + one.probes_in_ms))}` : ", will probe");
     const { calls, failures, slow } = one.window;
     const recent = calls ? element("span", {}, `${failures} failed, ${slow} slow of ${calls}`, bar(failures / calls, failures * 2 >= calls)) : "no calls";
     const cells = [name, state, recent, `${one.failures} of ${one.calls}`, String(one.rejected), String(one.opened)];
@@ -31,7 +34,8 @@ function forcing(one) {
   const choices = [["forced-open", "open", "Open …"], ["forced-closed", "close", "Close …"]].filter(([state]) => one.state !== state);
   if (one.state.startsWith("forced")) choices.push(["", "release", "Release …"]);
   return choices.map(([, deed, text]) => {
-    const button = element("button", { type: "button", class: "plain" }, text);
+    const label = `${text.replace(" …", "")} ${one.name}${one.key === undefined ? "" : ` ${one.key}`}`;
+    const button = element("button", { type: "button", class: "plain", "aria-label": label, "data-breaker": `${one.id}/${deed}` }, text);
     button.addEventListener("click", () => sure(`breakers/${deed}`, one));
     return button;
   });
