@@ -14,7 +14,7 @@ use crate::rules::{Counts, Rules};
 use crate::settings::{Excuse, Observer, Settings, SettingsError};
 use crate::sync::{AtomicU64, Ordering};
 use crate::transition::{Figures, Label, Rejected, State, Transition, Why};
-use crate::verdict::Verdict;
+use crate::verdict::{Fault, Verdict};
 use crate::window::{Seen, Window};
 
 /// A circuit breaker: a cheap handle, to be cloned freely.
@@ -323,8 +323,7 @@ impl Core {
     #[inline]
     pub(crate) fn report(&self, pass: Pass, verdict: Verdict) {
         let fault = verdict.fault();
-        let is_excused = fault.is_some_and(|fault| self.excuses.iter().any(|one| one(fault)));
-        if is_excused || verdict == Verdict::Ignored {
+        if fault.is_some_and(|fault| self.excuses(fault)) || verdict == Verdict::Ignored {
             count(&self.rare.0.ignored);
             return self.give_back(pass);
         }
@@ -347,6 +346,18 @@ impl Core {
         } else {
             self.window.pass(seen);
         }
+    }
+
+    /// Whether a failure counts as nothing.
+    #[cold]
+    fn excuses(&self, fault: Fault) -> bool {
+        self.excuses.iter().any(|excuse| {
+            // A call that panicked is reported while its thread unwinds, where another panic would be the process' last. Who cannot say excuses nothing.
+            catch_unwind(AssertUnwindSafe(|| excuse(fault))).unwrap_or_else(|panic| {
+                std::mem::forget(panic);
+                false
+            })
+        })
     }
 
     #[cold]

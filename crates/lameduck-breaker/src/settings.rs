@@ -198,8 +198,9 @@ impl Settings {
 
     /// The clock that is fit for them.
     pub(crate) fn the_clock(&self) -> Clock {
-        let needs = self.slow.map(|(slow, _)| slow);
-        let shortest = [self.open_for, self.window / 10].into_iter().chain(needs);
+        let slow = self.slow.map(|(slow, _)| slow);
+        let bucket = self.window.div_f64(self.buckets.max(1) as f64);
+        let shortest = [self.open_for, bucket].into_iter().chain(slow);
         let chosen = || Clock::telling(shortest.min());
         self.clock.clone().unwrap_or_else(chosen)
     }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use lameduck_breaker::{
@@ -423,6 +423,22 @@ async fn a_body_that_its_client_does_not_want_counts_as_nothing_and_one_of_known
         (breaker.state(), breaker.probes_out()),
         (State::HalfOpen, 0)
     );
+    // A server asks for no body where there is none, and drops it: that is a success.
+    let streams = |status: u16| {
+        service_fn(move |_: Request<()>| {
+            let frames = stream(vec![Ok(Frame::data(Bytes::from("unread")))]);
+            ready(Ok::<_, Infallible>(answer(status, frames)))
+        })
+    };
+    for (method, status) in [(Method::HEAD, 200), (Method::GET, 204), (Method::GET, 304)] {
+        let before = breaker.figures();
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        let response = layer.layer(streams(status)).oneshot(request);
+        drop(response.await.expect("a head"));
+        assert_eq!(breaker.figures().calls, before.calls + 1, "{status}");
+        assert_eq!(breaker.figures().abandoned, before.abandoned, "{status}");
+    }
     let whole = service_fn(|_: Request<()>| {
         ready(Ok::<_, Infallible>(answer(
             200,
@@ -432,6 +448,8 @@ async fn a_body_that_its_client_does_not_want_counts_as_nothing_and_one_of_known
     let response = layer.layer(whole).oneshot(Request::new(()));
     let mut body = response.await.expect("a head").into_body();
     // A server stops where the length is reached.
+    let before = breaker.figures().calls;
     body.frame().await.expect("a frame").expect("data");
+    assert_eq!(breaker.figures().calls, before + 1);
     assert_eq!(breaker.state(), State::Closed);
 }

@@ -110,9 +110,10 @@ fn a_failure_that_is_excused_counts_as_nothing_and_gives_its_probe_back() {
 }
 
 #[test]
-fn a_panic_is_a_failure_and_one_of_an_observer_is_nobodys() {
+fn a_panic_is_a_failure_and_one_of_an_observer_or_an_excuse_is_nobodys() {
     let settings = Settings::new()
         .failures_in_a_row(1)
+        .ignore_when(|| panic!("an excuse's own"))
         .on_transition(|_| panic!("an observer's own"));
     let breaker = breaker(settings);
     let caught = catch_unwind(AssertUnwindSafe(|| {

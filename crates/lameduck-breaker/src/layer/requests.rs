@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -140,6 +140,12 @@ fn seconds(rejected: &Rejected) -> u64 {
     rejected.retry_after.as_millis().div_ceil(1_000).max(1) as u64
 }
 
+/// RFC 9110 §6.4.1; after 101 it is no longer HTTP.
+fn has_no_body(status: StatusCode) -> bool {
+    let ones = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+    status.is_informational() || ones.contains(&status)
+}
+
 impl<C: fmt::Debug, V: fmt::Debug> fmt::Debug for BreakRequests<C, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakRequests")
@@ -207,12 +213,17 @@ where
         let answer = match self.gate.admit(&request) {
             Ok(attempt) => {
                 let mut course = Course::begin(attempt);
+                // What answers HEAD has no body, whatever it looks like (RFC 9110 §9.3.2): nobody will ask for its end.
+                let until = match *request.method() {
+                    Method::HEAD | Method::CONNECT => Until::HeadIsOut,
+                    _ => self.until,
+                };
                 let answer = course.enter(|| self.inner.call(request));
                 Answer::Of {
                     answer,
                     course: Some(course),
                     classify: self.classify.clone(),
-                    until: self.until,
+                    until,
                 }
             }
             Err(rejected) => Answer::Refused {
@@ -283,8 +294,11 @@ where
             })
         }));
         let mut course = course.take().expect("it was there a moment ago");
-        let is_over = until == Until::HeadIsOut || verdict != Verdict::Success;
-        if is_over || answer.is_err() {
+        let is_bodiless = |response: &Response<R>| has_no_body(response.status());
+        let is_over = until == Until::HeadIsOut
+            || verdict != Verdict::Success
+            || answer.as_ref().map_or(true, is_bodiless);
+        if is_over {
             course.report(verdict);
             return Poll::Ready(answer.map(|response| response.map(BreakBody::unwatched)));
         }
