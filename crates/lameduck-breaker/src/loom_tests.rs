@@ -12,6 +12,7 @@ use crate::attempt::Attempt;
 use crate::breaker::Breaker;
 use crate::settings::Settings;
 use crate::transition::State;
+use crate::window::{Seen, Window};
 
 /// A breaker, its clock, and how often it told of a transition. Neither of the last two is loom's: between two accesses of the breaker they do
 /// not change what is possible.
@@ -176,6 +177,28 @@ fn a_failure_of_an_earlier_stay_is_never_counted_in_the_present_one() {
         if is_closed {
             assert_eq!(breaker.counts().failures, 0);
         }
+    });
+}
+
+#[test]
+fn a_thread_that_was_held_up_counts_nothing_in_a_bucket_that_is_another_by_then() {
+    loom::model(|| {
+        let rules = Settings::new().buckets(1).rules().expect("they fit");
+        let window = loom::sync::Arc::new(Window::new(&rules));
+        let good = Seen {
+            failed: false,
+            slow: false,
+        };
+        window.count(0, 0, good, &rules);
+        let late = {
+            let (window, rules) = (loom::sync::Arc::clone(&window), rules.clone());
+            // It has looked at the clock long ago.
+            thread::spawn(move || window.count(0, 0, good, &rules))
+        };
+        window.count(0, 20_000, good, &rules);
+        late.join().expect("no panic");
+        assert_eq!(window.counts(0, 20_000, &rules).calls, 1);
+        assert_eq!(window.ever().calls, 3);
     });
 }
 

@@ -151,10 +151,8 @@ impl Window {
         // The remainder is less than the number of buckets, which is a `usize`.
         #[expect(clippy::cast_possible_truncation, reason = "less than a usize")]
         let bucket = &self.buckets[(nth % self.buckets.len() as u64) as usize];
-        // AcqRel, all of them: whoever adds the last failure of several acquires, through the words' own order, what was counted before each of
-        // the others, and so sums up no less than they did.
-        let order = Ordering::AcqRel;
-        match bucket.calls.add(begin, order) {
+        // Relaxed: what follows publishes it. A success needs to be seen by nobody in particular.
+        match bucket.calls.add(begin, Ordering::Relaxed) {
             Added::In { replaced: 0 } => {}
             Added::In { replaced } => leave(&self.past.calls, replaced),
             // Where a call is not counted its failure is not either: a rate stays a rate.
@@ -166,7 +164,8 @@ impl Window {
         if seen.failed {
             into(&bucket.failures, begin, &self.past.failures);
             if rules.in_a_row.is_some() {
-                let _ = self.in_a_row.add(at, order);
+                // Relaxed: whoever adds the last one reads its own word.
+                let _ = self.in_a_row.add(at, Ordering::Relaxed);
             }
         } else if rules.in_a_row.is_some() {
             self.in_a_row.clear(at);
@@ -220,7 +219,10 @@ impl Window {
     }
 }
 
+/// Counts a call that was bad, after the call itself.
 fn into(tally: &Tally, begin: u64, past: &AtomicU64) {
+    // AcqRel: pairs with itself, and with the loads in `counts`. Whoever adds the last of several acquires, through the word's own order, what was
+    // counted before each of the others, and so sums up no less than they did.
     match tally.add(begin, Ordering::AcqRel) {
         Added::In { replaced } => leave(past, replaced),
         Added::Out => leave(past, 1),
