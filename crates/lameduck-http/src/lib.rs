@@ -62,6 +62,8 @@
 
 mod body;
 mod cut;
+#[cfg(feature = "client")]
+pub mod client;
 mod end_when;
 mod handler;
 mod health;

@@ -2,3 +2,7 @@
 
 #[doc = include_str!("watching.md")]
 pub mod watching {}
+
+#[cfg(feature = "client")]
+#[doc = include_str!("outgoing.md")]
+pub mod outgoing {}

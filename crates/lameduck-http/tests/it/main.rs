@@ -3,6 +3,8 @@
 mod admin;
 mod admission;
 mod breaker;
+#[cfg(feature = "client")]
+mod client;
 mod frames;
 mod h1;
 mod h2;

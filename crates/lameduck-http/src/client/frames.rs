@@ -1,0 +1,170 @@
+//! What a server of HTTP/2 says about streams, read from the bytes as they pass: how many it allows, and that it goes away.
+//!
+//! hyper keeps both to itself, and the pool has to know before it puts one stream too many on a connection. Nothing is judged here: that is
+//! h2's business, which reads the same bytes.
+
+/// RFC 9113 §6.
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
+
+/// What was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// So many streams at a time. A server that names no number in its first SETTINGS allows any (RFC 9113 §6.5.2).
+    Allows(u32),
+    GoAway,
+    /// A head, of whatever response.
+    Head,
+}
+
+/// Follows one connection; keeps no more than a frame's head and one setting.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    head: Window<9>,
+    /// Bytes of the payload that are still to come.
+    left: u32,
+    kind: u8,
+    flags: u8,
+    setting: Window<6>,
+    allowed: Option<u32>,
+    has_settings: bool,
+}
+
+/// The next `N` bytes, while they come.
+#[derive(Debug)]
+struct Window<const N: usize> {
+    bytes: [u8; N],
+    have: usize,
+}
+
+impl<const N: usize> Default for Window<N> {
+    fn default() -> Self {
+        Self {
+            bytes: [0; N],
+            have: 0,
+        }
+    }
+}
+
+impl<const N: usize> Window<N> {
+    /// Takes from `bytes` what is missing; gives the whole once it is there.
+    fn fill(&mut self, bytes: &mut &[u8]) -> Option<[u8; N]> {
+        let take = bytes.len().min(N - self.have);
+        let (taken, rest) = bytes.split_at(take);
+        self.bytes[self.have..self.have + take].copy_from_slice(taken);
+        self.have += take;
+        *bytes = rest;
+        (self.have == N).then(|| {
+            self.have = 0;
+            self.bytes
+        })
+    }
+}
+
+impl Frames {
+    /// The next bytes from the server.
+    pub(super) fn follow(&mut self, mut bytes: &[u8], mut say: impl FnMut(Said)) {
+        loop {
+            if self.left > 0 {
+                let take = bytes.len().min(self.left as usize);
+                let (payload, rest) = bytes.split_at(take);
+                self.payload(payload);
+                bytes = rest;
+                // No more than `left`, which fits.
+                self.left -= u32::try_from(take).unwrap_or(self.left);
+                if self.left > 0 {
+                    return;
+                }
+                self.end(&mut say);
+            }
+            let Some(head) = self.head.fill(&mut bytes) else {
+                return;
+            };
+            self.left = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            (self.kind, self.flags) = (head[3], head[4]);
+            self.setting = Window::default();
+            self.allowed = None;
+            if self.left == 0 {
+                self.end(&mut say);
+            }
+        }
+    }
+
+    fn is_settings(&self) -> bool {
+        self.kind == SETTINGS && self.flags & ACK == 0
+    }
+
+    fn payload(&mut self, mut bytes: &[u8]) {
+        if !self.is_settings() {
+            return;
+        }
+        while let Some([id @ .., a, b, c, d]) = self.setting.fill(&mut bytes) {
+            if id == MAX_CONCURRENT_STREAMS {
+                self.allowed = Some(u32::from_be_bytes([a, b, c, d]));
+            }
+        }
+    }
+
+    fn end(&mut self, say: &mut impl FnMut(Said)) {
+        match self.kind {
+            HEADERS => say(Said::Head),
+            GOAWAY => say(Said::GoAway),
+            SETTINGS if self.is_settings() => {
+                let first = !std::mem::replace(&mut self.has_settings, true);
+                if let Some(allowed) = self.allowed.or(first.then_some(u32::MAX)) {
+                    say(Said::Allows(allowed));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("small").to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    fn said(pieces: &[&[u8]]) -> Vec<Said> {
+        let (mut frames, mut said) = (Frames::default(), Vec::new());
+        for piece in pieces {
+            frames.follow(piece, |one| said.push(one));
+        }
+        said
+    }
+
+    #[test]
+    fn what_is_said_is_heard_however_the_bytes_are_cut() {
+        let mut bytes = frame(SETTINGS, 0, &[0, 4, 0, 1, 0, 0, 0, 3, 0, 0, 0, 7]);
+        bytes.extend(frame(SETTINGS, ACK, &[]));
+        bytes.extend(frame(0, 1, &[0, 3, 0, 0, 0, 9]));
+        bytes.extend(frame(HEADERS, 4, &[0x88]));
+        bytes.extend(frame(SETTINGS, 0, &[0, 5, 0, 0, 64, 0]));
+        bytes.extend(frame(SETTINGS, 0, &[0, 3, 0, 0, 0, 0]));
+        bytes.extend(frame(GOAWAY, 0, &[0; 8]));
+        let expected = [Said::Allows(7), Said::Head, Said::Allows(0), Said::GoAway];
+        assert_eq!(said(&[&bytes]), expected);
+        for at in 0..bytes.len() {
+            let (one, two) = bytes.split_at(at);
+            assert_eq!(said(&[one, two]), expected, "cut at {at}");
+        }
+        let single: Vec<_> = bytes.chunks(1).collect();
+        assert_eq!(said(&single), expected);
+    }
+
+    #[test]
+    fn a_server_that_names_no_number_allows_any() {
+        assert_eq!(said(&[&frame(SETTINGS, 0, &[])]), [Said::Allows(u32::MAX)]);
+        let other = frame(SETTINGS, 0, &[0, 4, 0, 1, 0, 0]);
+        assert_eq!(said(&[&other]), [Said::Allows(u32::MAX)]);
+    }
+}
