@@ -3,6 +3,9 @@
 mod composable;
 mod drain;
 mod h2;
+mod hops;
 mod pool;
 mod retry;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
