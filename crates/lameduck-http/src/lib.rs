@@ -59,6 +59,11 @@
 //! - An application that wants to say more asks for [`farewell()`] and is told when its turn has come.
 //! - Clients that do not answer and applications that do not let go are bounded by [`Limits::ws_close`]; they never hold up the exit.
 //! - In a protocol that is not WebSocket nothing is said: such a connection goes on until it ends, or is ended at the drain deadline and named.
+//!
+//! # Outgoing connections
+//!
+//! With the feature `client`, `client::Client` is an HTTP client that stops after the servers that use it, and leaves nothing open: see its manual,
+//! `manual::outgoing`.
 
 mod body;
 mod cut;
@@ -96,6 +101,8 @@ pub use layer::{
 };
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsFormat, MetricsRoute, admin_metrics, metrics, metrics_route};
+#[cfg(all(feature = "metrics", feature = "client"))]
+pub use metrics::{admin_metrics_with, metrics_with};
 pub use peer::Peer;
 pub use probes::{ProbeRoutes, probe_routes};
 pub use scope::drain;

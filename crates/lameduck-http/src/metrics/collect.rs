@@ -325,6 +325,7 @@ impl Scrape {
 
 /// The text as it grows, a family at a time.
 pub(super) struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn family(

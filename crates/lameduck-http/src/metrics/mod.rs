@@ -4,20 +4,27 @@
 //! pays nothing for it.
 
 mod breakers;
+#[cfg(feature = "client")]
+mod clients;
 mod collect;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, Request, Response, StatusCode};
 use lameduck::Lifecycle;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{prometheus_text, text as openmetrics};
 use prometheus_client::registry::Registry;
 use tower_service::Service;
 
+#[cfg(feature = "client")]
+pub use self::clients::{admin_metrics_with, metrics_with};
 use self::collect::Scrape;
 use crate::side::{AdminRoute, text};
 
@@ -107,8 +114,25 @@ fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u16 {
 /// ```
 #[must_use]
 pub fn metrics(life: &Lifecycle, format: MetricsFormat) -> String {
+    write(life, &[], format)
+}
+
+/// What is scraped beside a lifecycle.
+#[derive(Clone)]
+struct Beside(Arc<dyn Fn() -> Box<dyn Collector> + Send + Sync>);
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Beside")
+    }
+}
+
+fn write(life: &Lifecycle, beside: &[Beside], format: MetricsFormat) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape::of(life)));
+    for one in beside {
+        registry.register_collector((one.0)());
+    }
     let mut written = String::new();
     let done = match format {
         MetricsFormat::Prometheus => prometheus_text::encode(&mut written, &registry),
@@ -130,13 +154,17 @@ pub fn metrics(life: &Lifecycle, format: MetricsFormat) -> String {
 /// ```
 #[must_use]
 pub fn metrics_route(life: &Lifecycle) -> MetricsRoute {
-    MetricsRoute { life: life.clone() }
+    MetricsRoute {
+        life: life.clone(),
+        beside: Vec::new(),
+    }
 }
 
 /// The service that [`metrics_route`] makes.
 #[derive(Clone, Debug)]
 pub struct MetricsRoute {
     life: Lifecycle,
+    beside: Vec<Beside>,
 }
 
 impl<B> Service<Request<B>> for MetricsRoute {
@@ -149,7 +177,7 @@ impl<B> Service<Request<B>> for MetricsRoute {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(answer(&self.life, request.headers())))
+        ready(Ok(answer(&self.life, &self.beside, request.headers())))
     }
 }
 
@@ -166,16 +194,20 @@ impl<B> Service<Request<B>> for MetricsRoute {
 /// ```
 #[must_use]
 pub fn admin_metrics() -> AdminRoute {
-    AdminRoute::get("/metrics", async |request| {
-        answer(request.life(), request.headers()).map(Bytes::from)
+    route_beside(Vec::new())
+}
+
+fn route_beside(beside: Vec<Beside>) -> AdminRoute {
+    AdminRoute::get("/metrics", move |request| {
+        ready(answer(request.life(), &beside, request.headers()).map(Bytes::from))
     })
 }
 
 /// The answer to a scrape, in the format that it prefers.
-pub(crate) fn answer(life: &Lifecycle, headers: &HeaderMap) -> Response<String> {
+fn answer(life: &Lifecycle, beside: &[Beside], headers: &HeaderMap) -> Response<String> {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let format = accept.map_or_else(MetricsFormat::default, MetricsFormat::accepted);
-    let mut response = text(StatusCode::OK, metrics(life, format));
+    let mut response = text(StatusCode::OK, write(life, beside, format));
     let content_type = HeaderValue::from_static(format.content_type());
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response

@@ -177,3 +177,50 @@ async fn the_sweep_and_every_label_of_openmetrics() {
     let differs = (found[&used] - took.as_secs_f64()).abs();
     assert!(differs < 0.05, "{took:?} {found:#?}");
 }
+
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn a_client_that_is_named_is_on_the_page() {
+    use lameduck_http::client::Client;
+    use lameduck_http::{admin, admin_metrics_with, metrics_route, metrics_with};
+    use tower_service::Service as _;
+
+    let life = lameduck::Lifecycle::embedded(plan(Window::NONE)).expect("a lifecycle");
+    let named = |name: &str| Client::builder(&life).name(name).build().expect("a client");
+    let (one, two) = (named("one"), named("two"));
+    let admin = admin(&life, "127.0.0.1:0").route(admin_metrics_with([&one, &two]));
+    let admin = admin.await.expect("a listener").local_addr().clone();
+    life.ready();
+    assert!(life.running().await);
+    let addr = format!("http://{admin}/metrics");
+    let request = axum::http::Request::get(addr).body(()).expect("a request");
+    let response = one.send(request).await.expect("a response");
+    let page = http_body_util::BodyExt::collect(response.into_body()).await;
+    let page = page.expect("a page").to_bytes().to_vec();
+    let page = samples(&String::from_utf8(page).expect("text"));
+    assert_eq!(page[r#"lameduck_client_requests_total{client="one"}"#], 1.0);
+    assert_eq!(page[r#"lameduck_client_requests_total{client="two"}"#], 0.0);
+    let in_flight = r#"lameduck_client_requests_pending{client="one",state="in_flight"}"#;
+    assert_eq!(page[in_flight], 1.0, "the scrape itself");
+    let busy = r#"lameduck_client_connections{client="one",use="busy"}"#;
+    assert_eq!(page[busy], 1.0);
+    let closed = r#"lameduck_client_connections_closed_total{client="one",reason="draining"}"#;
+    assert_eq!(page[closed], 0.0);
+    assert_eq!(page[r#"lameduck_phase{phase="Running"}"#], 1.0);
+
+    let same = metrics_with(&life, [&one, &two], MetricsFormat::OpenMetrics);
+    assert!(same.ends_with("# EOF\n"));
+    let mut route = metrics_route(&life).with_clients([&two]);
+    let scraped = route
+        .call(axum::http::Request::new(()))
+        .await
+        .expect("infallible");
+    assert!(
+        scraped
+            .body()
+            .contains(r#"lameduck_client_requests_total{client="two"} 0"#)
+    );
+    assert!(!scraped.body().contains(r#"client="one""#));
+    life.cut();
+    let _ = life.outcome().await;
+}
