@@ -71,7 +71,14 @@ impl Inner {
             .body
             .as_ref()
             .and_then(|body| body.copy(self.limits.replay));
-        let body = course.body.take().unwrap_or_default();
+        let Some(body) = course.body.take() else {
+            // Nobody tries again without a body; sending none in its place would be worse than saying so.
+            return Err(Missed::Failed {
+                mishap: Mishap::Body,
+                replay: Replay::Spent,
+                source: None,
+            });
+        };
         let progress = Progress::new();
         let sent = Sent::new(body, Arc::clone(&progress));
         let request = course.request(sent, &lease);
@@ -187,10 +194,25 @@ impl Course {
                 let wire = Arc::clone(&lease.wire);
                 hyper::ext::on_informational(&mut request, move |_| wire.head());
             }
-            Speaks::Http2 => *request.version_mut() = Version::HTTP_2,
+            Speaks::Http2 => {
+                *request.version_mut() = Version::HTTP_2;
+                *request.uri_mut() = without_password(request.uri());
+            }
         }
         request
     }
+}
+
+/// RFC 9113 §8.3.1: `:authority` has no user and no password.
+fn without_password(uri: &Uri) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    if let Some(authority) = &parts.authority
+        && let Some((_, host)) = authority.as_str().rsplit_once('@')
+        && let Ok(host) = host.parse()
+    {
+        parts.authority = Some(host);
+    }
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
 /// Waits for the answer, no longer than `limit` after the request's body moved last.
@@ -244,7 +266,8 @@ fn judge(
     Mishap::Cut
 }
 
-/// What frames say about a try. h2 gives a GOAWAY of the server to the streams above its last one, and an end of the connection to the others.
+/// What frames say about a try. h2 gives a GOAWAY of the server to the streams above its last one, and an end of the connection to the others;
+/// and to a stream that hyper was about to open when the GOAWAY came.
 fn of_h2(error: &hyper::Error) -> Option<Mishap> {
     let error = h2_error(error)?;
     if error.is_io() {
@@ -304,6 +327,17 @@ mod tests {
             self.timer = Box::pin(sleep(Duration::from_secs(40)));
             let byte = Frame::data(Bytes::from_static(b"x"));
             Poll::Ready(if self.left > 0 { Some(Ok(byte)) } else { None })
+        }
+    }
+
+    #[test]
+    fn a_password_stays_here() {
+        for (uri, sent) in [
+            ("https://user:pw@a:1/x?y", "https://a:1/x?y"),
+            ("https://a/x", "https://a/x"),
+        ] {
+            let uri = uri.parse().expect("a URI");
+            assert_eq!(without_password(&uri).to_string(), sent);
         }
     }
 

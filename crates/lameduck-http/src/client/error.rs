@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use super::pool::Refused;
-use super::retry::{GivenUp, Mishap};
+use super::response::Tries;
+use super::retry::{GivenUp, Mishap, RetryReason};
 use crate::server::exchange::BoxError;
 
 /// What went wrong with a request.
@@ -49,6 +50,8 @@ pub struct ClientError {
     kind: ErrorKind,
     tries: u32,
     given_up: Option<GivenUp>,
+    /// A try before the last one may have been processed.
+    is_uncertain: bool,
     source: Option<BoxError>,
 }
 
@@ -58,26 +61,32 @@ impl ClientError {
             kind,
             tries: 0,
             given_up: None,
+            is_uncertain: false,
             source: None,
         }
     }
 
-    pub(super) fn refused(refused: Refused, tries: u32) -> Self {
+    pub(super) fn refused(refused: Refused, tries: &Tries) -> Self {
         let kind = match refused {
             Refused::Full => ErrorKind::TooManyWaiting,
             Refused::Late => ErrorKind::WaitedTooLong,
             Refused::Over => ErrorKind::Stopped,
         };
+        Self::of(kind).after(tries)
+    }
+
+    fn after(self, tries: &Tries) -> Self {
         Self {
-            tries,
-            ..Self::of(kind)
+            tries: tries.count,
+            is_uncertain: tries.reasons.contains(&RetryReason::Cut),
+            ..self
         }
     }
 
     pub(super) fn given_up(
         mishap: Mishap,
         given_up: GivenUp,
-        tries: u32,
+        tries: &Tries,
         source: Option<BoxError>,
     ) -> Self {
         let kind = match mishap {
@@ -92,12 +101,12 @@ impl ClientError {
             Mishap::Malformed => ErrorKind::Malformed,
             Mishap::Body => ErrorKind::Body,
         };
-        Self {
-            kind,
-            tries,
+        let error = Self {
             given_up: Some(given_up),
             source,
-        }
+            ..Self::of(kind)
+        };
+        error.after(tries)
     }
 
     /// What went wrong with the last try.
@@ -118,9 +127,12 @@ impl ClientError {
         self.given_up
     }
 
-    /// Whether the server has certainly not processed it: it may be sent again, whatever its method, by whoever has its body.
+    /// Whether no server has processed it, for certain: it may be sent again, whatever its method, by whoever has its body.
     #[must_use]
     pub const fn is_unprocessed(&self) -> bool {
+        if self.is_uncertain {
+            return false;
+        }
         match self.kind {
             ErrorKind::Unsendable
             | ErrorKind::NoTls
@@ -130,9 +142,8 @@ impl ClientError {
             | ErrorKind::Unsuited
             | ErrorKind::Unwritten
             | ErrorKind::RefusedStream
+            | ErrorKind::Stopped
             | ErrorKind::GoneAway => true,
-            // A try before the client was stopped may have been.
-            ErrorKind::Stopped => self.tries <= 1,
             ErrorKind::Cut
             | ErrorKind::CutShort
             | ErrorKind::Expired
@@ -219,5 +230,24 @@ impl fmt::Display for BodyError {
 impl Error for BodyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|error| error as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_processed_once_stays_uncertain() {
+        let tries = |reasons: &[RetryReason]| Tries {
+            count: 2,
+            reasons: reasons.to_vec(),
+        };
+        let unreached =
+            |tries| ClientError::given_up(Mishap::Unreached, GivenUp::Tries, &tries, None);
+        assert!(unreached(tries(&[RetryReason::GoneAway])).is_unprocessed());
+        assert!(!unreached(tries(&[RetryReason::Cut])).is_unprocessed());
+        let refused = ClientError::refused(Refused::Over, &tries(&[RetryReason::Cut]));
+        assert!(!refused.is_unprocessed());
     }
 }

@@ -61,6 +61,8 @@ impl Keeper {
             () = phases => {}
             // Nobody who declared to use it is at work.
             () = participant.closing() => {}
+            // Nor will they be for long.
+            () = drain.ending() => {}
         }
         self.pool.turn_to(Season::Over);
         let until = Instant::now() + self.budget.saturating_sub(LAST.min(self.budget / 2));

@@ -114,7 +114,7 @@ impl Client {
 
     /// Sends a request and waits for the head of its response; the response's extensions have its [`Tries`].
     ///
-    /// `Host` is added where it is missing. Redirects are not followed, and upgrades not made.
+    /// `Host` is added where it is missing. Redirects are not followed, upgrades not made, and interim responses (1xx) not handed on.
     ///
     /// # Phases
     /// Any, until the client is stopped; a connection that a drain opens is not kept for long.
@@ -152,10 +152,10 @@ impl Client {
         lease
             .map(|lease| lease.give_back(ClosedBy::Peer))
             .map_err(|missed| match missed {
-                Missed::Refused(refused) => ClientError::refused(refused, 0),
+                Missed::Refused(refused) => ClientError::refused(refused, &Tries::none()),
                 Missed::NoTls => ClientError::of(ErrorKind::NoTls),
                 Missed::Failed { mishap, source, .. } => {
-                    ClientError::given_up(mishap, GivenUp::Final, 1, source)
+                    ClientError::given_up(mishap, GivenUp::Final, &Tries::none(), source)
                 }
             })
     }
@@ -202,10 +202,7 @@ impl Inner {
             body: Some(body),
             wish: Wish::Any,
         };
-        let mut tries = Tries {
-            count: 0,
-            reasons: Vec::new(),
-        };
+        let mut tries = Tries::none();
         loop {
             tries.count += 1;
             let (mishap, replay, source) = match self.attempt(&mut course).await {
@@ -214,7 +211,7 @@ impl Inner {
                     return Ok(response);
                 }
                 Err(Missed::Refused(refused)) => {
-                    return Err(ClientError::refused(refused, tries.count));
+                    return Err(ClientError::refused(refused, &tries));
                 }
                 Err(Missed::NoTls) => return Err(ClientError::of(ErrorKind::NoTls)),
                 Err(Missed::Failed {
@@ -241,7 +238,7 @@ impl Inner {
                     }
                 }
                 Verdict::GiveUp(why) => {
-                    return Err(ClientError::given_up(mishap, why, tries.count, source));
+                    return Err(ClientError::given_up(mishap, why, &tries, source));
                 }
             }
         }

@@ -25,6 +25,15 @@ pub struct Tries {
     pub reasons: Vec<RetryReason>,
 }
 
+impl Tries {
+    pub(super) const fn none() -> Self {
+        Self {
+            count: 0,
+            reasons: Vec::new(),
+        }
+    }
+}
+
 /// The body of a response.
 ///
 /// Its connection is free for others when it is read to its end. Dropped before, it ends its stream, or the connection under it on HTTP/1.1.
