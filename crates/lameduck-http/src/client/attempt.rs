@@ -14,7 +14,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::client::conn::TrySendError;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Inner;
 use super::body::{Body, Progress, Sent};
@@ -144,21 +144,35 @@ impl Inner {
         progress: &Progress,
     ) -> Result<Response<ResponseBody>, (Mishap, Option<Body>, Option<BoxError>)> {
         let mark = lease.wire.ask(lease.speaks());
-        let sending = within(self.limits.answer, progress, lease.try_send(request)).await;
-        let mut failed = match sending {
-            Some(Some(Ok(response))) => {
+        let (limit, wire) = (self.limits.answer, Arc::clone(&lease.wire));
+        let Some(sending) = lease.try_send(request) else {
+            lease.fail(ClosedBy::Peer);
+            return Err((Mishap::Unwritten, None, None));
+        };
+        let gone = async {
+            wire.gone().await;
+            lease.let_go();
+        };
+        let waited = within(limit, progress, gone, sending).await;
+        let mut failed = match waited {
+            Waited::Answer(Ok(response)) => {
                 let stall = self.limits.stall;
                 return Ok(response.map(|incoming| ResponseBody::new(incoming, lease, stall)));
             }
-            Some(Some(Err(failed))) => failed,
-            Some(None) => {
-                lease.fail(ClosedBy::Peer);
-                return Err((Mishap::Unwritten, None, None));
-            }
-            None => {
+            Waited::Answer(Err(failed)) => failed,
+            Waited::Expired => {
                 // On HTTP/2 the others go on: whether the server is still there is what PING is for.
                 drop(lease);
                 return Err((Mishap::Expired, None, None));
+            }
+            Waited::Forgotten => {
+                let mishap = if wire.has_written(mark, lease.speaks()) {
+                    Mishap::Cut
+                } else {
+                    Mishap::Unwritten
+                };
+                lease.fail(ClosedBy::Failed);
+                return Err((mishap, None, None));
             }
         };
         let returned = failed
@@ -215,18 +229,43 @@ fn without_password(uri: &Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
-/// Waits for the answer, no longer than `limit` after the request's body moved last.
-async fn within<F: Future>(limit: Duration, progress: &Progress, answer: F) -> Option<F::Output> {
-    let mut answer = pin!(answer);
+/// How an answer came, or did not.
+enum Waited<T> {
+    Answer(T),
+    /// It took too long.
+    Expired,
+    /// Its connection is closed, and nobody said a word. That should not be; a request that waits for ever should be even less.
+    Forgotten,
+}
+
+/// For how long hyper's tasks may take to say that a connection is closed.
+const TOLD_WITHIN: Duration = Duration::from_millis(250);
+
+/// Waits for the answer: no longer than `limit` after the request's body moved last, nor than a moment after its connection is `gone`.
+async fn within<F: Future>(
+    limit: Duration,
+    progress: &Progress,
+    gone: impl Future<Output = ()>,
+    answer: F,
+) -> Waited<F::Output> {
+    let (mut answer, mut gone) = (pin!(answer), pin!(gone));
     let mut timer = pin!(sleep_until(progress.last() + limit));
+    let mut is_gone = false;
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(Some(answer));
+            return Poll::Ready(Waited::Answer(answer));
+        }
+        if !is_gone && gone.as_mut().poll(cx).is_ready() {
+            is_gone = true;
+            timer.as_mut().reset(Instant::now() + TOLD_WITHIN);
         }
         while timer.as_mut().poll(cx).is_ready() {
+            if is_gone {
+                return Poll::Ready(Waited::Forgotten);
+            }
             let until = progress.last() + limit;
             if until <= timer.deadline() {
-                return Poll::Ready(None);
+                return Poll::Ready(Waited::Expired);
             }
             timer.as_mut().reset(until);
         }
@@ -256,7 +295,7 @@ fn judge(
     if let Some(mishap) = of_h2(error) {
         return mishap;
     }
-    if !lease.wire.has_written(mark) {
+    if !lease.wire.has_written(mark, lease.speaks()) {
         return Mishap::Unwritten;
     }
     // On HTTP/2 what was read may be anybody's; there is no response, or hyper had given it.
@@ -301,12 +340,13 @@ fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::pending;
     use std::pin::Pin;
     use std::task::Context;
 
     use bytes::Bytes;
     use http_body::{Body as HttpBody, Frame};
-    use tokio::time::{Instant, Sleep, sleep};
+    use tokio::time::{Sleep, sleep};
 
     /// A byte every 40 s.
     struct Slow {
@@ -359,12 +399,28 @@ mod tests {
             // The body is over, and the server thinks.
             sleep(Duration::from_secs(59)).await;
         };
-        assert!(within(limit, &progress, uploads).await.is_some());
-        assert!(began.elapsed() > 4 * limit);
+        let waited = within(limit, &progress, pending(), uploads).await;
+        assert!(matches!(waited, Waited::Answer(())));
+        assert!(began.elapsed() > 3 * limit);
 
-        let silent = std::future::pending::<()>();
         let began = Instant::now();
-        assert!(within(limit, &Progress::new(), silent).await.is_none());
+        let waited = within(limit, &Progress::new(), pending(), pending::<()>()).await;
+        assert!(matches!(waited, Waited::Expired));
         assert_eq!(began.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_forgotten_does_not_wait_for_its_time() {
+        let (limit, progress) = (Duration::from_secs(60), Progress::new());
+        let began = Instant::now();
+        let gone = sleep(Duration::from_secs(1));
+        let waited = within(limit, &progress, gone, pending::<()>()).await;
+        assert!(matches!(waited, Waited::Forgotten));
+        assert!(began.elapsed() < Duration::from_secs(2));
+        // What is said a moment after the end is heard.
+        let gone = sleep(Duration::from_secs(1));
+        let answer = sleep(Duration::from_millis(1_200));
+        let waited = within(limit, &Progress::new(), gone, answer).await;
+        assert!(matches!(waited, Waited::Answer(())));
     }
 }

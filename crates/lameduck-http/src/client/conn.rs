@@ -1,5 +1,6 @@
 //! HTTP on a new connection: the handshake, hyper's task, and the end to send with.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,16 +68,19 @@ impl Sender {
         }
     }
 
-    pub(super) async fn try_send(
-        &mut self,
-        request: Request<Sent>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Sent>>> {
+    /// Hands a request over. The future does not hold on to the sender, and nobody must who has a clone of it: a request that is handed over in the
+    /// moment in which hyper lets go of the other end comes back only when the last clone is dropped.
+    pub(super) fn try_send(&mut self, request: Request<Sent>) -> Sending {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
-            Self::Http2(sender) => sender.try_send_request(request).await,
+            Self::Http1(sender) => Box::pin(sender.try_send_request(request)),
+            Self::Http2(sender) => Box::pin(sender.try_send_request(request)),
         }
     }
 }
+
+/// A request under way.
+pub(super) type Sending =
+    Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<Sent>>>> + Send>>;
 
 /// Begins HTTP on a socket. `Ok(None)`: it is not wanted any more.
 pub(super) async fn begin(

@@ -1,4 +1,5 @@
-//! What a server of HTTP/2 says about streams, read from the bytes as they pass: how many it allows, and that it goes away.
+//! What is said about streams on a connection of HTTP/2, read from the bytes as they pass: how many a server allows, that it goes away, and
+//! which heads were written.
 //!
 //! hyper keeps both to itself, and the pool has to know before it puts one stream too many on a connection. Nothing is judged here: that is
 //! h2's business, which reads the same bytes.
@@ -64,8 +65,21 @@ impl<const N: usize> Window<N> {
     }
 }
 
+/// The length of what a client says before its first frame (RFC 9113 §3.4).
+const PREFACE: u32 = 24;
+
 impl Frames {
-    /// The next bytes from the server.
+    /// Those of a client.
+    pub(super) fn of_client() -> Self {
+        Self {
+            left: PREFACE,
+            // A kind that nobody has.
+            kind: u8::MAX,
+            ..Self::default()
+        }
+    }
+
+    /// The next bytes.
     pub(super) fn follow(&mut self, mut bytes: &[u8], mut say: impl FnMut(Said)) {
         loop {
             if self.left > 0 {
@@ -159,6 +173,18 @@ mod tests {
         }
         let single: Vec<_> = bytes.chunks(1).collect();
         assert_eq!(said(&single), expected);
+    }
+
+    #[test]
+    fn a_clients_preface_is_no_frame() {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(SETTINGS, 0, &[0, 2, 0, 0, 0, 0]));
+        bytes.extend(frame(HEADERS, 5, &[0x82]));
+        let (mut frames, mut heads) = (Frames::of_client(), 0);
+        for byte in bytes.chunks(1) {
+            frames.follow(byte, |said| heads += u32::from(said == Said::Head));
+        }
+        assert_eq!(heads, 1);
     }
 
     #[test]

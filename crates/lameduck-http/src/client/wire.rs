@@ -5,7 +5,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::frames::{Frames, Said};
 use super::pool::Pool;
@@ -42,7 +43,13 @@ pub(crate) struct WireState {
     read: AtomicU64,
     written: AtomicU64,
     asked: AtomicU64,
+    /// Heads that came since what `asked` counts.
     heads: AtomicU64,
+    /// Heads that were written, on HTTP/2.
+    sent: AtomicU64,
+    /// The socket is closed, and everybody who waits for that is told.
+    is_gone: AtomicBool,
+    gone: Notify,
     flooded: AtomicBool,
     cut: AtomicBool,
     wakers: Mutex<[Option<Waker>; 3]>,
@@ -53,6 +60,7 @@ pub(crate) struct WireState {
 pub(super) struct Mark {
     read: u64,
     written: u64,
+    sent: u64,
 }
 
 impl WireState {
@@ -69,12 +77,26 @@ impl WireState {
         Mark {
             read: self.read.load(Ordering::Relaxed),
             written: self.written.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
         }
     }
 
-    /// Whether anything was written since.
-    pub(super) fn has_written(&self, mark: Mark) -> bool {
-        self.written.load(Ordering::Relaxed) != mark.written
+    /// Whether anything of a request may have been written since: on HTTP/2 a head, be it another's.
+    pub(super) fn has_written(&self, mark: Mark, speaks: Speaks) -> bool {
+        match speaks {
+            Speaks::Http1 => self.written.load(Ordering::Relaxed) != mark.written,
+            Speaks::Http2 => self.sent.load(Ordering::Relaxed) != mark.sent,
+        }
+    }
+
+    /// Resolves when the socket is closed.
+    pub(super) async fn gone(&self) {
+        let mut told = pin!(self.gone.notified());
+        told.as_mut().enable();
+        // Pairs with the store in `Wire`'s drop: either that is seen here, or its word.
+        if !self.is_gone.load(Ordering::SeqCst) {
+            told.await;
+        }
     }
 
     /// Whether anything was read since.
@@ -193,8 +215,8 @@ struct Gone {
 pub(super) struct Wire {
     state: Arc<WireState>,
     is_vectored: bool,
-    /// On HTTP/2.
-    frames: Option<Frames>,
+    /// On HTTP/2: what comes, and what goes.
+    frames: Option<[Frames; 2]>,
     gone: Gone,
 }
 
@@ -216,16 +238,16 @@ impl Wire {
         }
     }
 
-    /// Follows the frames that come.
+    /// Follows the frames that pass.
     pub(super) fn following(mut self) -> Self {
-        self.frames = Some(Frames::default());
+        self.frames = Some([Frames::default(), Frames::of_client()]);
         self
     }
 
     fn came(&mut self, bytes: &[u8]) {
         let count = bytes.len() as u64;
         self.state.read.fetch_add(count, Ordering::Relaxed);
-        let Some(frames) = &mut self.frames else {
+        let Some([frames, _]) = &mut self.frames else {
             return;
         };
         let (state, gone) = (&self.state, &self.gone);
@@ -242,6 +264,8 @@ impl Drop for Wire {
         // First the socket, then the word of it.
         let stream = self.state.stream().take();
         drop(stream);
+        self.state.is_gone.store(true, Ordering::SeqCst);
+        self.state.gone.notify_waiters();
         self.gone.pool.closed(self.gone.id);
     }
 }
@@ -270,7 +294,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = this.state.with(|stream| stream.poll_write(cx, bytes));
-        this.went(cx, polled)
+        this.went(cx, &[io::IoSlice::new(bytes)], polled)
     }
 
     fn poll_write_vectored(
@@ -282,7 +306,7 @@ impl AsyncWrite for Wire {
         let polled = this
             .state
             .with(|stream| stream.poll_write_vectored(cx, bytes));
-        this.went(cx, polled)
+        this.went(cx, bytes, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -303,12 +327,28 @@ impl AsyncWrite for Wire {
 }
 
 impl Wire {
-    fn went(&self, cx: &Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn went(
+        &mut self,
+        cx: &Context<'_>,
+        slices: &[io::IoSlice<'_>],
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let state = &self.state;
         if let Poll::Ready(Ok(count)) = &polled {
-            self.state
-                .written
-                .fetch_add(*count as u64, Ordering::Relaxed);
+            let mut left = *count;
+            state.written.fetch_add(left as u64, Ordering::Relaxed);
+            if let Some([_, frames]) = &mut self.frames {
+                for slice in slices {
+                    let took = left.min(slice.len());
+                    left -= took;
+                    frames.follow(&slice[..took], |said| {
+                        if said == Said::Head {
+                            state.sent.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                }
+            }
         }
-        self.state.check(WRITES, cx, polled)
+        state.check(WRITES, cx, polled)
     }
 }

@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::Request;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -14,7 +12,7 @@ use super::Pool;
 use super::counts::ClosedBy;
 use super::machine::{ConnId, Fit, Speaks};
 use crate::client::body::Sent;
-use crate::client::conn::Sender;
+use crate::client::conn::{Sender, Sending};
 use crate::client::wire::WireState;
 
 /// For how long a connection of HTTP/1.1 may take to be ready for the next request, after the response to the last one: an upload may be
@@ -94,12 +92,19 @@ impl Lease {
         false
     }
 
-    pub(crate) async fn try_send(
-        &mut self,
-        request: Request<Sent>,
-    ) -> Option<Result<Response<Incoming>, TrySendError<Request<Sent>>>> {
-        let sender = self.sender.as_mut()?;
-        Some(sender.try_send(request).await)
+    /// Hands a request over; None if the connection is closed.
+    pub(crate) fn try_send(&mut self, request: Request<Sent>) -> Option<Sending> {
+        let sending = self.sender.as_mut()?.try_send(request);
+        if self.speaks == Speaks::Http2 {
+            // The pool's is the only one to be kept, and that is dropped when the socket closes.
+            self.sender = None;
+        }
+        Some(sending)
+    }
+
+    /// Its socket is closed: what was handed over and not taken comes back.
+    pub(crate) fn let_go(&mut self) {
+        self.sender = None;
     }
 
     /// The request is over, and the connection is as good as before: if it turns out to be. If it ends instead, it is `otherwise`.
