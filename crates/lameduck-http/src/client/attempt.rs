@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -23,7 +24,7 @@ use super::connect::Unconnected;
 use super::pool::Refused;
 use super::pool::counts::ClosedBy;
 use super::pool::lease::{Held, Lease, Opening};
-use super::pool::machine::{Speaks, Wish};
+use super::pool::machine::{Season, Speaks, Wish};
 use super::response::ResponseBody;
 use super::retry::{Mishap, Replay};
 use super::target::{Target, host_field};
@@ -128,8 +129,14 @@ impl Inner {
         });
         match opened.await {
             Ok(Ok(Some(lease))) => Ok(lease),
-            // Only at the end nobody wants what was opened.
-            Ok(Ok(None)) => Err(Missed::Refused(Refused::Over)),
+            // Nobody wants what was opened, or its server closed it before anybody could.
+            Ok(Ok(None)) if self.pool.season() == Season::Over => {
+                Err(Missed::Refused(Refused::Over))
+            }
+            Ok(Ok(None)) => {
+                let error = io::Error::from(io::ErrorKind::ConnectionAborted);
+                Err(Missed::unsent(Mishap::Unreached, error))
+            }
             Ok(Err(Unconnected::Unreached(error))) => Err(Missed::unsent(Mishap::Unreached, error)),
             Ok(Err(Unconnected::Unsuited(error))) => Err(Missed::unsent(Mishap::Unsuited, error)),
             Ok(Err(Unconnected::NoTls)) => Err(Missed::NoTls),

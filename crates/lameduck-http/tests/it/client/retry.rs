@@ -183,6 +183,28 @@ async fn a_server_that_is_not_there_is_tried_as_often_as_allowed_and_may_come_ba
     side.drained().await;
 }
 
+/// On two threads, because the end may be seen before the request gets its turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_up_at_once_is_no_end_of_the_client() {
+    let side = Side::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let addr = listener.local_addr().expect("an address");
+    let hangs_up = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            drop(stream);
+        }
+    });
+    for _ in 0..50 {
+        let error = ask(&side.client, request("GET", addr, ())).await;
+        let kind = error.expect_err("nobody answers").kind();
+        let ended = [ErrorKind::Unreached, ErrorKind::Unwritten, ErrorKind::Cut];
+        assert!(ended.contains(&kind), "{kind:?}");
+    }
+    hangs_up.abort();
+    side.figures("none", |figures| figures.open == 0).await;
+    side.drained().await;
+}
+
 #[tokio::test]
 async fn inv_11_a_head_without_end_a_flood_of_hints_and_silence_are_bounded() {
     let side = Side::limited(|limits| limits.head = 8_192).await;
