@@ -66,9 +66,9 @@
 //! `manual::outgoing`.
 
 mod body;
-mod cut;
 #[cfg(feature = "client")]
 pub mod client;
+mod cut;
 mod end_when;
 mod handler;
 mod health;

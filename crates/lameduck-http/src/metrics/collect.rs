@@ -324,7 +324,6 @@ impl Scrape {
 }
 
 /// The text as it grows, a family at a time.
-pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
