@@ -46,6 +46,10 @@ chaos n="30" seed="":
     cargo build --release -p lameduck-cli
     cargo run --release -p lameduck-benches --bin chaos -- --rounds {{n}} {{ if seed == "" { "" } else { "--seed " + seed } }}
 
+# Two services behind each other, both replaced at random under load: nothing lost, nothing done twice, every hook once
+hops n="30" seed="":
+    cargo run --release -p lameduck-benches --bin hops -- --rounds {{n}} {{ if seed == "" { "" } else { "--seed " + seed } }}
+
 # The same for as long as it takes to trust it: none lost among the honest
 soak n="500" seed="":
     just chaos {{n}} {{seed}}
