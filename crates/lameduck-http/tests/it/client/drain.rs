@@ -197,6 +197,7 @@ async fn what_is_open_when_nobody_should_use_it_is_closed_and_named() {
         report.contains("1 requests so far, 1 in flight"),
         "{report}"
     );
+    assert!(report.contains(r#""budget_ms":600.000"#), "{report}");
     drop(forgotten);
 }
 
