@@ -5,7 +5,8 @@
 use std::{
     io::{self, Read as _},
     os::fd::IntoRawFd as _,
-    sync::atomic::{AtomicI32, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    time::Duration,
 };
 
 const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
@@ -13,7 +14,15 @@ const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 /// Our end of the pipe on which the handler tells which signal came.
 static TOLD: AtomicI32 = AtomicI32::new(-1);
 
+/// A signal has come: this program dies of it as soon as it has cleaned up.
+static COME: AtomicBool = AtomicBool::new(false);
+
+/// How long whoever is done waits for that; more than cleaning up takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 extern "C" fn tell(signal: libc::c_int) {
+    // Release pairs with the Acquire in `die_first`.
+    COME.store(true, Ordering::Release);
     let byte = u8::try_from(signal).unwrap_or_default();
     // Acquire pairs with the Release in `clean_up`.
     let fd = TOLD.load(Ordering::Acquire);
@@ -51,6 +60,14 @@ pub(super) fn clean_up() -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Waits for the death, if a signal has come: a test whose service was ended by the clean-up is over, and what it found means nothing.
+pub(super) fn die_first() {
+    // Acquire pairs with the Release in `tell`, which is before anything that the clean-up does.
+    if COME.load(Ordering::Acquire) {
+        std::thread::sleep(PATIENCE);
+    }
 }
 
 /// Whoever started us sees what it was.

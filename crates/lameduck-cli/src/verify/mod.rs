@@ -29,6 +29,12 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
             "cannot prepare for being interrupted: {error}"
         ))
     })?;
+    let ended = test(arguments);
+    interrupted::die_first();
+    ended
+}
+
+fn test(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
     let wanted = arguments.output.clone();
     if arguments.profile.init {
         let replace = init::Existing::of(arguments.profile.force);
@@ -48,6 +54,7 @@ pub(crate) fn run(arguments: VerifyArguments) -> Result<ExitCode, Failure> {
         let options = options::options(arguments)?;
         progress::measure(&options)?
     };
+    interrupted::die_first();
     others.hold_against(&mut measured, fail_on);
     report::write(&measured, &wanted, fail_on)?;
     export.send(&measured);

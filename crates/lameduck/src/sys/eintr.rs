@@ -142,7 +142,7 @@ pub fn doze(time: Duration) -> Duration {
 /// use std::{io, time::Duration};
 /// use lameduck::eintr;
 ///
-/// # fn connect(socket: &impl std::os::fd::AsFd, call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+/// # fn connect(socket: &impl std::os::fd::AsFd, mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
 /// // `call` is your connect(2), whatever the family of the address. Only a Unix socket has it called twice.
 /// eintr::repeat(|| eintr::connect(socket, Duration::from_secs(3), &mut call))?;
 /// # Ok(()) }
