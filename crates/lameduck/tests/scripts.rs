@@ -291,6 +291,31 @@ fn a_silent_participant_is_asked_again_and_given_up_by_name() {
     assert_eq!(state(1), ParticipantState::Overdue { answered: true });
 }
 
+/// Its state stands; what was wrong is told while somebody can still be told. Who ended otherwise has said all there is.
+#[test]
+fn why_an_overdue_participant_failed_is_told_also_in_stopped() {
+    let (run, _) = play(
+        plan(Window::NONE),
+        "0.000 enrol db budget 1
+         0.000 enrol outbox hook 1
+         0.000 ready db outbox
+         0.000 started
+         1.000 SIGTERM
+         1.500 done outbox
+         2.100 fails db
+         2.200 fails outbox",
+    );
+    assert!(matches!(run.outcome, Some(Outcome::Forced { .. })));
+    let state = &run.report.participants[0].state;
+    assert_eq!(*state, ParticipantState::Overdue { answered: false });
+    let events = run.report.events.iter();
+    let failed: Vec<_> = events
+        .filter(|event| event.what.contains("failed"))
+        .map(|event| (event.at.as_millis(), &*event.what))
+        .collect();
+    assert_eq!(failed, [(2_100, "participant db failed: it broke")]);
+}
+
 #[test]
 fn inv_10_order_reaches_through_a_participant_without_a_hook() {
     let (run, trace) = play(

@@ -96,6 +96,13 @@ impl Core {
         self.effect(Effect::Enter(phase));
     }
 
+    /// A participant failed while the service leaves.
+    fn note_failure(&mut self, now: Duration, id: ParticipantId, why: &str) {
+        let name = self.roster.name(id);
+        self.journal
+            .note(now, format!("participant {name} failed: {why}"));
+    }
+
     /// What the roster has to tell stands before what comes now.
     fn gather(&mut self) {
         for (at, news) in self.roster.take_news() {

@@ -131,6 +131,17 @@ impl Roster {
         self.entries.iter_mut().find(|entry| entry.id() == id)
     }
 
+    /// Whether it was given up.
+    pub(super) fn is_overdue(&self, id: ParticipantId) -> bool {
+        let overdue = |entry: &Entry| {
+            matches!(
+                entry.standing,
+                Standing::Ended(ParticipantState::Overdue { .. })
+            )
+        };
+        self.find(id).is_some_and(overdue)
+    }
+
     pub(super) fn name(&self, id: ParticipantId) -> String {
         self.find(id)
             .map_or_else(|| id.to_string(), |entry| entry.enrolment.name.clone())

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Leaving, Present, leaving::Turn};
 use crate::{
-    machine::{Core, Effect, Input},
+    machine::{Answer, Core, Effect, Input},
     vocab::{CutBy, Phase},
 };
 
@@ -45,6 +45,10 @@ impl Stopped {
                 core.roster.hook_ended(now, id, result);
             }
             Input::AdmissionClosed(id, report) => core.roster.admission_closed(now, id, report),
+            // Too late for its state, but it says what was wrong: a pool names its leak so.
+            Input::Answer(id, Answer::Failed { why }) if core.roster.is_overdue(id) => {
+                core.note_failure(now, id, &why);
+            }
             // The names come after everything has ended by itself: they are kept all the same.
             Input::Stragglers(named, unnamed) => core.journal.stragglers(now, named, unnamed),
             Input::Cut => return self.leaving.cut(now, Phase::Stopped, CutBy::Api, core),

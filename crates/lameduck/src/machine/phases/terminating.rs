@@ -99,10 +99,7 @@ impl Terminating {
             Input::AdmissionClosed(id, report) => core.roster.admission_closed(now, id, report),
             Input::Answer(id, answer) => {
                 if let Answer::Failed { why } = &answer {
-                    core.journal.note(
-                        now,
-                        format!("participant {} failed: {why}", core.roster.name(id)),
-                    );
+                    core.note_failure(now, id, why);
                 }
                 core.roster.answer(now, id, &answer);
             }
