@@ -2,19 +2,25 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::Location;
+use std::panic::{Location, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+
+use tokio::task::JoinHandle;
 
 use super::ledger::{Ledger, Ticket};
 use super::{Closed, Counts, Lease, Lent, Pool};
 
 /// A pool behind a gate: it is lent from through the gate only, and not at all once the gate is closed.
 ///
-/// The gate owns the pool. When it closes it drops its own, which closes what is idle in pools that have no other way (bb8, r2d2): those live
-/// as long as something of theirs is lent, and end with the last [`Lease`]. So give the gate to whoever needs connections, and keep no
+/// The gate owns the pool. Once it is closed it drops its own, which closes what is idle in pools that have no other way (bb8, r2d2): those
+/// live as long as something of theirs is lent, and end with the last [`Lease`]. So give the gate to whoever needs connections, and keep no
 /// clone of the pool.
+///
+/// The pool is dropped on a thread that may block. A pool that blocks (r2d2) also ends in the drop of its last lease: ask it with
+/// [`blocking_lend`](Self::blocking_lend), and use and drop what it lends on such threads
+/// ([`spawn_blocking`](tokio::task::spawn_blocking)) only. Some blocking clients panic elsewhere.
 ///
 /// Without [`counting`](Self::counting) it counts what is lent, and takes it for all that is open.
 ///
@@ -151,8 +157,14 @@ impl<P: Send + Sync + 'static> Gate<P> {
 
     /// As [`lend`](Self::lend), for pools that block the thread that asks.
     ///
+    /// A gate that closes cannot interrupt the question: it counts as lent until the pool has answered. Give such a pool a time-out for it
+    /// that is shorter than the participant's budget.
+    ///
+    /// # Phases
+    /// In any phase, until it is the pool's turn in `Draining`.
+    ///
     /// # Errors
-    /// [`LendError`].
+    /// [`LendError::Closed`] if the gate is closed; what the pool answered otherwise.
     #[track_caller]
     pub fn blocking_lend<T, E>(
         &self,
@@ -179,6 +191,7 @@ impl<P> Inner<P> {
 /// What a gate is to those who do not know its pool.
 pub(super) trait Barrier: Send + Sync {
     fn close(&self);
+    fn end_pool(&self) -> Option<JoinHandle<()>>;
     fn lent(&self) -> usize;
     fn oldest(&self, most: usize) -> Vec<Lent>;
 }
@@ -186,13 +199,16 @@ pub(super) trait Barrier: Send + Sync {
 impl<P: Send + Sync + 'static> Barrier for Inner<P> {
     fn close(&self) {
         self.ledger.close();
+    }
+
+    /// Drops the gate's own where it may block, once.
+    fn end_pool(&self) -> Option<JoinHandle<()>> {
         let pool = self
             .pool
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        // Outside the lock: a pool's drop is not ours.
-        drop(pool);
+            .take()?;
+        Some(tokio::task::spawn_blocking(move || drop(pool)))
     }
 
     fn lent(&self) -> usize {
@@ -201,6 +217,16 @@ impl<P: Send + Sync + 'static> Barrier for Inner<P> {
 
     fn oldest(&self, most: usize) -> Vec<Lent> {
         self.ledger.oldest(most)
+    }
+}
+
+/// Waits until a gate's pool is dropped.
+pub(super) async fn end_pool(gate: &dyn Barrier) {
+    if let Some(ending) = gate.end_pool()
+        && let Err(error) = ending.await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
     }
 }
 
@@ -213,6 +239,14 @@ impl<P: Send + Sync + 'static> Gate<P> {
 impl<P: Send + Sync + 'static> Pool for Gate<P> {
     fn stop_lending(&self) {
         self.inner.close();
+    }
+
+    /// Drops the gate's own pool, on a thread that may block.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, and as the pool's drop does.
+    async fn close_idle(&self) {
+        end_pool(&*self.inner).await;
     }
 
     fn counts(&self) -> Counts {
@@ -232,6 +266,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::lending::ledger::MOST_KNOWN;
 
     /// The pool itself, as what is lent: its `Arc` counts who holds it.
     type Held = Arc<()>;
@@ -257,6 +292,7 @@ mod tests {
         assert_eq!(gate.counts().lent, 1, "it is waited for");
         assert!(matches!(lend(&gate).await, Err(LendError::Closed(Closed))));
         assert!(gate.blocking_lend(|_| Ok::<_, Infallible>(())).is_err());
+        gate.close_idle().await;
         assert_eq!(Arc::strong_count(&pool), 2, "ours, and what is lent");
         drop(second);
         assert!(gate.counts().is_empty());
@@ -280,7 +316,42 @@ mod tests {
         let refused = refused.expect("at once").expect("no panic");
         assert!(matches!(refused, Err(LendError::Closed(_))));
         assert!(gate.counts().is_empty());
-        assert_eq!(Arc::strong_count(&pool), 1);
+        assert_eq!(Arc::strong_count(&pool), 2, "ours, and the gate's");
+    }
+
+    /// A pool of a client that blocks, as postgres' does: where futures are polled it may not be dropped.
+    struct Blocks(Option<oneshot::Sender<()>>);
+
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            // Panics on a thread that polls futures.
+            tokio::runtime::Handle::current().block_on(async {});
+            let _ = self.0.take().expect("once").send(());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pool_that_blocks_is_dropped_where_it_may() {
+        let (drops, dropped) = oneshot::channel();
+        let gate = Gate::new(Blocks(Some(drops)));
+        gate.stop_lending();
+        gate.close_idle().await;
+        dropped.await.expect("without a panic");
+        gate.close_idle().await;
+    }
+
+    #[tokio::test]
+    #[should_panic = "on purpose"]
+    async fn a_panic_of_the_pools_drop_is_not_swallowed() {
+        struct Panics;
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                panic!("on purpose");
+            }
+        }
+        let gate = Gate::new(Panics);
+        gate.stop_lending();
+        gate.close_idle().await;
     }
 
     #[tokio::test]
@@ -311,15 +382,31 @@ mod tests {
 
     #[tokio::test]
     async fn inv_11_what_is_not_known_any_more_is_still_counted() {
+        const MANY: usize = MOST_KNOWN + 10;
+        let (gate, _pool) = gate();
+        let mut leases = Vec::new();
+        for _ in 0..MANY {
+            leases.push(lend(&gate).await.expect("open"));
+        }
+        assert_eq!(gate.counts().lent, MANY);
+        assert_eq!(gate.lent(usize::MAX).len(), MOST_KNOWN);
+        drop(leases);
+        assert!(gate.counts().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lease_among_thousands_is_known_when_it_leaks() {
         let (gate, _pool) = gate();
         let mut leases = Vec::new();
         for _ in 0..2_000 {
             leases.push(lend(&gate).await.expect("open"));
         }
-        assert_eq!(gate.counts().lent, 2_000);
-        assert_eq!(gate.lent(usize::MAX).len(), 1_024);
+        let (asked, line) = (gate.lend(async |_| Ok::<_, Infallible>(())), line!());
+        let leaked = asked.await.expect("open");
         drop(leases);
-        assert!(gate.counts().is_empty());
+        let named = gate.lent(usize::MAX);
+        assert_eq!((named.len(), named[0].by.line()), (1, line));
+        drop(leaked);
     }
 
     #[tokio::test]

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::Counts;
 use crate::inflight::Token;
 
-/// How many are known by age and place; more are only counted (INV-11).
-const MOST_KNOWN: usize = 1_024;
+/// How many are known by age and place at the same time, some 4 MiB; what is lent beyond them is only counted (INV-11). Far above what a
+/// service has out at once: one that is not known when it is lent never is.
+pub(super) const MOST_KNOWN: usize = 65_536;
 
 /// Nothing is lent any longer: the service is leaving, and everything that declared its dependency has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +49,8 @@ impl fmt::Display for Lent {
 
 /// Something lent, which comes back when it is dropped.
 ///
-/// It may be moved to other tasks, and into a response's body. One that never comes back is named in the report of the shutdown.
+/// It may be moved to other tasks, and into a response's body. It is dropped where it is, so that the last one of a pool may end that pool
+/// there: what may block has to be dropped where that is allowed. One that never comes back is named in the report of the shutdown.
 #[derive(Debug)]
 #[must_use = "dropping a lease gives it back"]
 pub struct Lease<T> {
@@ -63,6 +65,34 @@ impl<T> Lease<T> {
             lent,
             _ticket: ticket,
         }
+    }
+
+    /// Gives back what is lent and goes on counting: for what needs the client no longer, but keeps a connection of it open, such as a
+    /// response whose head has come. A lease that is held instead holds the client and with it all its idle connections.
+    ///
+    /// # Phases
+    /// The same in all of them.
+    ///
+    /// # Examples
+    /// ```
+    /// use lameduck::lending::{Pool, Swap};
+    /// # #[derive(Clone)] struct Client;
+    /// # impl Client { fn head(&self) -> Body { Body } }
+    /// # struct Body;
+    /// # impl Body { fn read(self) -> &'static str { "the response" } }
+    /// let swap = Swap::new(Client, || Client);
+    /// let client = swap.current()?;
+    /// let body = client.head();
+    /// let lease = client.release(); // the rest needs no client, but it is waited for
+    /// assert_eq!((body.read(), swap.counts().lent), ("the response", 1));
+    /// drop(lease);
+    /// assert_eq!(swap.counts().lent, 0);
+    /// # Ok::<(), lameduck::lending::Closed>(())
+    /// ```
+    pub fn release(self) -> Lease<()> {
+        let Self { lent, _ticket } = self;
+        drop(lent);
+        Lease { lent: (), _ticket }
     }
 }
 

@@ -16,7 +16,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts of a pool that says how many of its connections are idle.
+    /// The counts of a pool that says how many of its connections are idle; what it is just opening or closing counts as lent then.
+    ///
+    /// Not for pools whose number of idle ones goes wrong when they close (sqlx): a [`Gate`](super::Gate) before them knows what is lent.
     ///
     /// ```
     /// use lameduck::lending::Counts;
@@ -28,7 +30,7 @@ impl Counts {
         Self { open, lent }
     }
 
-    /// Open, and lent to nobody.
+    /// Open, and lent to nobody: idle, or being opened or closed.
     #[must_use]
     pub const fn idle(self) -> usize {
         self.open.saturating_sub(self.lent)
@@ -44,7 +46,8 @@ impl Counts {
 /// Something that lends, and can be emptied: given to [`Enrol::drains`](crate::Enrol::drains).
 ///
 /// It is called from one task, in the order in which the methods stand here; [`counts`](Self::counts) at any time, and often: every
-/// 20 ms at least while the pool is being emptied. None of them may block but `close_idle`, which may take its time in its future.
+/// 20 ms at least while the pool is being emptied. None of them may block; `close_idle` may take its time in its future, and is where what
+/// blocks is sent to a thread that may. Should one panic, the others are called all the same, and the participant has failed.
 ///
 /// Implement it for a pool of your own; [`Lending`](super::Lending) implements it with closures.
 pub trait Pool: Send + Sync + 'static {
@@ -61,7 +64,8 @@ pub trait Pool: Send + Sync + 'static {
     /// Called in `Draining`, when nothing that depends on the pool is at work any longer.
     fn stop_lending(&self);
 
-    /// Closes what is idle. Called once in any case, and again when something is idle after that.
+    /// Closes what is idle. Called once in any case, and again when something is idle after that. Waited for, also when nothing is open any
+    /// longer by the counts: farewells may still have to be said.
     ///
     /// # Cancel safety
     /// Dropped at the end of the budget.

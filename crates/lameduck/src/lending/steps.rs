@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::gate::Barrier;
+use super::gate::{Barrier, end_pool};
 use super::{Counts, Gate, Lent, Pool};
 
 type Step = Box<dyn Fn() + Send + Sync>;
@@ -36,6 +36,7 @@ type SlowStep = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send 
 #[must_use = "give it to `Enrol::drains`"]
 pub struct Lending {
     counts: Box<dyn Fn() -> Counts + Send + Sync>,
+    begin: Option<Step>,
     stop: Option<Step>,
     close: Option<SlowStep>,
     gate: Option<Arc<dyn Barrier>>,
@@ -54,10 +55,18 @@ impl Lending {
     pub fn counted(counts: impl Fn() -> Counts + Send + Sync + 'static) -> Self {
         Self {
             counts: Box::new(counts),
+            begin: None,
             stop: None,
             close: None,
             gate: None,
         }
+    }
+
+    /// What is done when the drain begins, while the pool is still lent from: for pools that can close what is idle and go on (deadpool's
+    /// `retain`). See [`Pool::drain_began`].
+    pub fn drain_began(mut self, begin: impl Fn() + Send + Sync + 'static) -> Self {
+        self.begin = Some(Box::new(begin));
+        self
     }
 
     /// How the pool stops to lend, unless closing what is idle does that as well. See [`Pool::stop_lending`].
@@ -76,8 +85,9 @@ impl Lending {
         self
     }
 
-    /// The pool is lent from through this gate: it closes first, what it counts as lent is waited for, and what leaks is named by age
-    /// and line.
+    /// The pool is lent from through this gate and in no other way: it closes first, it drops its own pool before what is idle is closed, and
+    /// what leaks is named by age and line. What is lent is what the gate says, whatever else [counts](Self::counted): what is open beyond
+    /// that is neither lent nor closed.
     pub fn behind<P: Send + Sync + 'static>(mut self, gate: &Gate<P>) -> Self {
         self.gate = Some(gate.barrier());
         self
@@ -85,6 +95,12 @@ impl Lending {
 }
 
 impl Pool for Lending {
+    fn drain_began(&self) {
+        if let Some(begin) = &self.begin {
+            begin();
+        }
+    }
+
     fn stop_lending(&self) {
         if let Some(gate) = &self.gate {
             gate.close();
@@ -95,6 +111,10 @@ impl Pool for Lending {
     }
 
     async fn close_idle(&self) {
+        // First: closing may wait for all that is lent.
+        if let Some(gate) = &self.gate {
+            end_pool(&**gate).await;
+        }
         if let Some(close) = &self.close {
             close().await;
         }
@@ -103,7 +123,7 @@ impl Pool for Lending {
     fn counts(&self) -> Counts {
         let mut counts = (self.counts)();
         if let Some(gate) = &self.gate {
-            counts.lent = counts.lent.max(gate.lent());
+            counts.lent = gate.lent();
         }
         counts
     }
@@ -112,5 +132,22 @@ impl Pool for Lending {
         self.gate
             .as_ref()
             .map_or_else(Vec::new, |gate| gate.oldest(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gate_says_what_is_lent() {
+        let gate = Gate::new(());
+        let out = gate.blocking_lend(|()| Ok::<_, std::convert::Infallible>(()));
+        // Two are being opened, which the pool counts as not idle.
+        let lending = Lending::counted(|| Counts::with_idle(3, 0)).behind(&gate);
+        assert_eq!(lending.counts(), Counts { open: 3, lent: 1 });
+        assert_eq!(lending.counts().idle(), 2);
+        drop(out);
+        assert_eq!(lending.counts(), Counts { open: 3, lent: 0 });
     }
 }

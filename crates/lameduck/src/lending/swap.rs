@@ -10,9 +10,11 @@ use super::{Closed, Counts, Lease, Lent, Pool};
 /// The current client, leased for each exchange.
 ///
 /// reqwest and hyper-util's legacy client keep idle connections and cannot be told to close them; they do it when the last clone of the client
-/// is gone. So nobody keeps a clone: every exchange takes a [`Lease`] of the [`current`](Self::current) one and holds it until it has the
-/// response's last byte. When the drain begins the client is replaced by one that keeps nothing idle: the old one goes with the leases of the
+/// is gone. So nobody keeps a clone: every exchange takes a [`Lease`] of the [`current`](Self::current) one, [releases](Lease::release) the
+/// client out of it when it has the response's head, and holds the rest until it has the last byte. When the drain begins the client is replaced by one that keeps nothing idle: the old one goes with the leases of the
 /// exchanges in flight, and its connections with it. At the participant's turn that one goes, too, and nothing is leased any more.
+///
+/// For asynchronous clients: they are dropped wherever the last of their leases is.
 ///
 /// Give both clients limits of their own: an idle time-out below the server's keep-alive, and a time-out for an exchange.
 ///
@@ -43,7 +45,7 @@ struct Inner<C> {
 }
 
 struct Clients<C> {
-    current: Option<C>,
+    current: Option<Arc<C>>,
     next: Option<Box<dyn FnOnce() -> C + Send>>,
 }
 
@@ -62,7 +64,7 @@ impl<C> fmt::Debug for Swap<C> {
     }
 }
 
-impl<C: Clone + Send + 'static> Swap<C> {
+impl<C: Clone + Send + Sync + 'static> Swap<C> {
     /// Leases this client, and from the beginning of the drain on the one that `next` makes: with the same settings, but keeping no
     /// idle connection (`pool_max_idle_per_host(0)`).
     pub fn new(client: C, next: impl FnOnce() -> C + Send + 'static) -> Self {
@@ -70,7 +72,7 @@ impl<C: Clone + Send + 'static> Swap<C> {
             inner: Arc::new(Inner {
                 ledger: Arc::default(),
                 clients: Mutex::new(Clients {
-                    current: Some(client),
+                    current: Some(Arc::new(client)),
                     next: Some(Box::new(next)),
                 }),
             }),
@@ -85,7 +87,8 @@ impl<C: Clone + Send + 'static> Swap<C> {
         self
     }
 
-    /// Leases the current client, for one exchange. Hold the lease until the response has been read to its end, and clone no client out of it.
+    /// Leases the current client, for one exchange. Clone no client out of the lease, [release](Lease::release) it when the response's head has
+    /// come, and hold what is left of it until the response has been read to its end.
     /// The line that calls this is what a leak is named by.
     ///
     /// # Phases
@@ -97,7 +100,8 @@ impl<C: Clone + Send + 'static> Swap<C> {
     pub fn current(&self) -> Result<Lease<C>, Closed> {
         let ticket = self.inner.ledger.lend(Location::caller())?;
         let client = self.inner.clients().current.clone().ok_or(Closed)?;
-        Ok(Lease::new(client, ticket))
+        // Outside the lock: how a client is cloned is not our code.
+        Ok(Lease::new(C::clone(&client), ticket))
     }
 
     /// Leases another client from here on, with other settings or other certificates, say; the one before goes with its last lease.
@@ -107,9 +111,9 @@ impl<C: Clone + Send + 'static> Swap<C> {
     pub fn replace(&self, client: C) {
         let mut clients = self.inner.clients();
         let old = if clients.next.is_some() {
-            clients.current.replace(client)
+            clients.current.replace(Arc::new(client))
         } else {
-            Some(client)
+            Some(Arc::new(client))
         };
         drop(clients);
         drop(old);
@@ -123,14 +127,14 @@ impl<C> Inner<C> {
     }
 }
 
-impl<C: Clone + Send + 'static> Pool for Swap<C> {
+impl<C: Clone + Send + Sync + 'static> Pool for Swap<C> {
     fn drain_began(&self) {
         let next = self.inner.clients().next.take();
         // Clients are made and dropped outside the lock: neither is our code.
         let Some(client) = next.map(|next| next()) else {
             return;
         };
-        let old = self.inner.clients().current.replace(client);
+        let old = self.inner.clients().current.replace(Arc::new(client));
         drop(old);
     }
 
@@ -182,6 +186,41 @@ mod tests {
         drop(later);
         assert!(swap.counts().is_empty());
         assert_eq!(Arc::strong_count(&second), 1);
+    }
+
+    #[test]
+    fn what_was_released_holds_no_client_and_is_still_counted() {
+        let (swap, first, _) = swap();
+        let lease = swap.current().expect("leased").release();
+        swap.drain_began();
+        assert_eq!(Arc::strong_count(&first), 1, "its idle connections go");
+        swap.stop_lending();
+        assert_eq!(swap.counts().lent, 1, "its response is waited for");
+        drop(lease);
+        assert!(swap.counts().is_empty());
+    }
+
+    #[test]
+    fn a_clone_may_use_the_swap() {
+        /// A client that looks at the swap it stands in when it is cloned.
+        struct Looks(Arc<Mutex<Option<Swap<Self>>>>);
+
+        impl Clone for Looks {
+            fn clone(&self) -> Self {
+                let swap = self.0.lock().expect("nobody panics").take();
+                if let Some(swap) = swap {
+                    swap.replace(Self(Arc::default()));
+                }
+                Self(Arc::clone(&self.0))
+            }
+        }
+
+        let place = Arc::default();
+        let swap = Swap::new(Looks(Arc::clone(&place)), || Looks(Arc::default()));
+        *place.lock().expect("nobody panics") = Some(swap.clone());
+        // Would never return if it were cloned under the lock.
+        drop(swap.current().expect("leased"));
+        assert!(place.lock().expect("nobody panics").is_none());
     }
 
     #[test]
