@@ -16,9 +16,13 @@ use std::{
 
 use embedded::{begin, running, within};
 use lameduck::{
-    HookState, Lifecycle, Outcome, ParticipantState, Phase, Plan, Preset, Report, Window,
-    lending::{Counts, Gate, LendError, Lending, Pool, Swap},
+    EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase, Plan, Preset, Report,
+    Window,
+    lending::{self, Counts, Gate, LendError, Lending, Pool, Swap},
 };
+
+/// Of a participant that leaks: a quarter of it is kept to say so, which is enough on a machine that has much else to do.
+const BUDGET: Duration = Duration::from_secs(8);
 
 async fn until(what: &str, mut is: impl FnMut() -> bool) {
     within(what, async {
@@ -41,7 +45,7 @@ fn why<'a>(report: &'a Report, name: &str) -> &'a str {
     }
 }
 
-async fn lend(gate: &Gate<()>) -> Result<lameduck::lending::Lease<()>, LendError<Infallible>> {
+async fn lend(gate: &Gate<()>) -> Result<lending::Lease<()>, LendError<Infallible>> {
     gate.lend(async |_| Ok(())).await
 }
 
@@ -88,8 +92,7 @@ async fn a_leak_is_named_within_the_budget_and_the_rest_goes_on() {
     let below = life.worker("below", |stop| async move { stop.closing().await });
     let below = below.expect("a worker");
     let gate = Gate::new(());
-    let budget = Duration::from_secs(2);
-    let db = life.participate("db").after(&below).budget(budget);
+    let db = life.participate("db").after(&below).budget(BUDGET);
     db.drains(gate.clone()).expect("a pool");
     running(&life).await;
     let (leaked, line) = (gate.lend(async |_| Ok::<_, Infallible>(())), line!());
@@ -123,7 +126,7 @@ async fn a_pool_that_lies_about_its_end_is_found_out() {
             called.store(true, SeqCst);
             std::future::ready(())
         });
-    let enrol = life.participate("liar").budget(Duration::from_secs(2));
+    let enrol = life.participate("liar").budget(BUDGET);
     enrol.drains(lending).expect("a pool");
     running(&life).await;
     life.shutdown("test");
@@ -145,7 +148,7 @@ async fn a_gate_before_closures_closes_first_and_names() {
             let lent = looks.blocking_lend(|()| Ok::<_, Infallible>(()));
             refused.store(lent.is_err(), SeqCst);
         });
-    let enrol = life.participate("db").budget(Duration::from_secs(2));
+    let enrol = life.participate("db").budget(BUDGET);
     enrol.drains(lending).expect("a pool");
     running(&life).await;
     let leaked = lend(&gate).await.expect("running");
@@ -185,14 +188,160 @@ async fn a_client_is_swapped_when_the_drain_begins_and_gone_at_its_turn() {
 }
 
 #[tokio::test]
-async fn a_closure_that_panics_fails_the_participant_and_nothing_else() {
+async fn what_is_done_early_is_done_when_the_drain_begins() {
     let life = begin();
-    let lending = Lending::counted(Counts::default).stop_lending(|| panic!("on purpose"));
+    let began = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&began);
+    let gate = Gate::new(());
+    let lending = Lending::counted(Counts::default)
+        .drain_began(move || begins.store(true, SeqCst))
+        .behind(&gate);
+    let db = life.participate("db").drains(lending).expect("a pool");
+    let user = life.participate("user").after(&db).register();
+    let user = user.expect("a participant");
+    user.ready();
+    running(&life).await;
+    assert!(!began.load(SeqCst));
+    life.shutdown("test");
+    until("the begin", || began.load(SeqCst)).await;
+    assert!(lend(&gate).await.is_ok(), "its user is at work");
+    user.done();
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn farewells_are_said_though_nothing_is_counted() {
+    let life = begin();
+    let (idle, said) = (Arc::new(AtomicUsize::new(3)), Arc::new(AtomicUsize::new(0)));
+    let (counted, says) = (Arc::clone(&idle), Arc::clone(&said));
+    let lending =
+        Lending::counted(move || Counts::with_idle(counted.load(SeqCst), counted.load(SeqCst)))
+            .close_idle(move || {
+                let (idle, said) = (Arc::clone(&idle), Arc::clone(&says));
+                async move {
+                    for _ in 0..idle.swap(0, SeqCst) {
+                        tokio::task::yield_now().await;
+                        said.fetch_add(1, SeqCst);
+                    }
+                }
+            });
     life.participate("db").drains(lending).expect("a pool");
     running(&life).await;
     life.shutdown("test");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+    assert_eq!(said.load(SeqCst), 3);
+}
+
+/// Waits on the clock of the machine, for tests that have paused tokio's.
+async fn until_really(what: &str, mut is: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + embedded::BOUND;
+    while !is() {
+        assert!(std::time::Instant::now() < end, "{what} did not come");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_is_not_spent_by_a_clock_that_leaps() {
+    let life = begin();
+    let gate = Gate::new(());
+    let enrol = life.participate("db").budget(BUDGET);
+    enrol.drains(gate.clone()).expect("a pool");
+    life.ready();
+    until_really("Running", || life.phase() == Phase::Running).await;
+    let out = gate
+        .blocking_lend(|()| Ok::<_, Infallible>(()))
+        .expect("open");
+    life.shutdown("test");
+    until_really("its turn", || {
+        gate.blocking_lend(|()| Ok::<_, Infallible>(())).is_err()
+    })
+    .await;
+    tokio::time::sleep(2 * BUDGET).await;
+    drop(out);
+    until_really("the end", || life.report().is_some()).await;
+    let report = life.report().expect("over");
+    assert_eq!(*state(report, "db"), ParticipantState::Done);
+}
+
+#[test]
+#[should_panic = "time"]
+fn a_runtime_without_time_is_refused_at_enrolment() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let life = begin();
+    runtime.expect("a runtime").block_on(async {
+        let _ = life.participate("db").drains(Gate::new(()));
+    });
+}
+
+#[tokio::test]
+async fn a_pool_enrols_as_others_do_and_has_a_budget() {
+    let life = begin();
+    let gate = Gate::new(());
+    life.participate("db").drains(gate.clone()).expect("a pool");
+    let taken = life.participate("db").drains(Gate::new(()));
+    assert!(
+        matches!(taken, Err(EnrolError::NameTaken { .. })),
+        "{taken:?}"
+    );
+    running(&life).await;
+    life.shutdown("test");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+    let late = life.participate("late").drains(Gate::new(()));
+    assert!(matches!(late, Err(EnrolError::TooLate { .. })), "{late:?}");
+    let report = life.report().expect("over");
+    assert_eq!(report.participants.len(), 1);
+    assert_eq!(report.participants[0].budget, Some(lending::BUDGET));
+}
+
+/// A panic in one step: the pool is led through the others, named, and what it depends on ends well.
+async fn fails_alone(panics_in: &str) {
+    let life = begin();
+    let below = life.worker("below", |stop| async move { stop.closing().await });
+    let below = below.expect("a worker");
+    let (stopped, closed) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (stops, closes) = (Arc::clone(&stopped), Arc::clone(&closed));
+    let panics = |call: &str| {
+        let panics = call == panics_in;
+        move || assert!(!panics, "on purpose")
+    };
+    let (begins, counts) = (panics("drain_began"), panics("counts"));
+    let (stop, close) = (panics("stop_lending"), panics("close_idle"));
+    let lending = Lending::counted(move || {
+        counts();
+        Counts::default()
+    })
+    .drain_began(begins)
+    .stop_lending(move || {
+        stops.store(true, SeqCst);
+        stop();
+    })
+    .close_idle(move || {
+        closes.store(true, SeqCst);
+        close();
+        std::future::ready(())
+    });
+    let enrol = life.participate("db").after(&below);
+    enrol.drains(lending).expect("a pool");
+    running(&life).await;
+    life.shutdown("test");
     assert_eq!(within("the end", life.outcome()).await, Outcome::Failed);
-    assert_eq!(why(life.report().expect("over"), "db"), "panicked");
+    let report = life.report().expect("over");
+    let begins = format!("`{panics_in}` panicked; ");
+    let why = why(report, "db");
+    assert!(why.starts_with(&begins), "{why}");
+    assert!(stopped.load(SeqCst) && closed.load(SeqCst), "{panics_in}");
+    assert_eq!(*state(report, "below"), ParticipantState::Done);
+}
+
+#[tokio::test]
+async fn a_pool_that_panics_is_emptied_and_named_and_nothing_else_fails() {
+    for call in ["drain_began", "stop_lending", "close_idle", "counts"] {
+        fails_alone(call).await;
+    }
 }
 
 /// A pool that remembers what it was told.
@@ -253,4 +402,53 @@ async fn a_drain_that_ends_before_its_turn_stops_the_lending_all_the_same() {
     assert_eq!(outcome, Outcome::Forced { code: None });
     until("the end of lending", || told.stopped.load(SeqCst)).await;
     drop(user);
+}
+
+#[tokio::test]
+async fn a_cut_before_its_turn_ends_the_lending() {
+    let life = begin();
+    let (told, gate) = (Arc::new(Told::default()), Gate::new(()));
+    let enrol = life.participate("db");
+    let db = enrol.drains(Remembers(Arc::clone(&told))).expect("a pool");
+    life.participate("gate")
+        .drains(gate.clone())
+        .expect("a pool");
+    let user = life.participate("user").after(&db).register();
+    let user = user.expect("a participant");
+    user.ready();
+    running(&life).await;
+    life.cut();
+    let outcome = within("the end", life.outcome()).await;
+    assert!(matches!(outcome, Outcome::Cut(_)), "{outcome:?}");
+    until("the end of lending", || told.stopped.load(SeqCst)).await;
+    until("the end of the gate", || {
+        gate.blocking_lend(|()| Ok::<_, Infallible>(())).is_err()
+    })
+    .await;
+    drop(user);
+}
+
+#[tokio::test]
+async fn a_cut_during_its_turn_ends_its_task() {
+    let life = begin();
+    let gate = Gate::new(());
+    let enrol = life.participate("db").budget(3 * embedded::BOUND);
+    enrol.drains(gate.clone()).expect("a pool");
+    running(&life).await;
+    let leaked = lend(&gate).await.expect("running");
+    let tasks = || {
+        let tasks = life.inflight().tasks.snapshot(8).expect("nobody holds it");
+        tasks.tasks.len()
+    };
+    assert_eq!(tasks(), 1);
+    life.shutdown("test");
+    until("its turn", || {
+        gate.blocking_lend(|()| Ok::<_, Infallible>(())).is_err()
+    })
+    .await;
+    life.cut();
+    let outcome = within("the end", life.outcome()).await;
+    assert!(matches!(outcome, Outcome::Cut(_)), "{outcome:?}");
+    until("the end of its task", || tasks() == 0).await;
+    drop(leaked);
 }

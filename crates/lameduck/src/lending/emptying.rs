@@ -1,50 +1,52 @@
 //! Empties a pool on a task: asks the machine of its turn what is next, and does it.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 use super::Pool;
-use super::turn::{Closing, Emptied, Step, Turn};
+use super::calls::{Farewell, Panicked};
+use super::turn::{Emptied, Step, Turn};
 
 /// How many of those that are still lent are named.
 const MOST_NAMED: usize = 3;
 
-/// A call to [`Pool::close_idle`] that is at work.
-type Call<'a> = Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>;
-
-/// Stops the lending, closes what is idle, waits for what is lent, and looks; for so long at most.
+/// Stops the lending, closes what is idle, waits for what is lent, and looks; for so long at most by this clock, and until `end`. A pool
+/// that panics is led through all of it.
 ///
 /// # Cancel safety
 /// Dropping it leaves the pool between two steps.
-pub(crate) async fn empty(pool: &impl Pool, allowed: Duration) -> Emptied {
-    let began = Instant::now();
+pub(crate) async fn empty(
+    pool: &impl Pool,
+    allowed: Duration,
+    clock: impl Fn() -> Duration,
+    end: impl Future<Output = ()>,
+    mut panicked: Panicked,
+) -> Emptied {
+    let began = clock();
     let mut turn = Turn::new(allowed);
-    let mut call: Call<'_> = None;
+    let mut farewell = Farewell::none();
+    let mut end = pin!(end);
+    let mut has_ended = false;
     loop {
-        let closing = if call.is_some() {
-            Closing::AtWork
-        } else {
-            Closing::Rests
-        };
-        match turn.next(began.elapsed(), pool.counts(), closing) {
-            Step::StopLending => pool.stop_lending(),
-            Step::CloseIdle => {
-                call = Some(Box::pin(pool.close_idle()));
-                // Whatever the time is, it begins.
-                poll_fn(|cx| {
-                    let _ = poll_call(&mut call, cx);
-                    Poll::Ready(())
-                })
-                .await;
-            }
+        let now = clock().saturating_sub(began);
+        if has_ended {
+            turn.end(now);
+        }
+        let counts = panicked.counts(pool);
+        match turn.next(now, counts, farewell.closing()) {
+            Step::StopLending => panicked.stop_lending(pool),
+            Step::CloseIdle => farewell.begin(pool, &mut panicked).await,
             Step::Look { at } => {
-                let mut look = pin!(sleep_until(began + at));
+                let mut look = pin!(sleep(at.saturating_sub(now)));
                 poll_fn(|cx| {
-                    if poll_call(&mut call, cx) {
+                    if !has_ended {
+                        has_ended = end.as_mut().poll(cx).is_ready();
+                    }
+                    if has_ended || farewell.poll(cx, &mut panicked) {
                         return Poll::Ready(());
                     }
                     look.as_mut().poll(cx)
@@ -52,30 +54,24 @@ pub(crate) async fn empty(pool: &impl Pool, allowed: Duration) -> Emptied {
                 .await;
             }
             Step::Over(mut emptied) => {
-                emptied.lent = pool.lent(MOST_NAMED);
+                farewell.end(&mut panicked);
+                emptied.lent = panicked.lent(pool, MOST_NAMED);
+                emptied.panicked = panicked.0;
                 return emptied;
             }
         }
     }
 }
 
-/// Whether the call has ended just now.
-fn poll_call(call: &mut Call<'_>, cx: &mut std::task::Context<'_>) -> bool {
-    let ended = call
-        .as_mut()
-        .is_some_and(|call| call.as_mut().poll(cx).is_ready());
-    if ended {
-        *call = None;
-    }
-    ended
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex, PoisonError};
 
+    use tokio::time::Instant;
+
     use super::*;
     use crate::lending::Counts;
+    use crate::lending::calls::Call;
 
     /// A pool whose connections come back at set times, and which may keep what comes back.
     #[derive(Default)]
@@ -85,6 +81,10 @@ mod tests {
         closing_takes: Duration,
         /// Closing waits for what is lent as well, as sqlx does.
         closing_waits: bool,
+        /// Idle ones are no longer counted when closing begins.
+        forgets_first: bool,
+        /// Panics in this call.
+        panics_in: Option<Call>,
     }
 
     #[derive(Default)]
@@ -103,6 +103,10 @@ mod tests {
 
         fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
             act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+
+        fn called(&self, call: Call) {
+            assert_ne!(self.panics_in, Some(call), "on purpose");
         }
 
         fn said(&self) -> Vec<&'static str> {
@@ -125,30 +129,45 @@ mod tests {
     impl Pool for Arc<Fake> {
         fn stop_lending(&self) {
             self.with(|state| state.said.push("stop"));
+            self.called(Call::StopLending);
         }
 
         async fn close_idle(&self) {
             self.with(|state| state.said.push("close"));
+            if self.forgets_first {
+                self.with(|state| state.idle = 0);
+            }
             tokio::time::sleep(self.closing_takes).await;
-            self.with(|state| state.idle = 0);
+            self.called(Call::CloseIdle);
+            self.with(|state| {
+                state.idle = 0;
+                state.said.push("closed");
+            });
             if self.closing_waits {
                 std::future::pending::<()>().await;
             }
         }
 
         fn counts(&self) -> Counts {
+            self.called(Call::Counts);
             self.with(|state| Counts::with_idle(state.idle + state.lent, state.idle))
         }
     }
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// By the clock that these tests hold.
+    async fn emptied(fake: &Arc<Fake>, allowed: Duration) -> Emptied {
+        let (began, end) = (Instant::now(), std::future::pending());
+        empty(fake, allowed, || began.elapsed(), end, Panicked::default()).await
+    }
+
     #[tokio::test(start_paused = true)]
     async fn lending_stops_before_idle_ones_close() {
         let fake = Arc::new(Fake::of(3, 0));
-        let emptied = empty(&fake, SECOND).await;
-        assert!(emptied.is_empty(), "{emptied}");
-        assert_eq!(fake.said(), ["stop", "close"]);
+        let emptied = emptied(&fake, SECOND).await;
+        assert!(emptied.is_whole(), "{emptied}");
+        assert_eq!(fake.said(), ["stop", "close", "closed"]);
         assert_eq!(emptied.first, Counts { open: 3, lent: 0 });
         assert_eq!(emptied.took, Duration::ZERO, "nothing was waited for");
     }
@@ -158,9 +177,14 @@ mod tests {
         let fake = Arc::new(Fake::of(1, 2));
         fake.give_back_after(Duration::from_millis(100));
         fake.give_back_after(Duration::from_millis(300));
-        let emptied = empty(&fake, SECOND).await;
-        assert!(emptied.is_empty(), "{emptied}");
-        assert_eq!(fake.said(), ["stop", "close", "close", "close"]);
+        let emptied = emptied(&fake, SECOND).await;
+        assert!(emptied.is_whole(), "{emptied}");
+        assert_eq!(
+            fake.said(),
+            [
+                "stop", "close", "closed", "close", "closed", "close", "closed"
+            ]
+        );
         let late = emptied.took.checked_sub(Duration::from_millis(300));
         let late = late.expect("not before the last came back");
         assert!(late <= Duration::from_millis(40), "two looks: {late:?}");
@@ -170,10 +194,10 @@ mod tests {
     async fn a_pool_that_says_closed_with_connections_out_is_not_believed() {
         // Closing ends at once; one is lent and never comes back.
         let fake = Arc::new(Fake::of(0, 1));
-        let emptied = empty(&fake, SECOND).await;
+        let emptied = emptied(&fake, SECOND).await;
         assert_eq!(emptied.left, Counts { open: 1, lent: 1 });
         assert_eq!(emptied.took, SECOND);
-        assert_eq!(fake.said(), ["stop", "close"], "nothing is idle");
+        assert_eq!(fake.said(), ["stop", "close", "closed"], "nothing is idle");
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,7 +206,7 @@ mod tests {
             closing_waits: true,
             ..Fake::of(2, 1)
         });
-        let emptied = empty(&fake, SECOND).await;
+        let emptied = emptied(&fake, SECOND).await;
         assert_eq!(emptied.left, Counts { open: 1, lent: 1 });
         assert_eq!(emptied.took, SECOND);
     }
@@ -190,10 +214,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_time_it_still_stops_and_begins_to_close() {
         let fake = Arc::new(Fake::of(2, 1));
-        let emptied = empty(&fake, Duration::ZERO).await;
-        assert_eq!(fake.said(), ["stop", "close"]);
+        let emptied = emptied(&fake, Duration::ZERO).await;
+        assert_eq!(fake.said(), ["stop", "close", "closed"]);
         assert_eq!(emptied.took, Duration::ZERO);
-        assert!(!emptied.is_empty());
+        assert!(!emptied.is_whole());
     }
 
     #[tokio::test(start_paused = true)]
@@ -202,8 +226,63 @@ mod tests {
             closing_takes: Duration::from_millis(400),
             ..Fake::of(2, 0)
         });
-        let emptied = empty(&fake, SECOND).await;
-        assert!(emptied.is_empty(), "{emptied}");
-        assert_eq!(fake.said(), ["stop", "close"]);
+        let emptied = emptied(&fake, SECOND).await;
+        assert!(emptied.is_whole(), "{emptied}");
+        assert_eq!(fake.said(), ["stop", "close", "closed"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn farewells_are_said_to_their_end_also_when_nothing_is_counted() {
+        let fake = Arc::new(Fake {
+            closing_takes: Duration::from_millis(400),
+            forgets_first: true,
+            ..Fake::of(3, 0)
+        });
+        let emptied = emptied(&fake, SECOND).await;
+        assert!(emptied.is_whole(), "{emptied}");
+        assert_eq!(fake.said(), ["stop", "close", "closed"]);
+        assert_eq!(emptied.took, Duration::from_millis(400));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn farewells_that_are_cut_short_are_no_end() {
+        let fake = Arc::new(Fake {
+            closing_takes: 2 * SECOND,
+            forgets_first: true,
+            ..Fake::of(3, 0)
+        });
+        let emptied = emptied(&fake, SECOND).await;
+        assert!(!emptied.is_whole());
+        let why = emptied.to_string();
+        assert!(
+            why.ends_with("; closing what was idle was cut short"),
+            "{why}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_from_outside_ends_it_and_says_what_is_left() {
+        let fake = Arc::new(Fake::of(0, 1));
+        let (began, end) = (Instant::now(), tokio::time::sleep(SECOND / 4));
+        let clock = || began.elapsed();
+        let emptied = empty(&fake, SECOND, clock, end, Panicked::default()).await;
+        assert_eq!(emptied.took, SECOND / 4);
+        assert_eq!(emptied.left, Counts { open: 1, lent: 1 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_one_step_keeps_none_of_the_others_back() {
+        for call in [Call::StopLending, Call::CloseIdle, Call::Counts] {
+            let fake = Arc::new(Fake {
+                closing_takes: Duration::from_millis(1),
+                panics_in: Some(call),
+                ..Fake::of(0, 0)
+            });
+            let emptied = emptied(&fake, SECOND).await;
+            assert!(!emptied.is_whole());
+            let begins = format!("`{call}` panicked; ");
+            assert!(emptied.to_string().starts_with(&begins), "{emptied}");
+            assert_eq!(fake.said()[..2], ["stop", "close"], "{call}");
+        }
     }
 }

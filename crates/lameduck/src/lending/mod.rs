@@ -14,6 +14,7 @@
 //! Owns the steps, the counting of what is lent, and the gate; not the participant, which is in `lifecycle`. It names no pool: closures do.
 //! What is to be known about each of them: [the manual's page](crate::manual::lending).
 
+mod calls;
 mod emptying;
 mod gate;
 mod ledger;
@@ -22,6 +23,8 @@ mod steps;
 mod swap;
 mod turn;
 
+use calls::Call;
+pub(crate) use calls::Panicked;
 pub(crate) use emptying::empty;
 pub use gate::{Gate, LendError};
 pub use ledger::{Closed, Lease, Lent};

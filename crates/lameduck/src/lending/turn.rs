@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Counts, Lent};
+use super::{Call, Counts, Lent};
 
 /// Between the first two looks; each pause is twice the one before, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -24,7 +24,7 @@ pub(super) struct Turn {
 }
 
 /// Whether a call that closes idle ones is still at work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Closing {
     Rests,
     AtWork,
@@ -50,8 +50,12 @@ pub(crate) struct Emptied {
     /// What is left: a leak, unless it is nothing.
     pub(super) left: Counts,
     pub(super) took: Duration,
+    /// Whether a call that closes idle ones was cut short by the end.
+    pub(super) closing: Closing,
     /// Some of what is lent.
     pub(super) lent: Vec<Lent>,
+    /// The first call to the pool that panicked.
+    pub(super) panicked: Option<Call>,
 }
 
 impl Turn {
@@ -65,6 +69,11 @@ impl Turn {
         }
     }
 
+    /// Its time is over, whatever it was allowed.
+    pub(super) fn end(&mut self, now: Duration) {
+        self.ends_at = self.ends_at.min(now);
+    }
+
     pub(super) fn next(&mut self, now: Duration, counts: Counts, closing: Closing) -> Step {
         let Some(first) = self.first else {
             self.first = Some(counts);
@@ -75,12 +84,16 @@ impl Turn {
             self.closed_once = true;
             return Step::CloseIdle;
         }
-        if counts.is_empty() || now >= self.ends_at {
+        // A pool may count nothing as soon as it was told to close, with its farewells still to be said.
+        let is_empty = counts.is_empty() && closing == Closing::Rests;
+        if is_empty || now >= self.ends_at {
             return Step::Over(Emptied {
                 first,
                 left: counts,
                 took: now,
+                closing,
                 lent: Vec::new(),
+                panicked: None,
             });
         }
         // What came back to a pool that keeps it. A look in between, so that one that closes nothing is not asked without a pause.
@@ -96,38 +109,51 @@ impl Turn {
 }
 
 impl Emptied {
-    /// Nothing is left.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.left.is_empty()
+    /// Nothing is left, and everything was done that had to be.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.left.is_empty() && self.closing == Closing::Rests && self.panicked.is_none()
     }
 }
 
 impl fmt::Display for Emptied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            first, left, took, ..
-        } = self;
-        if self.is_empty() {
-            let (open, lent) = (first.open.max(first.lent), first.lent);
-            return write!(
-                f,
-                "none of {open} is left, {lent} of which were still lent, after {} ms",
-                took.as_millis()
-            );
+        if let Some(call) = self.panicked {
+            write!(f, "`{call}` panicked; ")?;
+            if call == Call::Counts {
+                return f.write_str("what is left is not known");
+            }
         }
-        let most = left.open.max(left.lent);
-        write!(
-            f,
-            "{most} left after {} ms: {} lent",
-            took.as_millis(),
-            left.lent
-        )?;
-        self.list(f)?;
-        write!(f, ", {} neither lent nor closed", left.idle())
+        if self.left.is_empty() {
+            self.say_none(f)?;
+        } else {
+            self.say_left(f)?;
+        }
+        // With something lent that is no news: closing may wait for it.
+        if self.closing == Closing::AtWork && self.left.lent == 0 {
+            f.write_str("; closing what was idle was cut short")?;
+        }
+        Ok(())
     }
 }
 
 impl Emptied {
+    fn say_none(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, took) = (self.first, self.took.as_millis());
+        let (open, lent) = (first.open.max(first.lent), first.lent);
+        write!(
+            f,
+            "none of {open} is left, {lent} of which were still lent, after {took} ms"
+        )
+    }
+
+    fn say_left(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (left, took) = (self.left, self.took.as_millis());
+        let most = left.open.max(left.lent);
+        write!(f, "{most} left after {took} ms: {} lent", left.lent)?;
+        self.list(f)?;
+        write!(f, ", {} neither lent nor closed", left.idle())
+    }
+
     /// Where those went that are known: " (12.3 s ago at src/orders.rs:40, and 2 more)".
     fn list(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.lent.is_empty() {
@@ -177,7 +203,7 @@ mod tests {
         let Step::Over(emptied) = turn.next(ms(1), NONE, Closing::Rests) else {
             panic!("nothing is left");
         };
-        assert!(emptied.is_empty());
+        assert!(emptied.is_whole());
         assert_eq!((emptied.first, emptied.took), (counts(3, 1), ms(1)));
     }
 
@@ -185,9 +211,57 @@ mod tests {
     fn an_empty_pool_is_still_told_to_stop_and_to_close() {
         let mut turn = begun(NONE);
         assert!(matches!(
-            turn.next(ms(0), NONE, Closing::AtWork),
+            turn.next(ms(0), NONE, Closing::Rests),
             Step::Over(_)
         ));
+    }
+
+    #[test]
+    fn zero_counts_are_no_end_while_farewells_are_said() {
+        let mut turn = begun(counts(3, 0));
+        let look = turn.next(ms(0), NONE, Closing::AtWork);
+        assert_eq!(look, Step::Look { at: ms(1) });
+        let Step::Over(emptied) = turn.clone().next(ms(1), NONE, Closing::Rests) else {
+            panic!("they are said");
+        };
+        assert!(emptied.is_whole());
+        let Step::Over(emptied) = turn.next(SECOND, NONE, Closing::AtWork) else {
+            panic!("the time is over");
+        };
+        assert!(!emptied.is_whole());
+        assert_eq!(
+            emptied.to_string(),
+            "none of 3 is left, 0 of which were still lent, after 1000 ms; closing what was idle was cut short"
+        );
+    }
+
+    #[test]
+    fn an_end_from_outside_is_the_end() {
+        let mut turn = begun(counts(1, 1));
+        turn.end(ms(5));
+        turn.end(ms(9));
+        let look = turn.next(ms(4), counts(1, 1), Closing::AtWork);
+        assert_eq!(look, Step::Look { at: ms(5) }, "the first counts");
+        let over = turn.next(ms(5), counts(1, 1), Closing::AtWork);
+        assert!(matches!(over, Step::Over(_)), "{over:?}");
+    }
+
+    #[test]
+    fn a_panic_is_named_with_what_is_left() {
+        let Step::Over(mut emptied) = begun(NONE).next(ms(0), NONE, Closing::Rests) else {
+            panic!("nothing is left");
+        };
+        emptied.panicked = Some(Call::StopLending);
+        assert!(!emptied.is_whole());
+        assert_eq!(
+            emptied.to_string(),
+            "`stop_lending` panicked; none of 0 is left, 0 of which were still lent, after 0 ms"
+        );
+        emptied.panicked = Some(Call::Counts);
+        assert_eq!(
+            emptied.to_string(),
+            "`counts` panicked; what is left is not known"
+        );
     }
 
     #[test]
@@ -233,7 +307,7 @@ mod tests {
         let Step::Over(emptied) = turn.next(SECOND, counts(3, 2), Closing::AtWork) else {
             panic!("the time is over");
         };
-        assert!(!emptied.is_empty());
+        assert!(!emptied.is_whole());
         assert_eq!(
             emptied.to_string(),
             "3 left after 1000 ms: 2 lent, 1 neither lent nor closed"
@@ -242,7 +316,7 @@ mod tests {
         let Step::Over(emptied) = begun(NONE).next(SECOND, counts(0, 1), Closing::Rests) else {
             panic!("the time is over");
         };
-        assert!(!emptied.is_empty());
+        assert!(!emptied.is_whole());
     }
 
     #[test]
@@ -252,6 +326,8 @@ mod tests {
             first: counts(5, 5),
             left: counts(3, 3),
             took: SECOND,
+            closing: Closing::Rests,
+            panicked: None,
             lent: vec![
                 Lent {
                     age: ms(12_345),
