@@ -2,13 +2,49 @@
 //!
 //! Owns no pool and no client; each example has its own.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use lameduck::inflight::Admission;
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
-/// Connections that are open: what keeps one open holds a pass. It is never closed, only counted.
+/// Connections that are open: what keeps one open, or is just opening it, holds a pass. Closed, nothing more is opened.
 pub type Open = Arc<Admission>;
+
+/// Why there is no connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nothing more is opened: the service is leaving.
+    Closed,
+    /// PostgreSQL, or the way to it.
+    Database(tokio_postgres::Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "nothing more is opened: the service is leaving",
+            Self::Database(_) => "the database cannot be used",
+        })
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Closed => None,
+            Self::Database(error) => Some(error),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for ConnectError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error)
+    }
+}
 
 /// The PostgreSQL of `DATABASE`, and how many connections to it are open.
 #[derive(Debug)]
@@ -22,7 +58,7 @@ impl Database {
     ///
     /// # Errors
     /// Its address is none.
-    pub fn from_env() -> Result<Self, Error> {
+    pub fn from_env() -> Result<Self, tokio_postgres::Error> {
         Ok(Self {
             config: database().parse()?,
             open: Open::default(),
@@ -35,15 +71,13 @@ impl Database {
         Arc::clone(&self.open)
     }
 
-    /// Connects. The connection counts as open until its last byte, its farewell, is written: longer than its client lives.
+    /// Connects. The connection counts as open from the attempt on, until its last byte, its farewell, is written: longer than its client
+    /// lives.
     ///
     /// # Errors
-    /// What the connection says.
-    ///
-    /// # Panics
-    /// If somebody closed what counts.
-    pub async fn connect(&self) -> Result<Client, Error> {
-        let pass = self.open.enter().expect("it is never closed");
+    /// [`ConnectError`].
+    pub async fn connect(&self) -> Result<Client, ConnectError> {
+        let pass = self.open.enter().map_err(|_| ConnectError::Closed)?;
         let (client, connection) = self.config.connect(NoTls).await?;
         tokio::spawn(async move {
             // Its errors reach those who wait for an answer of the client.
@@ -72,8 +106,15 @@ pub fn database() -> String {
     variable("DATABASE", "postgres://postgres@127.0.0.1/postgres")
 }
 
-/// An answer for whoever asked for something that failed.
+/// An answer for whoever asked for something that failed: the error, and what caused it.
 #[must_use]
-pub fn failed(error: impl std::fmt::Display) -> (axum::http::StatusCode, String) {
-    (axum::http::StatusCode::BAD_GATEWAY, error.to_string())
+pub fn failed(error: impl Error) -> (axum::http::StatusCode, String) {
+    let mut why = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        why.push_str(": ");
+        why.push_str(&error.to_string());
+        cause = error.source();
+    }
+    (axum::http::StatusCode::BAD_GATEWAY, why)
 }

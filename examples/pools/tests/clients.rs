@@ -50,7 +50,10 @@ fn is_drained(program: &str) {
     asked.iter_mut().for_each(gets_a_quote);
     assert_eq!(upstream.open(), 3, "they are kept");
 
-    // One whose body has still to come, one that waits for its quote.
+    // One that has the head of its quote, one whose own body has still to come, one that waits for its quote.
+    upstream.hold_a_body();
+    let mut slow = relay(address);
+    upstream.until_body_held();
     let mut late = Wire::connect_when_ready(address);
     late.begin_post("/relay", 4);
     upstream.hold();
@@ -63,6 +66,11 @@ fn is_drained(program: &str) {
     upstream.release();
     gets_a_quote(&mut in_flight);
     until("the end of the idle connections", || {
+        (upstream.open() == 1).then_some(())
+    });
+    upstream.release_body();
+    gets_a_quote(&mut slow);
+    until("the end of the slow one's", || {
         (upstream.open() == 0).then_some(())
     });
     assert!(!service.is_gone(), "it waits for the late one");
@@ -86,7 +94,7 @@ fn names_its_leak(program: &str, leak: &str) {
     assert_eq!(wire.get("/leak").status, 200);
     drop(wire);
     service.signal(libc::SIGTERM);
-    report::names_leak(service, "quotes", leak);
+    report::names_leak(service, "quotes", 1, leak);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! with what it got; `GET /leak` keeps a response to `GET /stream` whose body nobody reads, and with it a connection, as a bug would.
 
 use std::future::Future;
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,10 +20,16 @@ use lameduck::inflight::Pass;
 use lameduck::lending::Swap;
 use lameduck::{Outcome, Plan};
 use lameduck_example_pools::{Open, failed, listen, variable};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tower::Service;
 
 type Body = Empty<Bytes>;
+
+/// The most that a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The most that an exchange may take, from the lease to the last byte.
+const EXCHANGE: Duration = Duration::from_secs(30);
 
 /// How to reach the other service.
 #[derive(Clone)]
@@ -37,7 +44,7 @@ fn main() -> Outcome {
         let open = Open::default();
         let next = client(0, &open);
         let clients = Swap::new(client(8, &open), move || next).counting(move || open.count());
-        let enrol = life.participate("quotes").budget(Duration::from_secs(2));
+        let enrol = life.participate("quotes").budget(Duration::from_secs(6));
         let quotes = enrol.drains(clients.clone())?;
 
         let upstream = variable("UPSTREAM", "127.0.0.1:8081");
@@ -61,8 +68,10 @@ fn main() -> Outcome {
 /// A client that keeps so many idle connections, for less time than servers do. Without the timer it would keep them until it is
 /// asked for one.
 fn client(idle: usize, open: &Open) -> Client<Connector, Body> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(CONNECT));
     let connector = Connector {
-        tcp: HttpConnector::new(),
+        tcp,
         open: open.clone(),
     };
     Client::builder(TokioExecutor::new())
@@ -73,9 +82,15 @@ fn client(idle: usize, open: &Open) -> Client<Connector, Body> {
 }
 
 async fn relay(State(upstream): State<Upstream>, _: String) -> Result<Bytes, (StatusCode, String)> {
-    // Held until the last byte of the response.
+    let exchange = exchange(&upstream);
+    timeout(EXCHANGE, exchange).await.map_err(failed)?
+}
+
+async fn exchange(upstream: &Upstream) -> Result<Bytes, (StatusCode, String)> {
     let client = upstream.clients.current().map_err(failed)?;
     let response = client.get(upstream.quote.clone()).await.map_err(failed)?;
+    // The rest needs no client, whose idle connections may go; it is waited for all the same.
+    let _lease = client.release();
     let body = response.into_body().collect().await.map_err(failed)?;
     Ok(body.to_bytes())
 }
@@ -88,7 +103,8 @@ async fn leak(State(upstream): State<Upstream>) -> Result<(), (StatusCode, Strin
     Ok(())
 }
 
-/// Opens connections, and counts them.
+/// Opens connections, and counts them from the attempt on: the client may open one for an exchange that then finds another, and goes on when
+/// that has ended. Without an exchange none is begun, so that nothing has to be refused once leases are.
 #[derive(Clone)]
 struct Connector {
     tcp: HttpConnector,
@@ -108,11 +124,13 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, to: Uri) -> Connecting {
-        let (connecting, open) = (self.tcp.call(to), self.open.clone());
+        let (connecting, pass) = (self.tcp.call(to), self.open.enter());
         Box::pin(async move {
+            let pass = pass?;
+            let stream = connecting.await?;
             Ok(Counted {
-                stream: connecting.await?,
-                _pass: open.enter()?,
+                stream,
+                _pass: pass,
             })
         })
     }
@@ -148,6 +166,18 @@ impl Write for Counted {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {

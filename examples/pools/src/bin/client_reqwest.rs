@@ -22,7 +22,7 @@ fn main() -> Outcome {
     lameduck::run(Plan::detect(), async |life| {
         let next = client(0)?;
         let clients = Swap::new(client(8)?, move || next);
-        let enrol = life.participate("quotes").budget(Duration::from_secs(2));
+        let enrol = life.participate("quotes").budget(Duration::from_secs(6));
         let quotes = enrol.drains(clients.clone())?;
 
         let upstream = variable("UPSTREAM", "127.0.0.1:8081");
@@ -53,9 +53,10 @@ async fn relay(
     State(upstream): State<Upstream>,
     _: String,
 ) -> Result<String, (StatusCode, String)> {
-    // Held until the last byte of the response.
     let client = upstream.clients.current().map_err(failed)?;
     let response = client.get(&upstream.quote).send().await.map_err(failed)?;
+    // The rest needs no client, whose idle connections may go; it is waited for all the same.
+    let _lease = client.release();
     response.text().await.map_err(failed)
 }
 

@@ -9,8 +9,8 @@ use axum::{Router, extract::State, http::StatusCode, routing::get, routing::post
 use bb8::ManageConnection;
 use lameduck::lending::Gate;
 use lameduck::{Outcome, Plan};
-use lameduck_example_pools::{Database, failed, listen};
-use tokio_postgres::{Client, Error};
+use lameduck_example_pools::{ConnectError, Database, failed, listen};
+use tokio_postgres::Client;
 
 type Db = Gate<bb8::Pool<Manager>>;
 
@@ -24,7 +24,7 @@ fn main() -> Outcome {
             .await?;
         // From here on nobody has the pool but the gate: when that closes, the idle connections go.
         let gate = Gate::new(pool).counting(move || open.count());
-        let enrol = life.participate("orders-db").budget(Duration::from_secs(2));
+        let enrol = life.participate("orders-db").budget(Duration::from_secs(6));
         let db = enrol.drains(gate.clone())?;
 
         let app = Router::new()
@@ -70,14 +70,15 @@ struct Manager(Database);
 
 impl ManageConnection for Manager {
     type Connection = Client;
-    type Error = Error;
+    type Error = ConnectError;
 
-    async fn connect(&self) -> Result<Client, Error> {
+    async fn connect(&self) -> Result<Client, ConnectError> {
         self.0.connect().await
     }
 
-    async fn is_valid(&self, client: &mut Client) -> Result<(), Error> {
-        client.simple_query("").await.map(drop)
+    async fn is_valid(&self, client: &mut Client) -> Result<(), ConnectError> {
+        client.simple_query("").await?;
+        Ok(())
     }
 
     fn has_broken(&self, client: &mut Client) -> bool {

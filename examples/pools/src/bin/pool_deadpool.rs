@@ -9,8 +9,8 @@ use axum::{Router, extract::State, http::StatusCode, routing::get, routing::post
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use lameduck::lending::{Counts, Lending};
 use lameduck::{Outcome, Plan};
-use lameduck_example_pools::{Database, Open, failed, listen};
-use tokio_postgres::{Client, Error};
+use lameduck_example_pools::{ConnectError, Database, Open, failed, listen};
+use tokio_postgres::Client;
 
 type Pool = managed::Pool<Manager>;
 
@@ -19,7 +19,7 @@ fn main() -> Outcome {
         let database = Database::from_env()?;
         let open = database.open();
         let pool = Pool::builder(Manager(database)).max_size(4).build()?;
-        let enrol = life.participate("orders-db").budget(Duration::from_secs(2));
+        let enrol = life.participate("orders-db").budget(Duration::from_secs(6));
         let db = enrol.drains(lending(pool.clone(), open))?;
 
         let app = Router::new()
@@ -36,15 +36,20 @@ fn main() -> Outcome {
 
 /// How deadpool is emptied: its `close` does all that it can at once. What is lent it knows, what is open only who opened it.
 fn lending(pool: Pool, open: Open) -> Lending {
-    let counted = pool.clone();
+    let (counted, opened, early) = (pool.clone(), Open::clone(&open), pool.clone());
     Lending::counted(move || {
         let pool = counted.status();
         Counts {
-            open: open.count(),
-            lent: pool.size - pool.available,
+            open: opened.count(),
+            lent: pool.size.saturating_sub(pool.available),
         }
     })
-    .stop_lending(move || pool.close())
+    // What is idle when the drain begins goes then; whatever is still at work and needs one more opens one.
+    .drain_began(move || drop(early.retain(|_, _| false)))
+    .stop_lending(move || {
+        pool.close();
+        open.close();
+    })
 }
 
 async fn order(State(pool): State<Pool>, order: String) -> Result<(), (StatusCode, String)> {
@@ -73,13 +78,13 @@ struct Manager(Database);
 
 impl managed::Manager for Manager {
     type Type = Client;
-    type Error = Error;
+    type Error = ConnectError;
 
-    async fn create(&self) -> Result<Client, Error> {
+    async fn create(&self) -> Result<Client, ConnectError> {
         self.0.connect().await
     }
 
-    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<ConnectError> {
         if client.is_closed() {
             return Err(RecycleError::message("it is closed"));
         }

@@ -1,32 +1,36 @@
-//! A service with sqlx' pool: handlers and an outbox use it, it is emptied after both.
+//! A service with sqlx' pool: handlers and a writer use it, it is emptied after both.
 //!
-//! `DATABASE` is a PostgreSQL, `LISTEN` the address. `POST /orders` puts its body into the outbox, which writes it into the table; `GET /orders`
+//! `DATABASE` is a PostgreSQL, `LISTEN` the address. `POST /orders` hands its body to the writer, and answers when it is in the table; `GET /orders`
 //! counts what is there. `GET /leak` keeps a connection, as a bug would: the report of the shutdown names this file and the line.
 
 use std::time::Duration;
 
 use axum::{Router, extract::State, http::StatusCode, routing::get, routing::post};
-use lameduck::lending::{Counts, Gate, Lending};
+use lameduck::lending::{Counts, Gate, LendError, Lending};
 use lameduck::{Member as _, Outcome, Participant, Plan};
 use lameduck_example_pools::{database, failed, listen};
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// The pool, lent from through a gate that knows who has what.
 type Db = Gate<PgPool>;
+
+/// An order, and whoever waits until it is in the table.
+type Order = (String, oneshot::Sender<Result<(), InsertError>>);
+type InsertError = LendError<sqlx::Error>;
 
 fn main() -> Outcome {
     lameduck::run(Plan::detect(), async |life| {
         let options = PgPoolOptions::new().max_connections(4);
         let pool = options.connect(&database()).await?;
         let (gate, lending) = lending(pool);
-        let enrol = life.participate("orders-db").budget(Duration::from_secs(2));
+        let enrol = life.participate("orders-db").budget(Duration::from_secs(6));
         let db = enrol.drains(lending)?;
 
         let (orders, queue) = mpsc::channel(64);
-        let outbox = life.participate("outbox").after(&db).register()?;
-        let place = outbox.place().clone();
-        life.spawn("outbox", deliver(outbox, queue, gate.clone()));
+        let writer = life.participate("writer").after(&db).register()?;
+        let place = writer.place().clone();
+        life.spawn("writer", write(writer, queue, gate.clone()));
 
         let app = Router::new()
             .route("/orders", post(order).with_state(orders))
@@ -46,7 +50,11 @@ fn main() -> Outcome {
 fn lending(pool: PgPool) -> (Db, Lending) {
     let gate = Gate::new(pool.clone());
     let counted = pool.clone();
-    let counts = move || Counts::with_idle(counted.size() as usize, counted.num_idle());
+    // What is lent the gate knows. sqlx' number of idle ones is that from before `close`.
+    let counts = move || Counts {
+        open: counted.size() as usize,
+        lent: 0,
+    };
     let lending = Lending::counted(counts)
         .close_idle(move || {
             let pool = pool.clone();
@@ -56,11 +64,13 @@ fn lending(pool: PgPool) -> (Db, Lending) {
     (gate, lending)
 }
 
-async fn order(State(orders): State<mpsc::Sender<String>>, order: String) -> StatusCode {
-    match orders.send(order).await {
-        Ok(()) => StatusCode::ACCEPTED,
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-    }
+async fn order(
+    State(orders): State<mpsc::Sender<Order>>,
+    order: String,
+) -> Result<(), (StatusCode, String)> {
+    let (writes, written) = oneshot::channel();
+    orders.send((order, writes)).await.map_err(failed)?;
+    written.await.map_err(failed)?.map_err(failed)
 }
 
 async fn count(State(db): State<Db>) -> Result<String, (StatusCode, String)> {
@@ -78,26 +88,25 @@ async fn leak(State(db): State<Db>) -> Result<(), (StatusCode, String)> {
     Ok(())
 }
 
-/// Writes orders into the table, at the end also those that still wait: it depends on the pool, which is lent from for so long.
-async fn deliver(outbox: Participant, mut queue: mpsc::Receiver<String>, db: Db) {
-    outbox.ready();
+/// Writes orders into the table, at the end also those that still wait: it depends on the pool, which is lent from for so long. Nothing is
+/// promised before it is written: who asked learns how it went, and may ask again.
+async fn write(writer: Participant, mut queue: mpsc::Receiver<Order>, db: Db) {
+    writer.ready();
     loop {
-        let order = tokio::select! {
+        let (order, asked) = tokio::select! {
             biased;
             Some(order) = queue.recv() => order,
-            () = outbox.closing() => break,
+            () = writer.closing() => break,
         };
-        if let Err(error) = write(&db, &order).await {
-            outbox.failed(error);
-            return;
-        }
+        // Whoever does not wait any longer has gone.
+        let _ = asked.send(insert(&db, &order).await);
     }
-    outbox.done();
+    writer.done();
 }
 
-async fn write(db: &Db, order: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn insert(db: &Db, order: &str) -> Result<(), InsertError> {
     let mut connection = db.lend(async |pool| pool.acquire().await).await?;
     let query = sqlx::query("INSERT INTO orders VALUES ($1)").bind(order);
-    query.execute(&mut **connection).await?;
-    Ok(())
+    let inserted = query.execute(&mut **connection).await;
+    inserted.map(drop).map_err(LendError::Pool)
 }

@@ -13,9 +13,9 @@ pub(crate) fn says_empty(service: Service, participant: &str) {
     assert_eq!(figures, 1, "{report:#}");
 }
 
-/// Asserts that a service that was told to stop fails because one of what this participant lends is left, which is this one.
+/// Asserts that a service that was told to stop fails because so many of what this participant lends are left, this one among them.
 #[track_caller]
-pub(crate) fn names_leak(service: Service, participant: &str, leak: &str) {
+pub(crate) fn names_leak(service: Service, participant: &str, left: usize, leak: &str) {
     let ended = service.end();
     assert_eq!(ended.how(), "exit 1", "{}", ended.stderr);
     let report = ended.report();
@@ -24,6 +24,7 @@ pub(crate) fn names_leak(service: Service, participant: &str, leak: &str) {
     let pool = participants.find(|one| one["name"] == participant);
     let why = pool.expect(participant)["why"].as_str();
     let why = why.expect("it failed");
-    assert!(why.starts_with("1 left after "), "{why}");
+    let begins = format!("{left} left after ");
+    assert!(why.starts_with(&begins), "{why}");
     assert!(why.contains(leak), "{why}");
 }

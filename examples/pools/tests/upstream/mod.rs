@@ -23,6 +23,10 @@ struct State {
     /// Requests wait until there are none of them.
     holds: bool,
     held: usize,
+    /// The next answer stops after its head.
+    holds_body: bool,
+    /// One has stopped there.
+    body_held: bool,
 }
 
 impl Upstream {
@@ -74,15 +78,33 @@ impl Upstream {
     /// Waits until so many requests are held.
     #[track_caller]
     pub(crate) fn until_held(&self, many: usize) {
+        self.wait_until("requests", |state| state.held >= many);
+    }
+
+    /// Holds the body of the next answer, whose head is sent.
+    pub(crate) fn hold_a_body(&self) {
+        self.state().holds_body = true;
+    }
+
+    /// Waits until it is held.
+    #[track_caller]
+    pub(crate) fn until_body_held(&self) {
+        self.wait_until("an answer", |state| state.body_held);
+    }
+
+    pub(crate) fn release_body(&self) {
+        self.state().body_held = false;
+        self.shared.1.notify_all();
+    }
+
+    #[track_caller]
+    fn wait_until(&self, what: &str, is: impl Fn(&State) -> bool) {
         let waited = self
             .shared
             .1
-            .wait_timeout_while(self.state(), BOUND, |state| state.held < many);
+            .wait_timeout_while(self.state(), BOUND, |state| !is(state));
         let (_state, waited) = waited.expect("no thread panics with it");
-        assert!(
-            !waited.timed_out(),
-            "{many} requests did not come in {BOUND:?}"
-        );
+        assert!(!waited.timed_out(), "{what} did not come in {BOUND:?}");
     }
 
     /// Answers until the client closes.
@@ -104,12 +126,16 @@ impl Upstream {
                 }
             }
             self.wait_if_held();
-            let answer = match path.as_deref() {
-                Some("/quote") => "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\na quote",
+            let (length, body) = match path.as_deref() {
+                Some("/quote") => (7, "a quote"),
                 // Never comes to its end.
-                _ => "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nbegun",
+                _ => (1_000_000, "begun"),
             };
-            reader.get_mut().write_all(answer.as_bytes())?;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            let stream = reader.get_mut();
+            stream.write_all(head.as_bytes())?;
+            self.wait_if_body_held();
+            stream.write_all(body.as_bytes())?;
         }
     }
 
@@ -124,6 +150,20 @@ impl Upstream {
             .expect("no thread panics with it")
             .0;
         state.held -= 1;
+    }
+
+    fn wait_if_body_held(&self) {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.holds_body) {
+            return;
+        }
+        state.body_held = true;
+        self.shared.1.notify_all();
+        let waited = self
+            .shared
+            .1
+            .wait_timeout_while(state, BOUND, |state| state.body_held);
+        drop(waited.expect("no thread panics with it"));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
