@@ -430,7 +430,13 @@ async fn a_cut_before_its_turn_ends_the_lending() {
 
 #[tokio::test]
 async fn a_cut_during_its_turn_ends_its_task() {
-    let life = begin();
+    // Its time is beyond every wait here: what ends it is the cut.
+    let plan = Plan::preset(Preset::Systemd)
+        .with_window(Window::NONE)
+        .expect("no window")
+        .with_grace(6 * embedded::BOUND)
+        .expect("a plan that can be kept");
+    let life = Lifecycle::embedded(plan).expect("a driver");
     let gate = Gate::new(());
     let enrol = life.participate("db").budget(3 * embedded::BOUND);
     enrol.drains(gate.clone()).expect("a pool");

@@ -201,15 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_may_use_the_swap() {
-        /// A client that looks at the swap it stands in when it is cloned.
+    fn a_client_is_cloned_outside_the_lock() {
+        /// A client that looks whether the swap it stands in is locked when it is cloned.
         struct Looks(Arc<Mutex<Option<Swap<Self>>>>);
 
         impl Clone for Looks {
             fn clone(&self) -> Self {
-                let swap = self.0.lock().expect("nobody panics").take();
-                if let Some(swap) = swap {
-                    swap.replace(Self(Arc::default()));
+                if let Some(swap) = &*self.0.lock().expect("nobody panics") {
+                    assert!(swap.inner.clients.try_lock().is_ok(), "it is locked");
                 }
                 Self(Arc::clone(&self.0))
             }
@@ -218,9 +217,9 @@ mod tests {
         let place = Arc::default();
         let swap = Swap::new(Looks(Arc::clone(&place)), || Looks(Arc::default()));
         *place.lock().expect("nobody panics") = Some(swap.clone());
-        // Would never return if it were cloned under the lock.
         drop(swap.current().expect("leased"));
-        assert!(place.lock().expect("nobody panics").is_none());
+        // Ends the circle.
+        drop(place.lock().expect("nobody panics").take());
     }
 
     #[test]
