@@ -22,7 +22,7 @@ use lameduck::{
 };
 
 /// Of a participant that leaks: a quarter of it is kept to say so, which is enough on a machine that has much else to do.
-const BUDGET: Duration = Duration::from_secs(8);
+const BUDGET: Duration = Duration::from_secs(6);
 
 async fn until(what: &str, mut is: impl FnMut() -> bool) {
     within(what, async {

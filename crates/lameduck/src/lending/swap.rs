@@ -11,8 +11,9 @@ use super::{Closed, Counts, Lease, Lent, Pool};
 ///
 /// reqwest and hyper-util's legacy client keep idle connections and cannot be told to close them; they do it when the last clone of the client
 /// is gone. So nobody keeps a clone: every exchange takes a [`Lease`] of the [`current`](Self::current) one, [releases](Lease::release) the
-/// client out of it when it has the response's head, and holds the rest until it has the last byte. When the drain begins the client is replaced by one that keeps nothing idle: the old one goes with the leases of the
-/// exchanges in flight, and its connections with it. At the participant's turn that one goes, too, and nothing is leased any more.
+/// client out of it when it has the response's head, and holds the rest until it has the last byte. When the drain begins the client is
+/// replaced by one that keeps nothing idle: the old one goes with the last head that was waited for, and its idle connections with it. At the
+/// participant's turn that one goes, too, and nothing is leased any more.
 ///
 /// For asynchronous clients: they are dropped wherever the last of their leases is.
 ///
