@@ -3,8 +3,9 @@
 //! Owns every decision. It reads no clock and shares nothing: `breaker` swaps the word, `window` counts.
 //!
 //! A word is `(kind, at)` and a few counts. `at` never goes back from one stay in a kind to the next: `HalfOpen` begins when `Open` is over, which
-//! is at least a millisecond after it began, and `Closed` a millisecond after its probes. So kind and `at` name one stay for good, and whatever
-//! comes back from an earlier one is known to be stale. No counter can wrap to make it look fresh: `at` has 40 bits, some 34 years.
+//! is at least a millisecond after it began, and `Closed` a millisecond after its probes. Within a stay it moves only in `HalfOpen`, forward, and only
+//! while no probe is under way. So kind and `at` name whom a call belongs to for good, and whatever comes back from an earlier stay is known to be
+//! stale. No counter can wrap to make it look fresh: `at` has 40 bits, some 34 years from the breaker's first reading of its clock.
 
 use crate::rules::{Counts, Rules};
 
@@ -35,7 +36,7 @@ pub(crate) struct Circuit {
     pub(crate) out: u8,
     pub(crate) won: u8,
     pub(crate) lost: u8,
-    /// `Closed`, `HalfOpen`: since when. `Open`: until when. In milliseconds.
+    /// `Closed`: since when. `Open`: until when. `HalfOpen`: since when a probe of this round can be under way. In milliseconds.
     pub(crate) at: u64,
 }
 
@@ -202,6 +203,16 @@ impl Circuit {
     }
 
     fn admit_probe(self, now: u64, rules: &Rules, roll: impl FnOnce() -> u32) -> Step<Admission> {
+        if self.out == 0 {
+            // The round would have ended if no probe of it were left. Nobody is under way who could be missing, or who names the round by its time:
+            // that begins anew, however long nobody asked.
+            let at = now.max(self.at).min(LAST);
+            return Step {
+                then: Admission::Admit(Ticket::Probe { at }),
+                to: Some(Self { out: 1, at, ..self }),
+                turn: None,
+            };
+        }
         if self.out + self.won + self.lost < rules.probes {
             let one_more = Self {
                 out: self.out + 1,

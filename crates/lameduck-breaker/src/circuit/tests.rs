@@ -112,6 +112,33 @@ fn a_probe_that_is_returned_may_be_made_by_another_and_one_that_is_lost_for_good
 }
 
 #[test]
+fn a_round_in_which_nobody_is_under_way_does_not_age() {
+    let rules = rules();
+    let open = open_at(0);
+    let half = open.admit(open.at, &rules, || 0).to.expect("it probes");
+    let lost = half.probed(half.at, Probed::Lost, half.at, &rules, || 0);
+    let back = lost
+        .and_then(|step| step.to)
+        .expect("one of three may fail");
+    for idle in [29_999, 30_000, 600_000] {
+        let now = half.at + idle;
+        let mut late = back;
+        for _ in 0..2 {
+            let next = late.admit(now, &rules, || 0);
+            assert_eq!(next.then, Admission::Admit(Ticket::Probe { at: now }));
+            late = next.to.expect("one more is out");
+        }
+        assert_eq!((late.out, late.lost), (2, 1), "what is known stays known");
+        let third = late.admit(now + 1, &rules, || 0);
+        assert_eq!((third.then, third.to), (Admission::Refuse(1_000), None));
+        let over = late.admit(now + 30_000, &rules, || 0);
+        assert_eq!(over.turn, Some(Turn::ProbesMissing));
+        let won = late.probed(now, Probed::Won, now + 1, &rules, || 0);
+        assert!(won.is_some(), "its success is heard");
+    }
+}
+
+#[test]
 fn waits_grow_to_their_limit_and_chance_only_adds() {
     let rules = Settings::new().jitter(0.5).rules().expect("they fit");
     let waits: Vec<_> = (0..6).map(|streak| rules.open_after(streak, 0)).collect();
