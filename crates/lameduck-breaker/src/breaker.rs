@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::{Attempt, Pass};
-use crate::circuit::{Admission, Circuit, Force, Kind, Probed, Step, Ticket, Turn};
+use crate::circuit::{Admission, Circuit, Force, Kind, LAST, Probed, Step, Ticket, Turn};
 use crate::clock::Clock;
 use crate::rules::{Counts, Rules};
 use crate::settings::{Excuse, Observer, Settings, SettingsError};
@@ -48,6 +48,8 @@ pub(crate) struct Core {
     window: Window,
     rules: Rules,
     clock: Clock,
+    /// What the clock said first: zero for this breaker, so that its times are short.
+    origin: u64,
     label: Arc<Label>,
     id: u64,
     excuses: Vec<Arc<Excuse>>,
@@ -68,7 +70,7 @@ struct Rare {
     half_opened: AtomicU64,
     closed: AtomicU64,
     forced: AtomicU64,
-    /// The most that was shown of calls, failures and slow calls: a counter must not go back.
+    /// The most that was shown of successes, failures and slow calls: a counter must not go back.
     shown: [AtomicU64; 3],
 }
 
@@ -101,20 +103,21 @@ impl Breaker {
 
     pub(crate) fn of(label: Arc<Label>, rules: Rules, settings: &Settings) -> Self {
         let clock = settings.the_clock();
-        let now = clock.now();
+        let origin = clock.now();
         let id = next_id();
         let zero = || AtomicU64::new(0);
         let core = Core {
-            circuit: Apart(AtomicU64::new(Circuit::closed_since(now).pack())),
+            circuit: Apart(AtomicU64::new(Circuit::NEW.pack())),
             window: Window::new(&rules),
             rules,
             clock,
+            origin,
             label,
             id,
             excuses: settings.excuses.clone(),
             observers: settings.observers.clone(),
             rare: Apart(Rare {
-                since: AtomicU64::new(now),
+                since: zero(),
                 chance: AtomicU64::new(seed(id)),
                 ignored: zero(),
                 abandoned: zero(),
@@ -165,7 +168,7 @@ impl Breaker {
         if Circuit::plainly_closed(circuit.pack()).is_some() {
             return false;
         }
-        let now = self.core.clock.now();
+        let now = self.core.now();
         let step = circuit.admit(now, &self.core.rules, || 0);
         matches!(step.then, Admission::Refuse(_))
     }
@@ -187,14 +190,14 @@ impl Breaker {
     pub fn since(&self) -> Duration {
         // Relaxed: for people.
         let since = self.core.rare.0.since.load(Ordering::Relaxed);
-        Duration::from_millis(self.core.clock.now().saturating_sub(since))
+        Duration::from_millis(self.core.now().saturating_sub(since))
     }
 
     /// How long until an open circuit may be probed; zero when that is due, `None` when it is not open.
     #[must_use]
     pub fn probes_in(&self) -> Option<Duration> {
         let circuit = self.core.circuit();
-        let left = || circuit.at.saturating_sub(self.core.clock.now());
+        let left = || circuit.at.saturating_sub(self.core.now());
         (circuit.kind == Kind::Open).then(|| Duration::from_millis(left()))
     }
 
@@ -232,7 +235,7 @@ impl Breaker {
     }
 
     /// Refuses a call that cannot be made, whatever the circuit would say.
-    #[cfg(feature = "tower")]
+    #[cfg(any(feature = "tower", all(test, loom)))]
     pub(crate) fn refuse(&self) -> Rejected {
         self.core.refuse()
     }
@@ -247,6 +250,12 @@ impl Breaker {
 }
 
 impl Core {
+    /// Milliseconds since it was made.
+    #[inline]
+    fn now(&self) -> u64 {
+        self.clock.now().saturating_sub(self.origin).min(LAST)
+    }
+
     #[inline]
     fn acquire(&self) -> Result<Pass, Rejected> {
         // Acquire: pairs with the swap in `swap`; who sees the circuit closed again sees what was said before.
@@ -261,7 +270,7 @@ impl Core {
     fn pass(&self, ticket: Ticket) -> Pass {
         // Nobody asks how long it took unless slow calls matter, and a look at the clock is not free.
         let began = if self.rules.slow.is_some() {
-            self.clock.now()
+            self.now()
         } else {
             0
         };
@@ -270,7 +279,7 @@ impl Core {
 
     #[cold]
     fn acquire_slowly(&self, mut word: u64) -> Result<Pass, Rejected> {
-        let now = self.clock.now();
+        let now = self.now();
         loop {
             let from = Circuit::unpack(word);
             let step = from.admit(now, &self.rules, || self.roll());
@@ -293,9 +302,9 @@ impl Core {
     }
 
     /// The same for a call that cannot be made: it takes no probe, but gives up one that is missing.
-    #[cfg(feature = "tower")]
+    #[cfg(any(feature = "tower", all(test, loom)))]
     fn refuse(&self) -> Rejected {
-        let now = self.clock.now();
+        let now = self.now();
         let mut word = self.circuit.0.load(Ordering::Acquire);
         loop {
             let from = Circuit::unpack(word);
@@ -328,7 +337,7 @@ impl Core {
             return self.give_back(pass);
         }
         // Read before the circuit is looked at: were it later, a call could be counted in a stay that began in between.
-        let now = self.clock.now();
+        let now = self.now();
         let seen = Seen {
             failed: fault.is_some(),
             slow: self.rules.is_slow(now.saturating_sub(pass.began)),
@@ -377,7 +386,7 @@ impl Core {
 
     fn give_back(&self, pass: Pass) {
         if let Ticket::Probe { at } = pass.ticket {
-            self.probed(at, Probed::Returned, self.clock.now());
+            self.probed(at, Probed::Returned, self.now());
         }
     }
 
@@ -398,7 +407,7 @@ impl Core {
     /// A call on a closed circuit was bad: is it enough?
     #[cold]
     fn judge(&self, at: u64, now: u64) {
-        let counts = self.window.counts(at, now, &self.rules);
+        let counts = self.window.counts_after(at, now, &self.rules);
         let mut word = self.circuit.0.load(Ordering::Acquire);
         loop {
             let circuit = Circuit::unpack(word);
@@ -472,8 +481,8 @@ impl Core {
             // What goes on below a force is shown when it ends.
             return;
         }
-        // Relaxed: for people.
-        self.rare.0.since.store(self.clock.now(), Ordering::Relaxed);
+        // Relaxed: for people. The latest: of two threads the one with the earlier change may come here last.
+        self.rare.0.since.fetch_max(self.now(), Ordering::Relaxed);
         if self.observers.is_empty() {
             return;
         }
@@ -501,8 +510,7 @@ impl Core {
         if circuit.kind != Kind::Closed {
             return Counts::default();
         }
-        self.window
-            .counts(circuit.at, self.clock.now(), &self.rules)
+        self.window.counts(circuit.at, self.now(), &self.rules)
     }
 
     /// Whether nothing would be forgotten with it: closed by itself, and nothing bad in its window.
@@ -523,9 +531,11 @@ impl Core {
             let before = rare.shown[nth].fetch_max(now, Ordering::Relaxed);
             before.max(now)
         };
+        let (successes, failures) = (shown(0, ever.successes), shown(1, ever.failures));
         Figures {
-            calls: shown(0, ever.calls),
-            failures: shown(1, ever.failures),
+            calls: successes + failures,
+            successes,
+            failures,
             slow: shown(2, ever.slow),
             ignored: read(&rare.ignored),
             abandoned: read(&rare.abandoned),

@@ -10,9 +10,19 @@ use loom::thread;
 
 use crate::attempt::Attempt;
 use crate::breaker::Breaker;
+use crate::rules::Rules;
 use crate::settings::Settings;
 use crate::transition::State;
 use crate::window::{Seen, Window};
+
+const GOOD: Seen = Seen {
+    failed: false,
+    slow: false,
+};
+const BAD: Seen = Seen {
+    failed: true,
+    slow: false,
+};
 
 /// A breaker, its clock, and how often it told of a transition. Neither of the last two is loom's: between two accesses of the breaker they do
 /// not change what is possible.
@@ -165,40 +175,138 @@ fn a_failure_of_an_earlier_stay_is_never_counted_in_the_present_one() {
         let now = Arc::clone(&tried.now);
         let fails = thread::spawn(move || stale.failure());
         let breaker = &tried.breaker;
-        // It may open because of the other one, too.
-        let mine = breaker.acquire().map(Attempt::failure);
+        // Refused, if the other one has opened it already.
+        _ = breaker.acquire().map(Attempt::failure);
         now.fetch_add(5_000, Ordering::Relaxed);
-        if let Ok(probe) = breaker.acquire() {
-            probe.success();
-        }
+        let probe = breaker.acquire().expect("it was open, and that is over");
+        assert!(probe.is_probe());
+        probe.success();
         fails.join().expect("no panic");
-        let is_closed = breaker.state() == State::Closed;
-        assert!(is_closed || mine.is_err() || tried.told() > 0);
-        if is_closed {
-            assert_eq!(breaker.counts().failures, 0);
+        assert_eq!(
+            breaker.state(),
+            State::Closed,
+            "the stale one opens nothing"
+        );
+        assert_eq!(tried.told(), 3, "open, half-open, closed");
+        assert_eq!(breaker.counts().failures, 0);
+    });
+}
+
+/// A window of this many buckets, 10 s long in all, and a thread that counts in it later than it looked at the clock.
+fn held_up(window: &Shared, at: u64, now: u64, seen: Seen) -> thread::JoinHandle<()> {
+    let (window, rules) = window.clone();
+    thread::spawn(move || window.count(at, now, seen, &rules))
+}
+
+type Shared = (loom::sync::Arc<Window>, Rules);
+
+fn shared(settings: Settings) -> Shared {
+    let rules = settings.rules().expect("they fit");
+    (loom::sync::Arc::new(Window::new(&rules)), rules)
+}
+
+#[test]
+fn threads_that_were_held_up_count_nothing_in_a_bucket_that_is_another_by_then() {
+    loom::model(|| {
+        let shared = shared(Settings::new().buckets(1));
+        let (window, rules) = &shared;
+        window.count(0, 0, GOOD, rules);
+        let late = [(); 2].map(|()| held_up(&shared, 0, 0, GOOD));
+        window.count(0, 10_000, GOOD, rules);
+        window.count(0, 20_000, GOOD, rules);
+        assert_eq!(window.counts(0, 20_000, rules).calls, 1, "not for a moment");
+        for late in late {
+            late.join().expect("no panic");
         }
+        assert_eq!(window.counts(0, 20_000, rules).calls, 1);
+        assert_eq!(window.ever().successes, 5);
     });
 }
 
 #[test]
-fn a_thread_that_was_held_up_counts_nothing_in_a_bucket_that_is_another_by_then() {
+fn a_failure_that_was_held_up_is_none_in_a_row_of_a_later_stay() {
     loom::model(|| {
-        let rules = Settings::new().buckets(1).rules().expect("they fit");
-        let window = loom::sync::Arc::new(Window::new(&rules));
-        let good = Seen {
-            failed: false,
-            slow: false,
-        };
-        window.count(0, 0, good, &rules);
-        let late = {
-            let (window, rules) = (loom::sync::Arc::clone(&window), rules.clone());
-            // It has looked at the clock long ago.
-            thread::spawn(move || window.count(0, 0, good, &rules))
-        };
-        window.count(0, 20_000, good, &rules);
+        let shared = shared(Settings::new().buckets(1).failures_in_a_row(9));
+        let (window, rules) = &shared;
+        window.count(0, 0, BAD, rules);
+        let late = held_up(&shared, 0, 0, BAD);
+        let at = 20_000;
+        window.count(at, at, BAD, rules);
+        assert_eq!(window.counts(at, at, rules).in_a_row, 1);
+        window.count(at, at, GOOD, rules);
         late.join().expect("no panic");
-        assert_eq!(window.counts(0, 20_000, &rules).calls, 1);
-        assert_eq!(window.ever().calls, 3);
+        let counts = window.counts(at, at, rules);
+        assert_eq!((counts.in_a_row, counts.failures, counts.calls), (0, 1, 2));
+        assert_eq!(window.ever().failures, 3);
+    });
+}
+
+#[test]
+fn of_two_failures_in_two_buckets_one_sees_both() {
+    loom::model(|| {
+        let shared = shared(Settings::new().buckets(2));
+        let fails = |now| {
+            let (window, rules) = shared.clone();
+            move || {
+                window.count(0, now, BAD, &rules);
+                window.counts_after(0, now, &rules)
+            }
+        };
+        let other = thread::spawn(fails(5_000));
+        let mine = fails(0)();
+        let other = other.join().expect("no panic");
+        let most = mine.failures.max(other.failures);
+        assert_eq!(most, 2, "{mine:?}, {other:?}");
+        assert!([mine, other].iter().all(|one| one.calls >= one.failures));
+    });
+}
+
+#[test]
+fn a_probe_that_comes_back_while_it_is_given_up_does_one_or_the_other() {
+    loom::model(|| {
+        let tried = Tried::due(Settings::new());
+        let probe = tried.breaker.acquire_owned().expect("it probes");
+        tried.now.fetch_add(30_000, Ordering::Relaxed);
+        let comes = thread::spawn(move || probe.success());
+        let next = tried.breaker.acquire_owned().is_ok();
+        comes.join().expect("no panic");
+        let figures = tried.breaker.figures();
+        let state = if next { State::Closed } else { State::Open };
+        assert_eq!(tried.breaker.state(), state);
+        let (closed, opened) = (figures.closed, figures.opened);
+        assert_eq!((closed, opened), if next { (1, 1) } else { (0, 2) });
+        assert_eq!(tried.told(), 2);
+        assert_eq!(tried.breaker.probes_out(), 0);
+    });
+}
+
+#[test]
+fn a_refusal_takes_no_probe_from_whoever_asks_and_hides_none_that_comes_back() {
+    loom::model(|| {
+        let tried = Tried::due(Settings::new());
+        let other = tried.breaker.clone();
+        let probes = thread::spawn(move || other.acquire().map(Attempt::success).is_ok());
+        tried.breaker.refuse();
+        assert!(probes.join().expect("no panic"), "the only one that asked");
+        assert_eq!(tried.breaker.state(), State::Closed);
+        assert_eq!(tried.told(), 2, "half-open and closed");
+        assert_eq!(tried.breaker.figures().rejected, 1);
+    });
+}
+
+#[test]
+fn a_force_that_comes_and_goes_while_a_failure_is_judged_leaves_nothing_behind() {
+    loom::model(|| {
+        let tried = Tried::new(Settings::new().failures_in_a_row(1));
+        let call = tried.breaker.acquire_owned().expect("closed");
+        let fails = thread::spawn(move || call.failure());
+        assert!(tried.breaker.force_closed("see"));
+        assert!(tried.breaker.release("seen"));
+        fails.join().expect("no panic");
+        let opened = tried.breaker.figures().opened;
+        // Not judged at all, if the force was there when it came back.
+        let state = [State::Closed, State::Open][usize::from(opened > 0)];
+        assert_eq!((tried.breaker.state(), opened.max(1)), (state, 1));
     });
 }
 

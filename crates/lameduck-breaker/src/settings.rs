@@ -55,6 +55,9 @@ pub struct Settings {
     pub(crate) panels: Vec<Arc<Panel>>,
 }
 
+/// With one that is full a rate is no longer exact.
+const LONGEST_BUCKET: Duration = Duration::from_secs(10);
+
 pub(crate) type Excuse = dyn Fn(Fault) -> bool + Send + Sync;
 pub(crate) type Observer = dyn Fn(&Transition) + Send + Sync;
 
@@ -94,7 +97,10 @@ impl Settings {
         self
     }
 
-    /// In how many steps the window moves on: 10; from 1 to 60. A call counts for the window's length, less up to one step.
+    /// In how many steps the window moves on: 10; from 1 to 60, and so many more that none is longer than 10 s. A call counts for the window's length,
+    /// less up to one step.
+    ///
+    /// A step holds 16,777,215 successes, and as many failures; what is beyond is in the figures and not in the window.
     pub const fn buckets(mut self, buckets: usize) -> Self {
         self.buckets = buckets;
         self
@@ -154,7 +160,8 @@ impl Settings {
         self
     }
 
-    /// How long after its round began a probe that has not come back counts as failed, if nobody else may probe meanwhile: 30 s.
+    /// How long after its round began a probe that has not come back counts as failed, if nobody else may probe meanwhile: 30 s. A round begins
+    /// with its first probe, and anew with the next one where all that were under way have come back.
     pub const fn probe_within(mut self, time: Duration) -> Self {
         self.probe_within = time;
         self
@@ -182,7 +189,8 @@ impl Settings {
         self
     }
 
-    /// Takes the time from this clock, which must never go back: for tests, and for programs that have a cheap one.
+    /// Takes the time from this clock, which must never go back: for tests, and for programs that have a cheap one. What it says first, whatever that
+    /// is, is the breaker's beginning; it lasts for 34 years from there.
     ///
     /// ```
     /// # use lameduck_breaker::Settings;
@@ -194,6 +202,14 @@ impl Settings {
     pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.clock = Some(Clock::Given(Arc::new(clock)));
         self
+    }
+
+    /// So many that none is long enough to become full.
+    fn buckets_of_bounded_length(&self) -> usize {
+        // An hour's at most.
+        let least = self.window.as_secs().div_ceil(LONGEST_BUCKET.as_secs());
+        self.buckets
+            .max(usize::try_from(least).unwrap_or(usize::MAX))
     }
 
     /// The clock that is fit for them.
@@ -252,9 +268,10 @@ impl Settings {
                 rate: self.jitter,
             }));
         }
+        let buckets = self.buckets_of_bounded_length();
         Ok(Rules {
-            bucket: (millis(self.window) / self.buckets as u64).max(1),
-            buckets: self.buckets,
+            bucket: (millis(self.window) / buckets as u64).max(1),
+            buckets,
             minimum: self.minimum_calls.into(),
             failure_rate: rate("failure_rate", self.failure_rate)?,
             slow,
@@ -403,5 +420,19 @@ mod tests {
             assert!(said.contains(words), "{said} lacks {words}");
         }
         assert!(Settings::new().rules().is_ok());
+    }
+
+    #[test]
+    fn a_long_window_has_more_buckets_and_no_longer_ones() {
+        for (window, asked, buckets, bucket) in [
+            (10, 1, 1, 10_000),
+            (10, 10, 10, 1_000),
+            (60, 1, 6, 10_000),
+            (3_600, 60, 360, 10_000),
+        ] {
+            let settings = Settings::new().window(Duration::from_secs(window));
+            let rules = settings.buckets(asked).rules().expect("they fit");
+            assert_eq!((rules.buckets, rules.bucket), (buckets, bucket));
+        }
     }
 }

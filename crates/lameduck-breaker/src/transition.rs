@@ -219,15 +219,17 @@ impl fmt::Display for Rejected {
 
 impl std::error::Error for Rejected {}
 
-/// What a breaker has counted, read at once but not at one instant.
+/// What a breaker has counted, read at once but not at one instant. No figure is ever less than it was before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Figures {
     /// Calls that were answered, well or not.
     pub calls: u64,
+    /// Those of them that went well.
+    pub successes: u64,
     /// Those of them that failed.
     pub failures: u64,
-    /// Those of them that were slow.
+    /// Those of them that were slow, failed or not.
     pub slow: u64,
     /// Calls whose outcome was ignored.
     pub ignored: u64,
@@ -250,6 +252,7 @@ pub struct Figures {
 impl std::ops::AddAssign for Figures {
     fn add_assign(&mut self, other: Self) {
         self.calls += other.calls;
+        self.successes += other.successes;
         self.failures += other.failures;
         self.slow += other.slow;
         self.ignored += other.ignored;

@@ -12,9 +12,7 @@ use super::collect::{Labels, Page, labels};
 type Counted<T> = (&'static str, fn(&T) -> u64);
 
 const OUTCOMES: [Counted<Figures>; 5] = [
-    ("success", |figures| {
-        figures.calls.saturating_sub(figures.failures)
-    }),
+    ("success", |figures| figures.successes),
     ("failure", |figures| figures.failures),
     ("ignored", |figures| figures.ignored),
     ("abandoned", |figures| figures.abandoned),
