@@ -4,15 +4,19 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 
 use crate::breaker::Breaker;
 use crate::circuit::Ticket;
+use crate::course::Course;
 use crate::transition::Rejected;
 use crate::verdict::Verdict;
 
 /// A call that was admitted. Report what came of it; dropped without a report it counts as nothing, and a probe may be made by another.
 ///
-/// Dropped while its thread unwinds, it is a failure: the call panicked.
+/// Dropped while its thread unwinds, it is a failure: the call panicked. That is so where it stands on the stack of the call. Whoever keeps one in a
+/// future, which may be dropped because something else panicked, takes [`Breaker::run_async`] or a layer instead: they know whose panic it was.
 ///
 /// # Examples
 /// ```
@@ -74,6 +78,13 @@ impl<B: Borrow<Breaker>> Attempt<B> {
     pub fn report(mut self, verdict: Verdict) {
         if let Some(pass) = self.pass.take() {
             self.breaker.borrow().core().report(pass, verdict);
+        }
+    }
+
+    /// It was given up.
+    pub(crate) fn abandon(mut self) {
+        if let Some(pass) = self.pass.take() {
+            self.breaker.borrow().core().abandon(pass);
         }
     }
 
@@ -144,10 +155,12 @@ impl Breaker {
     /// [`CallError::Rejected`] if it was not made, [`CallError::Failed`] with its own error.
     pub fn run<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>> {
         let attempt = self.acquire().map_err(CallError::Rejected)?;
-        settle(attempt, call())
+        let result = call();
+        attempt.report(outcome(&result));
+        result.map_err(CallError::Failed)
     }
 
-    /// Awaits a call if the circuit admits it; an error is a failure, and so is a panic.
+    /// Awaits a call if the circuit admits it; an error is a failure, and so is a panic of its own.
     ///
     /// # Errors
     /// [`CallError::Rejected`] if it was not made, [`CallError::Failed`] with its own error.
@@ -171,20 +184,18 @@ impl Breaker {
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CallError<E>> {
         let attempt = self.acquire().map_err(CallError::Rejected)?;
-        let result = call.await;
-        settle(attempt, result)
+        // Dropped after the call.
+        let mut course = Course::begin(Some(attempt));
+        let mut call = pin!(call);
+        let result = poll_fn(|cx| course.enter(|| call.as_mut().poll(cx))).await;
+        course.report(outcome(&result));
+        result.map_err(CallError::Failed)
     }
 }
 
-fn settle<T, E>(attempt: Attempt<&Breaker>, result: Result<T, E>) -> Result<T, CallError<E>> {
+fn outcome<T, E>(result: &Result<T, E>) -> Verdict {
     match result {
-        Ok(value) => {
-            attempt.success();
-            Ok(value)
-        }
-        Err(error) => {
-            attempt.failure();
-            Err(CallError::Failed(error))
-        }
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Failure,
     }
 }

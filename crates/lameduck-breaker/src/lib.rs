@@ -5,6 +5,7 @@ mod breaker;
 mod breakers;
 mod circuit;
 mod clock;
+mod course;
 #[cfg(feature = "lameduck")]
 mod home;
 #[cfg(feature = "tower")]

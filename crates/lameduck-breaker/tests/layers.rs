@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use lameduck_breaker::{
     BreakCalls, BreakRequests, Breaker, Breakers, CallError, Settings, State, Until, Verdict,
@@ -222,6 +222,34 @@ async fn a_panic_is_a_failure_also_when_it_is_caught_and_the_rest_dropped_later(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_because_something_else_panics_counts_as_nothing() {
+    let breaker = breaker();
+    let mut client = BreakCalls::new(&breaker).layer(service_fn(does));
+    let by_layer = client.ready().await.expect("ready").call("hangs");
+    let by_hand = breaker.run_async(does("hangs"));
+    let unwinds = std::panic::AssertUnwindSafe(|| {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut by_layer, mut by_hand) = (Box::pin(by_layer), Box::pin(by_hand));
+        assert!(by_layer.as_mut().poll(&mut cx).is_pending());
+        assert!(by_hand.as_mut().poll(&mut cx).is_pending());
+        panic!("something else");
+    });
+    assert!(std::panic::catch_unwind(unwinds).is_err());
+    let figures = breaker.figures();
+    assert_eq!((figures.failures, figures.abandoned), (0, 2));
+    assert_eq!(breaker.state(), State::Closed);
+    // Its own panic is a failure as ever.
+    let panics = std::panic::AssertUnwindSafe(|| {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        _ = Box::pin(breaker.run_async(does("panics")))
+            .as_mut()
+            .poll(&mut cx);
+    });
+    assert!(std::panic::catch_unwind(panics).is_err());
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_calls_open_it_and_a_slow_probe_has_failed() {
     let settings = settings()
         .minimum_calls(2)
@@ -281,6 +309,25 @@ fn stream(
 ) -> impl Body<Data = Bytes, Error = &'static str> {
     let mut frames = frames.into_iter();
     StreamBody::new(Frames(Box::new(move || frames.next())))
+}
+
+/// A body that says how long it is.
+struct OfLength<B>(Pin<Box<B>>, u64);
+
+impl<B: Body> Body for OfLength<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.0.as_mut().poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.1)
+    }
 }
 
 type OneFrame = Result<Frame<Bytes>, &'static str>;
@@ -400,6 +447,47 @@ async fn a_body_counts_to_its_end_where_that_is_wanted() {
         _ = response.into_body().collect().await;
         assert_eq!(breaker.figures().calls, 1);
         assert_eq!(breaker.state() == State::Open, is_open);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trailers_are_heard_behind_a_body_of_known_length_and_not_waited_for() {
+    let data = || Ok(Frame::data(Bytes::from_static(b"a")));
+    let trailers = |status: &'static str| {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", status.parse().expect("a value"));
+        Ok(Frame::trailers(trailers))
+    };
+    // The frames, how many of them somebody asks for, and what comes of it.
+    for (frames, asked, failed) in [
+        (vec![trailers("14")], 1, true),
+        (vec![data(), trailers("14")], 2, true),
+        (vec![data(), trailers("0")], 2, false),
+        (vec![data(), trailers("14")], 1, false),
+        (vec![], 0, false),
+        (vec![data(), data()], 2, false),
+    ] {
+        let breaker = breaker();
+        let length = frames
+            .iter()
+            .filter(|frame| frame.as_ref().is_ok_and(Frame::is_data))
+            .count();
+        let body = OfLength(Box::pin(stream(frames)), length as u64);
+        let body = std::sync::Mutex::new(Some(body));
+        let service = service_fn(|_: Request<()>| {
+            let body = body.lock().expect("not poisoned").take();
+            ready(Ok::<_, Infallible>(answer(200, body.expect("one call"))))
+        });
+        let layer = BreakRequests::new(&breaker).until(Until::BodyEnds);
+        let response = layer.layer(service).oneshot(Request::new(()));
+        let mut body = response.await.expect("a head").into_body();
+        for _ in 0..asked {
+            body.frame().await.expect("a frame").expect("no error");
+        }
+        drop(body);
+        let figures = breaker.figures();
+        let outcome = (figures.calls, figures.failures, figures.abandoned);
+        assert_eq!(outcome, (1, u64::from(failed), 0));
     }
 }
 

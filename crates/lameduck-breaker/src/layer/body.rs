@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::course::Course;
 use super::http_outcome::of_grpc;
+use crate::course::Course;
 use crate::verdict::Verdict;
 
 /// How much of a response counts.
@@ -20,6 +20,9 @@ pub enum Until {
     HeadIsOut,
     /// All of it: a body that fails is a failure, and the time to its end counts as the call's. A probe takes that long too. Not for event streams and
     /// their like; one whose client goes away counts as nothing.
+    ///
+    /// The time to its end includes what the client takes to read it: a slow reader makes a slow call. With
+    /// [`slow_calls`](crate::Settings::slow_calls) take this only where clients are near.
     BodyEnds,
 }
 
@@ -46,7 +49,7 @@ pin_project! {
 #[derive(Debug)]
 struct Watched {
     course: Course,
-    /// How much of it is still to come, where that is known: a server may stop there without asking for the end.
+    /// How much data is still to come, where that is known. Trailers may follow the last of it, or a server may stop there without asking for the end.
     left: Option<u64>,
 }
 
@@ -68,11 +71,11 @@ impl<R: Body> BreakBody<R> {
 
     /// Reports a success when it has ended, or what came instead.
     pub(super) fn watched(body: R, mut course: Course) -> Self {
-        let left = body.size_hint().exact();
-        if left == Some(0) || body.is_end_stream() {
+        if body.is_end_stream() {
             course.report(Verdict::Success);
             return Self::unwatched(body);
         }
+        let left = body.size_hint().exact();
         Self {
             inner: Inner::Of { body },
             watched: Some(Watched { course, left }),
@@ -146,6 +149,15 @@ impl Watched {
         }
         let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
         self.left = self.left.map(|left| left.saturating_sub(length));
-        (is_last || self.left == Some(0)).then_some(Verdict::Success)
+        is_last.then_some(Verdict::Success)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // Whoever has all the data of a body may drop it without asking for trailers.
+        if self.left == Some(0) && !self.course.has_panicked() {
+            self.course.report(Verdict::Success);
+        }
     }
 }

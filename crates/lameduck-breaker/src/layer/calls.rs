@@ -9,10 +9,10 @@ use tower_service::Service;
 
 use super::choose::{By, Choose};
 use super::classify::{Classify, ErrorsFail};
-use super::course::Course;
 use super::gate::Gate;
 use crate::attempt::CallError;
 use crate::breaker::Breaker;
+use crate::course::Course;
 use crate::transition::Rejected;
 
 /// A layer for clients: a call that the breaker refuses fails with [`CallError::Rejected`].

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `choose` | which breaker a request belongs to |
 //! | `classify` | what came of a call, by its answer |
-//! | `course` | one call under way: reported once, given back when dropped, a failure when it panics |
 //! | `gate` | readiness: nothing is reserved before the call |
 //! | `calls` | the layer for clients |
 //! | `requests`, `body` | the layer for HTTP |
@@ -14,7 +13,6 @@ mod body;
 mod calls;
 mod choose;
 mod classify;
-mod course;
 mod gate;
 #[cfg(feature = "http")]
 mod http_outcome;

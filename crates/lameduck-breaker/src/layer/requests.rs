@@ -16,10 +16,10 @@ use tower_service::Service;
 use super::body::{BreakBody, Until};
 use super::choose::{By, Choose};
 use super::classify::Classify;
-use super::course::Course;
 use super::gate::Gate;
 use super::http_outcome::HttpOutcome;
 use crate::breaker::Breaker;
+use crate::course::Course;
 use crate::transition::Rejected;
 use crate::verdict::Verdict;
 
