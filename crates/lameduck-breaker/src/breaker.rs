@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::attempt::{Attempt, Pass};
 use crate::circuit::{Admission, Circuit, Force, Kind, LAST, Probed, Step, Ticket, Turn};
 use crate::clock::Clock;
+use crate::panel::{Panel, TableFigures};
 use crate::rules::{Counts, Rules};
 use crate::settings::{Excuse, Observer, Settings, SettingsError};
 use crate::sync::{AtomicU64, Ordering};
@@ -54,6 +55,8 @@ pub(crate) struct Core {
     id: u64,
     excuses: Vec<Arc<Excuse>>,
     observers: Vec<Arc<Observer>>,
+    /// Where it is listed by itself.
+    panels: Vec<Arc<Panel>>,
     /// Read by everybody and written seldom: away from what every call writes.
     rare: Apart<Rare>,
 }
@@ -94,45 +97,18 @@ impl Breaker {
     /// [`SettingsError`]: a setting that makes no sense, with its numbers.
     pub fn new(name: impl Into<Arc<str>>, settings: Settings) -> Result<Self, SettingsError> {
         let rules = settings.rules()?;
-        let breaker = Self::of(Label::new(name.into(), None), rules, &settings);
+        let label = Label::new(name.into(), None);
+        let core = Core::new(label, rules, &settings, settings.panels.clone());
+        let breaker = Self::from_core(Arc::new(core));
         for panel in &settings.panels {
             panel.list(&breaker);
         }
         Ok(breaker)
     }
 
+    /// One of many, which are listed together.
     pub(crate) fn of(label: Arc<Label>, rules: Rules, settings: &Settings) -> Self {
-        let clock = settings.the_clock();
-        let origin = clock.now();
-        let id = next_id();
-        let zero = || AtomicU64::new(0);
-        let core = Core {
-            circuit: Apart(AtomicU64::new(Circuit::NEW.pack())),
-            window: Window::new(&rules),
-            rules,
-            clock,
-            origin,
-            label,
-            id,
-            excuses: settings.excuses.clone(),
-            observers: settings.observers.clone(),
-            rare: Apart(Rare {
-                since: zero(),
-                chance: AtomicU64::new(seed(id)),
-                ignored: zero(),
-                abandoned: zero(),
-                rejected: zero(),
-                probes: zero(),
-                opened: zero(),
-                half_opened: zero(),
-                closed: zero(),
-                forced: zero(),
-                shown: [zero(), zero(), zero()],
-            }),
-        };
-        Self {
-            core: Arc::new(core),
-        }
+        Self::from_core(Arc::new(Core::new(label, rules, settings, Vec::new())))
     }
 
     /// Asks to call. Report what came of it to the attempt.
@@ -240,6 +216,12 @@ impl Breaker {
         self.core.refuse()
     }
 
+    /// Whether nobody else has it. What whoever had it last did to it is seen then.
+    pub(crate) fn is_alone(&mut self) -> bool {
+        // Not by the number of handles, which is read in no order.
+        Arc::get_mut(&mut self.core).is_some()
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -250,6 +232,38 @@ impl Breaker {
 }
 
 impl Core {
+    fn new(label: Arc<Label>, rules: Rules, settings: &Settings, panels: Vec<Arc<Panel>>) -> Self {
+        let clock = settings.the_clock();
+        let origin = clock.now();
+        let id = next_id();
+        let zero = || AtomicU64::new(0);
+        Self {
+            circuit: Apart(AtomicU64::new(Circuit::NEW.pack())),
+            window: Window::new(&rules),
+            rules,
+            clock,
+            origin,
+            label,
+            id,
+            excuses: settings.excuses.clone(),
+            observers: settings.observers.clone(),
+            panels,
+            rare: Apart(Rare {
+                since: zero(),
+                chance: AtomicU64::new(seed(id)),
+                ignored: zero(),
+                abandoned: zero(),
+                rejected: zero(),
+                probes: zero(),
+                opened: zero(),
+                half_opened: zero(),
+                closed: zero(),
+                forced: zero(),
+                shown: [zero(), zero(), zero()],
+            }),
+        }
+    }
+
     /// Milliseconds since it was made.
     #[inline]
     fn now(&self) -> u64 {
@@ -559,13 +573,25 @@ impl Core {
     }
 }
 
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.panels.is_empty() {
+            return;
+        }
+        let figures = self.figures();
+        for panel in &self.panels {
+            panel.forget(self.id, figures, TableFigures::default());
+        }
+    }
+}
+
 /// One more, for people.
 fn count(figure: &AtomicU64) {
     // Relaxed: nothing is decided by it.
     figure.fetch_add(1, Ordering::Relaxed);
 }
 
-fn next_id() -> u64 {
+pub(crate) fn next_id() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     // Not loom's: it outlives a model, and nothing depends on its order.
     static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, next_id};
 use crate::panel::{Group, Set, TableFigures};
 use crate::rules::Rules;
 use crate::settings::{Settings, SettingsError};
@@ -40,6 +40,8 @@ pub struct Breakers<K> {
 }
 
 struct Inner<K> {
+    /// What panels know it by.
+    id: u64,
     name: Arc<str>,
     settings: Settings,
     rules: Rules,
@@ -120,6 +122,7 @@ impl BreakersBuilder {
         let rules = self.settings.rules()?;
         let label = Label::new(Arc::clone(&self.name), None);
         let inner = Arc::new(Inner {
+            id: next_id(),
             common: Breaker::of(label, rules.clone(), &self.settings),
             name: self.name,
             rules,
@@ -137,7 +140,7 @@ impl BreakersBuilder {
         });
         for panel in &inner.settings.panels {
             let weak = Arc::downgrade(&inner);
-            panel.list_set(weak as Weak<dyn Set>);
+            panel.list_set(inner.id, &inner.name, weak as Weak<dyn Set>);
         }
         Ok(Breakers { inner })
     }
@@ -230,8 +233,7 @@ impl<K: Eq + Hash> Table<K> {
                 continue;
             }
             // Nobody can get hold of it meanwhile: the table is locked, and nobody else has it.
-            let core = place.breaker.core();
-            if Arc::strong_count(core) == 1 && core.is_idle() {
+            if place.breaker.is_alone() && place.breaker.core().is_idle() {
                 return Some(nth);
             }
         }
@@ -306,16 +308,11 @@ impl<K> Inner<K> {
 }
 
 impl<K: Send + Sync> Set for Inner<K> {
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
     fn each(&self, look: &mut dyn FnMut(&Breaker)) {
-        let breakers: Vec<_> = {
-            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            table.places.iter().map(|one| one.breaker.clone()).collect()
-        };
-        breakers.iter().chain(self.common()).for_each(look);
+        // None is cloned: what is looked at is no more in use than before.
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let places = table.places.iter().map(|place| &place.breaker);
+        places.chain(self.common()).for_each(look);
     }
 
     fn add_to(&self, group: &mut Group) {
@@ -325,9 +322,24 @@ impl<K: Send + Sync> Set for Inner<K> {
             .chain(self.common())
             .for_each(|breaker| group.add(breaker));
         group.figures += table.past;
-        let figures = self.table_figures(&table);
-        group.table.evicted += figures.evicted;
-        group.table.without_place += figures.without_place;
+        group.table += self.table_figures(&table);
+    }
+}
+
+impl<K> Drop for Inner<K> {
+    fn drop(&mut self) {
+        if self.settings.panels.is_empty() {
+            return;
+        }
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let mut figures = table.past;
+        for place in &table.places {
+            figures += place.breaker.figures();
+        }
+        figures += self.common.figures();
+        for panel in &self.settings.panels {
+            panel.forget(self.id, figures, self.table_figures(&table));
+        }
     }
 }
 

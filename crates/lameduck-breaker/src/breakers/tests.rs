@@ -100,3 +100,77 @@ fn a_panel_forgets_what_its_program_has_dropped() {
     assert_eq!(panel.breakers(1)[0].id(), all[7].id());
     assert_eq!(panel.groups().len(), 1, "one name, one group");
 }
+
+#[test]
+fn what_was_counted_stays_when_its_breakers_are_dropped_and_is_never_there_twice() {
+    let panel = Arc::new(Panel::default());
+    let settings = Settings::new().failures_in_a_row(1).panel(&panel);
+    let calls = || -> u64 { panel.groups().iter().map(|one| one.figures.calls).sum() };
+    for round in 1..=3 {
+        let db = Breaker::new("db", settings.clone()).expect("settings that fit");
+        let other = db.clone();
+        db.acquire().expect("closed").success();
+        drop(db);
+        assert_eq!(calls(), 4 * round - 3);
+        drop(other);
+        let hosts = small(1, Beyond::Common, &panel);
+        hosts.of("evicted").map(|one| one.run(|| Ok::<_, ()>(())));
+        for key in ["stays", "shares"] {
+            fail(&hosts.of(key).expect("a place or the common one"));
+        }
+        assert_eq!(calls(), 4 * round);
+        drop(hosts);
+        assert_eq!(calls(), 4 * round);
+        assert_eq!(panel.groups()[1].table.evicted, round);
+    }
+}
+
+#[test]
+fn no_counter_goes_back_while_breakers_come_and_go() {
+    let panel = Arc::new(Panel::default());
+    let settings = Settings::new().panel(&panel);
+    const ROUNDS: u64 = 2_000;
+    std::thread::scope(|scope| {
+        let works = scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                let one = Breaker::new("one", settings.clone()).expect("settings that fit");
+                one.acquire().expect("closed").success();
+            }
+        });
+        let mut before = 0;
+        while !works.is_finished() {
+            let now = panel.groups().first().map_or(0, |one| one.figures.calls);
+            assert!(now >= before, "{before}, then {now}");
+            before = now;
+        }
+    });
+    assert_eq!(panel.groups()[0].figures.calls, ROUNDS);
+}
+
+#[test]
+fn whoever_looks_takes_no_place_from_new_keys() {
+    let panel = Arc::new(Panel::default());
+    let hosts = small(4, Beyond::Unwatched, &panel);
+    for key in ["a", "b", "c", "d"] {
+        fail(&hosts.of(key).expect("a place"));
+    }
+    let (open, all) = panel.look(2, |one| (one.state(), one.id()));
+    assert_eq!((open.len(), all), (2, 4));
+    assert!(open[0].1 < open[1].1, "{open:?}");
+    // Looked at by everybody for ever, new keys find a place all the same.
+    let hosts = small(4, Beyond::Unwatched, &panel);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                _ = panel.look(usize::MAX, |one| one.figures().calls);
+            }
+        });
+        for key in 0..5_000 {
+            assert!(hosts.of(key.to_string().as_str()).is_some());
+        }
+        stop.store(true, Ordering::Relaxed);
+        looks.join().expect("no panic");
+    });
+    assert_eq!(hosts.figures().without_place, 0);
+}

@@ -24,22 +24,24 @@ pub(super) enum Force {
 /// The status as JSON, with the breakers that belong to the lifecycle, if it has any.
 pub(super) fn with_breakers(life: &Lifecycle, status: &Status) -> String {
     let mut json = status.to_json();
-    let mut all = life.common::<Panel>().breakers(usize::MAX);
-    let unlisted = all.len().saturating_sub(MOST);
-    all.truncate(MOST);
-    if all.is_empty() {
+    let (listed, count) = life.common::<Panel>().look(MOST, of);
+    if listed.is_empty() {
         return json;
     }
+    let unlisted = count.saturating_sub(listed.len());
     let end = json.pop();
     debug_assert_eq!(end, Some('}'), "a status is an object");
-    json.push_str(",\"breakers\":[");
-    for (nth, breaker) in all.iter().enumerate() {
-        if nth > 0 {
-            json.push(',');
-        }
-        write_breaker(&mut json, breaker);
-    }
-    let _ = write!(json, "],\"breakers_unlisted\":{unlisted}}}");
+    let _ = write!(
+        json,
+        ",\"breakers\":[{}],\"breakers_unlisted\":{unlisted}}}",
+        listed.join(",")
+    );
+    json
+}
+
+fn of(breaker: &Breaker) -> String {
+    let mut json = String::new();
+    write_breaker(&mut json, breaker);
     json
 }
 
