@@ -140,13 +140,18 @@ impl Breaker {
     /// Whether a call would be refused at this moment. Nothing is reserved: [`acquire`](Self::acquire) decides.
     #[must_use]
     pub fn is_refusing(&self) -> bool {
+        self.refusing().is_some()
+    }
+
+    /// How it stands, if it would refuse a call at this moment.
+    pub(crate) fn refusing(&self) -> Option<State> {
         let circuit = self.core.circuit();
         if Circuit::plainly_closed(circuit.pack()).is_some() {
-            return false;
+            return None;
         }
         let now = self.core.now();
         let step = circuit.admit(now, &self.core.rules, || 0);
-        matches!(step.then, Admission::Refuse(_))
+        matches!(step.then, Admission::Refuse(_)).then(|| State::of(circuit))
     }
 
     /// Its name, and its key where it is one of many.
@@ -210,10 +215,10 @@ impl Breaker {
         self.core.force(Force::None, Why::Released(reason.into()))
     }
 
-    /// Refuses a call that cannot be made, whatever the circuit would say.
+    /// Refuses a call that cannot be made, whatever the circuit would say by now, because it stood like this when it mattered.
     #[cfg(any(feature = "tower", all(test, loom)))]
-    pub(crate) fn refuse(&self) -> Rejected {
-        self.core.refuse()
+    pub(crate) fn refuse(&self, stood: State) -> Rejected {
+        self.core.refuse(stood)
     }
 
     /// Whether nobody else has it. What whoever had it last did to it is seen then.
@@ -317,14 +322,14 @@ impl Core {
 
     /// The same for a call that cannot be made: it takes no probe, but gives up one that is missing.
     #[cfg(any(feature = "tower", all(test, loom)))]
-    fn refuse(&self) -> Rejected {
+    fn refuse(&self, stood: State) -> Rejected {
         let now = self.now();
         let mut word = self.circuit.0.load(Ordering::Acquire);
         loop {
             let from = Circuit::unpack(word);
             let step = from.admit(now, &self.rules, || self.roll());
             let Admission::Refuse(millis) = step.then else {
-                return self.reject(State::of(from), 1);
+                return self.reject(stood, 1);
             };
             match self.swap(word, &step) {
                 Ok(()) => return self.reject(State::of(step.to.unwrap_or(from)), millis),
@@ -348,13 +353,19 @@ impl Core {
         let fault = verdict.fault();
         if fault.is_some_and(|fault| self.excuses(fault)) || verdict == Verdict::Ignored {
             count(&self.rare.0.ignored);
-            return self.give_back(pass);
+            let says = match fault {
+                Some(_) => Probed::Excused,
+                None => Probed::Returned,
+            };
+            return self.give_back(pass, says);
         }
         // Read before the circuit is looked at: were it later, a call could be counted in a stay that began in between.
         let now = self.now();
+        let is_slow = self.rules.is_slow(now.saturating_sub(pass.began));
         let seen = Seen {
             failed: fault.is_some(),
-            slow: self.rules.is_slow(now.saturating_sub(pass.began)),
+            // What may have made it fail may have made it slow.
+            slow: is_slow && !(fault.is_none() && self.excuses(Fault::Failed)),
         };
         let Ticket::Call { at } = pass.ticket else {
             return self.report_rarely(pass.ticket, now, seen);
@@ -395,12 +406,12 @@ impl Core {
     /// A call ended without an outcome.
     pub(crate) fn abandon(&self, pass: Pass) {
         count(&self.rare.0.abandoned);
-        self.give_back(pass);
+        self.give_back(pass, Probed::Returned);
     }
 
-    fn give_back(&self, pass: Pass) {
+    fn give_back(&self, pass: Pass, says: Probed) {
         if let Ticket::Probe { at } = pass.ticket {
-            self.probed(at, Probed::Returned, self.now());
+            self.probed(at, says, self.now());
         }
     }
 

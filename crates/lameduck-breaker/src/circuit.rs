@@ -36,7 +36,7 @@ pub(crate) struct Circuit {
     pub(crate) out: u8,
     pub(crate) won: u8,
     pub(crate) lost: u8,
-    /// `Closed`: since when. `Open`: until when. `HalfOpen`: since when a probe of this round can be under way. In milliseconds.
+    /// `Closed`: since when. `Open`: until when. `HalfOpen`: since when a probe of this round can be under way; after now, when the next may be. In milliseconds.
     pub(crate) at: u64,
 }
 
@@ -49,6 +49,8 @@ const OUT_AT: u32 = 9;
 const WON_AT: u32 = 14;
 const LOST_AT: u32 = 19;
 const TIME_AT: u32 = 24;
+/// The longest pause within a round, in milliseconds.
+const A_WHILE: u64 = 1_000;
 /// The latest time that fits.
 pub(crate) const LAST: u64 = u64::MAX >> TIME_AT;
 
@@ -206,7 +208,11 @@ impl Circuit {
         if self.out == 0 {
             // The round would have ended if no probe of it were left. Nobody is under way who could be missing, or who names the round by its time:
             // that begins anew, however long nobody asked.
-            let at = now.max(self.at).min(LAST);
+            if now < self.at {
+                // The last one was excused: not at once again.
+                return Step::stay(Admission::Refuse(self.at - now));
+            }
+            let at = now.min(LAST);
             return Step {
                 then: Admission::Admit(Ticket::Probe { at }),
                 to: Some(Self { out: 1, at, ..self }),
@@ -227,7 +233,7 @@ impl Circuit {
         let given_up_at = self.at.saturating_add(rules.probe_within);
         if now < given_up_at {
             // Whoever probes is likely to be back long before it is given up.
-            let soon = rules.open_for.min(1_000);
+            let soon = rules.open_for.min(A_WHILE);
             return Step::stay(Admission::Refuse(soon.min(given_up_at - now)));
         }
         let open = self.open(now, self.streak.saturating_add(1), rules, roll);
@@ -257,6 +263,13 @@ impl Circuit {
         let mut turn = None;
         match result {
             Probed::Returned => {}
+            Probed::Excused => {
+                if to.out == 0 {
+                    // What was excused may have been its own failure all the same. One after the other, without a pause, would be no protection.
+                    let pause = rules.open_for.min(A_WHILE);
+                    to.at = now.max(self.at).saturating_add(pause).min(LAST);
+                }
+            }
             Probed::Won => {
                 to.won += 1;
                 if to.won >= rules.probes_to_close {
@@ -328,6 +341,8 @@ pub(crate) enum Probed {
     Lost,
     /// It says nothing: cancelled, or ignored.
     Returned,
+    /// It failed, and somebody says that this process may have broken it.
+    Excused,
 }
 
 #[cfg(all(test, not(loom)))]

@@ -289,7 +289,7 @@ fn a_refusal_takes_no_probe_from_whoever_asks_and_hides_none_that_comes_back() {
         let tried = Tried::due(Settings::new());
         let other = tried.breaker.clone();
         let probes = thread::spawn(move || other.acquire().map(Attempt::success).is_ok());
-        tried.breaker.refuse();
+        tried.breaker.refuse(State::Open);
         assert!(probes.join().expect("no panic"), "the only one that asked");
         assert_eq!(tried.breaker.state(), State::Closed);
         assert_eq!(tried.told(), 2, "half-open and closed");

@@ -196,7 +196,7 @@ impl fmt::Display for Why {
 pub struct Rejected {
     /// By which breaker.
     pub label: Arc<Label>,
-    /// How it stands.
+    /// How it stood when that was decided: for a layer, when it was asked whether it is ready.
     pub state: State,
     /// After how long it may be worth another try: never zero.
     pub retry_after: Duration,
@@ -209,10 +209,12 @@ impl fmt::Display for Rejected {
             state,
             retry_after,
         } = self;
-        let seconds = retry_after.as_secs_f64();
+        // Rounded up: never none at all.
+        let tenths = retry_after.as_millis().div_ceil(100).max(1);
+        let (seconds, tenth) = (tenths / 10, tenths % 10);
         write!(
             f,
-            "the circuit breaker {label} is {state}; try again in {seconds:.1} s"
+            "the circuit breaker {label} is {state}; try again in {seconds}.{tenth} s"
         )
     }
 }

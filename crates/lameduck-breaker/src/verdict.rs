@@ -8,7 +8,8 @@ pub enum Verdict {
     Success,
     /// It failed in a way that says something about whom was called, or how loaded it is.
     Failure,
-    /// It was turned away, as by 503: a [`Failure`](Self::Failure), unless the service that leaves turned it away itself.
+    /// It was turned away, as by 503: a [`Failure`](Self::Failure), unless it is this process that leaves and may have turned it away itself. Where it
+    /// certainly has not, as in a client's call, say `Failure`.
     TurnedAway,
     /// It says nothing, and counts as nothing.
     Ignored,

@@ -16,6 +16,8 @@ fn a_crowd_opens_it_once_and_its_observer_is_told_once() {
     let hears = Arc::clone(&told);
     let settings = Settings::new()
         .minimum_calls(100)
+        // It stands still: nobody probes, however long this takes.
+        .clock(|| Duration::ZERO)
         .on_transition(move |one| hears.lock().expect("not poisoned").push(one.clone()));
     let breaker = breaker(settings);
     std::thread::scope(|scope| {
@@ -85,9 +87,13 @@ fn no_call_is_lost_from_the_figures_while_buckets_are_replaced() {
 fn a_failure_that_is_excused_counts_as_nothing_and_gives_its_probe_back() {
     let leaving = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&leaving);
+    let now = Arc::new(AtomicU64::new(0));
+    let reads = Arc::clone(&now);
     let settings = Settings::new()
         .failures_in_a_row(1)
-        .open_for(Duration::from_millis(1))
+        .slow_calls(Duration::from_secs(1), 1.0)
+        .jitter(0.0)
+        .clock(move || Duration::from_millis(reads.load(Ordering::Relaxed)))
         .ignore_when(move || asks.load(Ordering::Relaxed));
     let breaker = breaker(settings);
     leaving.store(true, Ordering::Relaxed);
@@ -96,20 +102,37 @@ fn a_failure_that_is_excused_counts_as_nothing_and_gives_its_probe_back() {
     leaving.store(false, Ordering::Relaxed);
     breaker.acquire().expect("closed").failure();
     assert_eq!(breaker.state(), State::Open);
-    let probe = loop {
-        // Open for a millisecond, and a bit by chance.
-        if let Ok(attempt) = breaker.acquire() {
-            break attempt;
-        }
-    };
+    now.fetch_add(5_000, Ordering::Relaxed);
+    let probe = breaker.acquire().expect("it probes");
     assert!(probe.is_probe());
     leaving.store(true, Ordering::Relaxed);
     probe.failure();
     assert_eq!(breaker.state(), State::HalfOpen);
     assert_eq!(breaker.probes_out(), 0);
     assert_eq!(breaker.figures().ignored, 2);
-    breaker.acquire().expect("it came back").success();
+    let soon = breaker.acquire().expect_err("not at once");
+    assert_eq!(soon.retry_after, Duration::from_secs(1));
+    now.fetch_add(1_000, Ordering::Relaxed);
+    // And what makes calls fail may make them slow.
+    let slow = breaker.acquire().expect("it came back");
+    now.fetch_add(1_000, Ordering::Relaxed);
+    slow.success();
     assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(breaker.figures().slow, 0);
+}
+
+#[test]
+fn a_refusal_says_when_to_come_again_and_never_at_once() {
+    let breaker = breaker(Settings::new());
+    let mut rejected = breaker.core().reject(State::Open, 0);
+    for (millis, said) in [(0, "0.1 s"), (1, "0.1 s"), (1_001, "1.1 s")] {
+        rejected.retry_after = Duration::from_millis(millis);
+        let text = rejected.to_string();
+        assert!(
+            text.ends_with(&format!("is open; try again in {said}")),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -139,6 +139,28 @@ fn a_round_in_which_nobody_is_under_way_does_not_age() {
 }
 
 #[test]
+fn after_a_probe_that_was_excused_the_next_one_waits_a_little() {
+    let rules = rules();
+    let open = open_at(0);
+    let half = open.admit(open.at, &rules, || 0).to.expect("it probes");
+    let began = half.at;
+    let two = half.admit(began, &rules, || 0).to.expect("a second one");
+    let one = two.probed(began, Probed::Excused, began, &rules, || 0);
+    let one = one.and_then(|step| step.to).expect("its round");
+    assert_eq!((one.out, one.at), (1, began), "somebody else is under way");
+    let back = one.probed(began, Probed::Excused, began + 7, &rules, || 0);
+    let back = back.and_then(|step| step.to).expect("its round");
+    assert_eq!((back.kind, back.out), (Kind::HalfOpen, 0));
+    for (later, left) in [(7, 1_000), (1_006, 1)] {
+        let refused = back.admit(began + later, &rules, || 0);
+        assert_eq!((refused.then, refused.to), (Admission::Refuse(left), None));
+    }
+    let at = began + 1_007;
+    let next = back.admit(at, &rules, || 0);
+    assert_eq!(next.then, Admission::Admit(Ticket::Probe { at }));
+}
+
+#[test]
 fn waits_grow_to_their_limit_and_chance_only_adds() {
     let rules = Settings::new().jitter(0.5).rules().expect("they fit");
     let waits: Vec<_> = (0..6).map(|streak| rules.open_after(streak, 0)).collect();

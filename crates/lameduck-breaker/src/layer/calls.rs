@@ -14,11 +14,16 @@ use crate::attempt::CallError;
 use crate::breaker::Breaker;
 use crate::course::Course;
 use crate::transition::Rejected;
+use crate::verdict::Verdict;
 
 /// A layer for clients: a call that the breaker refuses fails with [`CallError::Rejected`].
 ///
-/// Nothing is reserved in `poll_ready`: a probe is taken by the call itself, and given back when its future is dropped. While the circuit is open
-/// `poll_ready` does not wait for the service within. One that panics has failed.
+/// Nothing of the breaker is reserved in `poll_ready`: a probe is taken by the call itself, and given back when its future is dropped. While the circuit
+/// of a layer with one breaker is open `poll_ready` does not wait for the service within; with [`by`](Self::by) it does, for nobody knows the request yet.
+/// A service within that reserves something in its own `poll_ready`, such as one place of a limit, keeps it where the circuit opens before the call: until the
+/// next call, or until this service is dropped. A service that panics has failed.
+///
+/// A call that was [turned away](Verdict::TurnedAway) has failed here, also while this process leaves: it was not this process that turned it away.
 ///
 /// # Examples
 /// ```
@@ -101,6 +106,14 @@ pub struct BreakCallsService<S, C = Breaker, V = ErrorsFail> {
     classify: V,
 }
 
+/// What turned a client away is who was called, and never the service that leaves.
+const fn of_another(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::TurnedAway => Verdict::Failure,
+        other => other,
+    }
+}
+
 impl<S, C, V, Request> Service<Request> for BreakCallsService<S, C, V>
 where
     S: Service<Request>,
@@ -116,7 +129,7 @@ where
         let ready = self.gate.poll_ready::<Request, _>(
             cx,
             |cx| inner.poll_ready(cx),
-            |error| classify.classify(Err(error)),
+            |error| of_another(classify.classify(Err(error))),
         );
         ready.map_err(CallError::Failed)
     }
@@ -182,7 +195,7 @@ where
                 let (course, classify) = (this.course, this.classify);
                 let (answer, verdict) = ready!(course.enter(|| {
                     answer.poll(cx).map(|answer| {
-                        let verdict = classify.classify(answer.as_ref());
+                        let verdict = of_another(classify.classify(answer.as_ref()));
                         (answer, verdict)
                     })
                 }));
@@ -190,5 +203,29 @@ where
                 Poll::Ready(answer.map_err(CallError::Failed))
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::settings::Settings;
+    use crate::transition::State;
+    use crate::verdict::Fault;
+
+    #[test]
+    fn an_upstream_that_turns_a_client_away_is_not_excused_by_our_leaving() {
+        let settings = Settings::new()
+            .failures_in_a_row(1)
+            .excuse(Arc::new(|fault| fault == Fault::TurnedAway));
+        let breaker = Breaker::new("upstream", settings).expect("settings that fit");
+        let upstream = tower::service_fn(async |()| Ok::<_, ()>(503));
+        let layer = BreakCalls::new(&breaker).classify(|_: Result<&u16, &()>| Verdict::TurnedAway);
+        let mut call = std::pin::pin!(layer.layer(upstream).call(()));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(503)));
+        assert_eq!(breaker.state(), State::Open);
     }
 }

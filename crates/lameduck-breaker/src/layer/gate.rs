@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::attempt::Attempt;
 use crate::breaker::Breaker;
-use crate::transition::Rejected;
+use crate::transition::{Rejected, State};
 use crate::verdict::Verdict;
 
 use super::choose::Choose;
@@ -13,16 +13,13 @@ use super::choose::Choose;
 #[derive(Clone, Debug)]
 pub(super) struct Gate<C> {
     choose: C,
-    /// The service within was not asked whether it is ready, because the call would be refused anyway: it must not be called.
-    is_shut: bool,
+    /// The service within was not asked whether it is ready, because the call would be refused anyway, as the breaker stood then: it must not be called.
+    shut: Option<State>,
 }
 
 impl<C> Gate<C> {
     pub(super) const fn new(choose: C) -> Self {
-        Self {
-            choose,
-            is_shut: false,
-        }
+        Self { choose, shut: None }
     }
 
     /// Whether a call may be made. An open circuit answers at once, however long the service within would take to become ready.
@@ -36,8 +33,8 @@ impl<C> Gate<C> {
         C: Choose<Request>,
     {
         let only = self.choose.only();
-        self.is_shut = only.is_some_and(Breaker::is_refusing);
-        if self.is_shut {
+        self.shut = only.and_then(Breaker::refusing);
+        if self.shut.is_some() {
             return Poll::Ready(Ok(()));
         }
         let Err(error) = ready!(inner(cx)) else {
@@ -58,9 +55,9 @@ impl<C> Gate<C> {
         let Some(breaker) = self.choose.choose(request) else {
             return Ok(None);
         };
-        if self.is_shut {
+        if let Some(stood) = self.shut {
             // It may have become time to probe since, but not for a service that was not asked.
-            return Err(breaker.refuse());
+            return Err(breaker.refuse(stood));
         }
         breaker.acquire_owned().map(Some)
     }
