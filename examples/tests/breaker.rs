@@ -1,33 +1,52 @@
-//! The breaker's example with an upstream that goes away and comes back: who is asked, what callers get, what the page shows.
+//! The breaker's example with an upstream that breaks and comes back: who is asked, what callers get, what the page shows.
 
 #[path = "../../crates/lameduck-cli/tests/support/mod.rs"]
 mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 use support::{service::Service, until, wire::Wire};
 
-/// An upstream that answers one question, then is gone: nobody listens there.
-fn answer_once(listener: TcpListener) {
-    let (stream, _) = listener.accept().expect("somebody asks");
-    drop(listener);
-    let limit = Some(Duration::from_secs(20));
-    stream.set_read_timeout(limit).expect("a limit");
-    let mut question = String::new();
-    let mut reader = BufReader::new(&stream);
-    reader.read_line(&mut question).expect("a question");
-    assert_eq!(question, "?\n");
-    (&stream).write_all(b"seven\n").expect("an answer");
+/// An upstream that answers, or hangs up on whoever asks. It keeps its port all the time, until this process ends.
+struct Upstream {
+    address: SocketAddr,
+    is_well: Arc<AtomicBool>,
 }
 
-fn upstream() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("its address");
-    (listener, address)
+impl Upstream {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let is_well = Arc::new(AtomicBool::new(true));
+        let looks = Arc::clone(&is_well);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if looks.load(Ordering::Relaxed) {
+                    // Who asks has lost patience, perhaps: that is no failure of the test.
+                    _ = answer(&stream);
+                }
+            }
+        });
+        Self { address, is_well }
+    }
+
+    fn is(&self, well: bool) {
+        self.is_well.store(well, Ordering::Relaxed);
+    }
+}
+
+fn answer(mut stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut question = String::new();
+    BufReader::new(stream).read_line(&mut question)?;
+    assert_eq!(question, "?\n");
+    stream.write_all(b"seven\n")
 }
 
 /// The breakers in the admin listener's status.
@@ -94,8 +113,8 @@ fn callers_of_a_broken_upstream_are_refused_at_once_and_come_back_with_it() {
     std::fs::create_dir_all(&scratch).expect("a directory");
     let [token, profile] =
         ["token", "profile"].map(|name| scratch.join(name).display().to_string());
-    let (listener, address) = upstream();
-    let upstreams = format!("stock={address}");
+    let upstream = Upstream::open();
+    let upstreams = format!("stock={}", upstream.address);
     let variables = [
         ("LISTEN", "127.0.0.1:0"),
         ("ADMIN", "127.0.0.1:0"),
@@ -110,15 +129,21 @@ fn callers_of_a_broken_upstream_are_refused_at_once_and_come_back_with_it() {
     drop(Wire::connect_when_ready(server));
     let ask = |name: &str| Wire::ask(server, &format!("/ask/{name}")).expect("an answer");
 
-    let answers = std::thread::spawn(move || answer_once(listener));
-    assert_eq!((ask("stock").status, ask("nobody").status), (200, 404));
-    answers.join().expect("the upstream answered");
-    for _ in 0..3 {
-        assert_eq!(ask("stock").status, 502, "nobody listens there");
-    }
-    let refused = ask("stock");
-    assert_eq!(refused.status, 503);
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    // How long all this takes is the machine's matter: a slow answer is 504, and a probe may come in between.
+    let stock = |status: u16| {
+        until(&format!("an answer of {status}"), || {
+            Some(ask("stock")).filter(|one| one.status == status)
+        })
+    };
+    stock(200);
+    assert_eq!(ask("nobody").status, 404);
+    upstream.is(false);
+    stock(502);
+    let refused = stock(503);
+    let seconds = refused
+        .header("retry-after")
+        .and_then(|one| one.parse().ok());
+    assert!(seconds.is_some_and(|one: u64| one >= 1), "{seconds:?}");
     assert!(
         refused.body.starts_with(r#"{"answer":null"#),
         "{}",
@@ -130,18 +155,14 @@ fn callers_of_a_broken_upstream_are_refused_at_once_and_come_back_with_it() {
         Some(1),
         "a name that nobody has gets none"
     );
-    assert_eq!(
-        (&listed[0]["key"], &listed[0]["opened"]),
-        (&"stock".into(), &1.into())
-    );
+    assert_eq!(listed[0]["key"], "stock");
+    let count = |what: &str| listed[0][what].as_u64().expect("a number");
+    assert!(count("opened") >= 1 && count("failures") >= 3, "{listed}");
+    assert!(count("rejected") >= 1, "{listed}");
 
-    // It comes back at the same address, and a probe finds out.
-    let listener = TcpListener::bind(address).expect("its port");
-    let answers = std::thread::spawn(move || answer_once(listener));
-    until("a probe that succeeds", || {
-        Some(ask("stock")).filter(|one| one.status == 200)
-    });
-    answers.join().expect("the upstream answered");
+    // It is well again, and a probe finds out.
+    upstream.is(true);
+    stock(200);
     assert_eq!(breakers(admin)[0]["state"], "closed");
 
     if has_browser() {

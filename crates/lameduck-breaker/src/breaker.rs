@@ -21,7 +21,7 @@ use crate::window::{Seen, Window};
 /// A circuit breaker: a cheap handle, to be cloned freely.
 ///
 /// Ask it before each call, and tell it what came of it. While the circuit is closed that takes no lock and no allocation: a load, a look at the
-/// clock, one addition to a counter. A call that is dropped without an outcome, as the future of a request whose client has gone, counts as
+/// clock, one swap that adds to a counter. A call that is dropped without an outcome, as the future of a request whose client has gone, counts as
 /// nothing, and a probe that is dropped may be made by somebody else.
 ///
 /// # Examples

@@ -22,7 +22,8 @@ use crate::transition::{Figures, Label};
 ///
 /// Looking a key up takes a lock that only new keys exclude, and a key's breaker may be kept and asked without any.
 ///
-/// Take keys that you choose (route patterns, upstreams), not what peers send: whoever can make up keys can fill the table.
+/// Take keys that you choose (route patterns, upstreams), not what peers send: whoever can make up keys can fill the table. With a lifecycle or a
+/// [`Panel`](crate::Panel) they are shown: names of tenants or of internal hosts are read by whoever reads the status page, without a token.
 ///
 /// # Examples
 /// ```
@@ -99,7 +100,7 @@ pub struct BreakersBuilder {
 }
 
 impl BreakersBuilder {
-    /// How many keys have a place: 1,024; at least 1. A breaker takes some 700 bytes.
+    /// How many keys have a place: 1,024; at least 1. A breaker takes some 700 bytes, and 24 for each bucket beyond ten.
     pub const fn capacity(mut self, keys: usize) -> Self {
         self.capacity = keys;
         self

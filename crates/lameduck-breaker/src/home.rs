@@ -18,7 +18,7 @@ impl Settings {
     /// `lameduck-http` shows), and what its drain breaks never counts.
     ///
     /// # Phases
-    /// From the window's end on failures count as nothing, those of a cut among them, and in `Terminating` those that say 503 do: see [the manual](crate::manual::choosing).
+    /// From the window's end on failures count as nothing, those of a cut among them, and in `Terminating` those that say 503 do, except in clients' calls: see [the manual](crate::manual::choosing).
     ///
     /// # Examples
     /// ```

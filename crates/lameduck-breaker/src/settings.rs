@@ -118,7 +118,8 @@ impl Settings {
         self
     }
 
-    /// Also opens when this share of calls took at least so long. A slow probe has failed.
+    /// Also opens when this share of calls took at least so long. A slow probe has failed. A call that went well is not slow where
+    /// [`ignore_when`](Self::ignore_when) would excuse its failure.
     ///
     /// Times are those of the kernel's tick (1 to 10 ms, clock_getres(2)), and exact to a millisecond where `at_least` is less than 100 ms.
     pub const fn slow_calls(mut self, at_least: Duration, rate: f64) -> Self {
@@ -167,7 +168,8 @@ impl Settings {
         self
     }
 
-    /// A failure counts as nothing where this says so: that of a call which this process itself has broken off, say.
+    /// A failure counts as nothing where this says so: that of a call which this process itself has broken off, say. A probe that is excused is given
+    /// back, and the next may be made a little later: after [`open_for`](Self::open_for), at most a second.
     pub fn ignore_when(self, excuse: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.excuse(Arc::new(move |_| excuse()))
     }
@@ -178,6 +180,9 @@ impl Settings {
     }
 
     /// Is told every transition, by the thread whose call brought it about: it must not block. One that panics disturbs no call.
+    ///
+    /// What the circuit does while an operator forces it is told by the release only. Two threads may tell two transitions in the wrong order: each says from
+    /// where it led, which puts them right.
     pub fn on_transition(mut self, observer: impl Fn(&Transition) + Send + Sync + 'static) -> Self {
         self.observers.push(Arc::new(observer));
         self
