@@ -81,6 +81,20 @@ impl<B: Borrow<Breaker>> Attempt<B> {
         }
     }
 
+    /// What time it is, where somebody asks how long the call takes.
+    #[cfg(feature = "http")]
+    pub(crate) fn time(&self) -> Option<u64> {
+        self.breaker.borrow().core().time()
+    }
+
+    /// What has passed since then is no part of the call.
+    #[cfg(feature = "http")]
+    pub(crate) fn leave_out(&mut self, since: u64) {
+        if let (Some(now), Some(pass)) = (self.time(), &mut self.pass) {
+            pass.began += now.saturating_sub(since);
+        }
+    }
+
     /// It was given up.
     pub(crate) fn abandon(mut self) {
         if let Some(pass) = self.pass.take() {

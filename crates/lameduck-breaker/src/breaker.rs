@@ -275,6 +275,12 @@ impl Core {
         self.clock.now().saturating_sub(self.origin).min(LAST)
     }
 
+    /// The same, where somebody asks how long calls take.
+    #[cfg(feature = "http")]
+    pub(crate) fn time(&self) -> Option<u64> {
+        self.rules.slow.is_some().then(|| self.now())
+    }
+
     #[inline]
     fn acquire(&self) -> Result<Pass, Rejected> {
         // Acquire: pairs with the swap in `swap`; who sees the circuit closed again sees what was said before.

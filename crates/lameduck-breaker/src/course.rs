@@ -30,6 +30,20 @@ impl<B: Borrow<Breaker>> Course<B> {
         result
     }
 
+    /// What time it is, where somebody asks how long the call takes.
+    #[cfg(feature = "http")]
+    pub(crate) fn time(&self) -> Option<u64> {
+        self.attempt.as_ref().and_then(Attempt::time)
+    }
+
+    /// What has passed since then is no part of the call.
+    #[cfg(feature = "http")]
+    pub(crate) fn leave_out(&mut self, since: u64) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.leave_out(since);
+        }
+    }
+
     /// Whether code that was entered has never returned.
     #[cfg(feature = "http")]
     pub(crate) fn has_panicked(&self) -> bool {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use lameduck_breaker::{
     BreakCalls, BreakRequests, Breaker, Breakers, CallError, Settings, State, Until, Verdict,
@@ -488,6 +489,40 @@ async fn trailers_are_heard_behind_a_body_of_known_length_and_not_waited_for() {
         let figures = breaker.figures();
         let outcome = (figures.calls, figures.failures, figures.abandoned);
         assert_eq!(outcome, (1, u64::from(failed), 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_keeps_its_client_waiting_is_slow_and_one_whose_client_does_not_read_is_not() {
+    for (takes, client_takes, is_slow) in [(0, 30, false), (1, 30, false), (2, 0, true)] {
+        let settings = settings()
+            .minimum_calls(1)
+            .slow_calls(Duration::from_secs(3), 1.0);
+        let breaker = Breaker::new("slow", settings).expect("settings that fit");
+        // Two frames, each of which takes so long, and no more.
+        let service = service_fn(|_: Request<()>| {
+            let (send, body) = Channel::<Bytes, Infallible>::new(1);
+            tokio::spawn(sends(send, Duration::from_secs(takes)));
+            ready(Ok::<_, Infallible>(answer(200, body)))
+        });
+        let layer = BreakRequests::new(&breaker).until(Until::BodyEnds);
+        let response = layer.layer(service).oneshot(Request::new(()));
+        let mut body = response.await.expect("a head").into_body();
+        for _ in 0..2 {
+            advance(Duration::from_secs(client_takes)).await;
+            body.frame().await.expect("a frame").expect("data");
+        }
+        advance(Duration::from_secs(client_takes)).await;
+        assert!(body.frame().await.is_none());
+        let slow = breaker.figures().slow;
+        assert_eq!(slow, u64::from(is_slow), "{takes} s, {client_takes} s");
+    }
+}
+
+async fn sends(mut send: Sender<Bytes, Infallible>, each_after: Duration) {
+    for _ in 0..2 {
+        tokio::time::sleep(each_after).await;
+        _ = send.send_data(Bytes::from_static(b"a")).await;
     }
 }
 

@@ -18,11 +18,10 @@ pub enum Until {
     /// Its head: what comes later is not looked at.
     #[default]
     HeadIsOut,
-    /// All of it: a body that fails is a failure, and the time to its end counts as the call's. A probe takes that long too. Not for event streams and
+    /// All of it: a body that fails is a failure, and the time that it takes counts as the call's. A probe takes that long too. Not for event streams and
     /// their like; one whose client goes away counts as nothing.
     ///
-    /// The time to its end includes what the client takes to read it: a slow reader makes a slow call. With
-    /// [`slow_calls`](crate::Settings::slow_calls) take this only where clients are near.
+    /// Its time is that to the head, and that for which the body had nothing to give. What a slow client takes to read what there is does not count.
     BodyEnds,
 }
 
@@ -51,6 +50,8 @@ struct Watched {
     course: Course,
     /// How much data is still to come, where that is known. Trailers may follow the last of it, or a server may stop there without asking for the end.
     left: Option<u64>,
+    /// Since when nobody asks for more, where that matters: it is not the service that takes this time.
+    unasked_since: Option<u64>,
 }
 
 impl<R: Body> BreakBody<R> {
@@ -75,10 +76,14 @@ impl<R: Body> BreakBody<R> {
             course.report(Verdict::Success);
             return Self::unwatched(body);
         }
-        let left = body.size_hint().exact();
+        let watched = Watched {
+            left: body.size_hint().exact(),
+            unasked_since: course.time(),
+            course,
+        };
         Self {
             inner: Inner::Of { body },
-            watched: Some(Watched { course, left }),
+            watched: Some(watched),
         }
     }
 }
@@ -106,11 +111,15 @@ where
         let Some(watched) = this.watched else {
             return body.poll_frame(cx);
         };
+        // While it has nothing to give it is the service that takes its time; between two frames it is whoever reads them.
+        watched.is_asked();
         let frame = ready!(watched.course.enter(|| body.as_mut().poll_frame(cx)));
         let verdict = watched.verdict(&frame, body.is_end_stream());
         if let Some(verdict) = verdict {
             watched.course.report(verdict);
             *this.watched = None;
+        } else {
+            watched.unasked_since = watched.course.time();
         }
         Poll::Ready(frame)
     }
@@ -133,6 +142,13 @@ where
 }
 
 impl Watched {
+    /// Somebody asks for more, or never will.
+    fn is_asked(&mut self) {
+        if let Some(since) = self.unasked_since.take() {
+            self.course.leave_out(since);
+        }
+    }
+
     /// What this frame says, if it says anything.
     fn verdict<D: bytes::Buf, E>(
         &mut self,
@@ -157,6 +173,7 @@ impl Drop for Watched {
     fn drop(&mut self) {
         // Whoever has all the data of a body may drop it without asking for trailers.
         if self.left == Some(0) && !self.course.has_panicked() {
+            self.is_asked();
             self.course.report(Verdict::Success);
         }
     }
