@@ -11,23 +11,22 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, Uri, Version};
-use hyper::client::conn::TrySendError;
+use http::{Request, Response};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Inner;
 use super::body::{Body, Progress, Sent};
 use super::conn;
 use super::connect::Unconnected;
+use super::fields;
 use super::pool::Refused;
 use super::pool::counts::ClosedBy;
 use super::pool::lease::{Held, Lease, Opening};
 use super::pool::machine::{Season, Speaks, Wish};
 use super::response::ResponseBody;
 use super::retry::{Mishap, Replay};
-use super::target::{Target, host_field};
+use super::target::Target;
 use super::wire::Mark;
 use crate::server::exchange::BoxError;
 
@@ -150,7 +149,7 @@ impl Inner {
         request: Request<Sent>,
         progress: &Progress,
     ) -> Result<Response<ResponseBody>, (Mishap, Option<Body>, Option<BoxError>)> {
-        let mark = lease.wire.ask(lease.speaks());
+        let mark = lease.wire.ask();
         let (limit, wire) = (self.limits.answer, Arc::clone(&lease.wire));
         let Some(sending) = lease.try_send(request) else {
             lease.fail(ClosedBy::Peer);
@@ -173,19 +172,21 @@ impl Inner {
                 return Err((Mishap::Expired, None, None));
             }
             Waited::Forgotten => {
-                let mishap = if wire.has_written(mark, lease.speaks()) {
-                    Mishap::Cut
-                } else {
-                    Mishap::Unwritten
-                };
+                let mishap = judge(None, false, &lease, mark, progress);
                 lease.fail(ClosedBy::Failed);
                 return Err((mishap, None, None));
             }
         };
         let returned = failed
             .take_message()
-            .map(|request| request.into_body().body);
-        let mishap = judge(&failed, returned.is_some(), &lease, mark, progress);
+            .map(|request| request.into_body().into_inner());
+        let mishap = judge(
+            Some(failed.error()),
+            returned.is_some(),
+            &lease,
+            mark,
+            progress,
+        );
         if is_of_stream(failed.error()) {
             lease.give_back(ClosedBy::Failed);
         } else {
@@ -198,42 +199,21 @@ impl Inner {
 impl Course {
     /// The request as its connection wants it.
     fn request(&self, body: Sent, lease: &Lease) -> Request<Sent> {
-        let mut request = Request::from_parts(self.parts.clone(), body);
+        let mut parts = self.parts.clone();
         match lease.speaks() {
             Speaks::Http1 => {
-                *request.version_mut() = Version::HTTP_11;
-                if !request.headers().contains_key(HOST)
-                    && let Some(authority) = self.parts.uri.authority()
-                    && let Ok(host) =
-                        HeaderValue::try_from(host_field(authority, self.target.is_secure))
-                {
-                    request.headers_mut().insert(HOST, host);
-                }
-                // RFC 9112 §3.2.1.
-                let path = self.parts.uri.path_and_query().cloned();
-                *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+                fields::for_http1(&mut parts, &body.body, self.target.is_secure);
+                let mut request = Request::from_parts(parts, body);
                 let wire = Arc::clone(&lease.wire);
-                hyper::ext::on_informational(&mut request, move |_| wire.head());
+                hyper::ext::on_informational(&mut request, move |_| wire.interim());
+                request
             }
             Speaks::Http2 => {
-                *request.version_mut() = Version::HTTP_2;
-                *request.uri_mut() = without_password(request.uri());
+                fields::for_http2(&mut parts);
+                Request::from_parts(parts, body)
             }
         }
-        request
     }
-}
-
-/// RFC 9113 §8.3.1: `:authority` has no user and no password.
-fn without_password(uri: &Uri) -> Uri {
-    let mut parts = uri.clone().into_parts();
-    if let Some(authority) = &parts.authority
-        && let Some((_, host)) = authority.as_str().rsplit_once('@')
-        && let Ok(host) = host.parse()
-    {
-        parts.authority = Some(host);
-    }
-    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
 /// How an answer came, or did not.
@@ -281,14 +261,14 @@ async fn within<F: Future>(
     .await
 }
 
+/// What a try without a response was. `error`: what hyper says, if it said anything.
 fn judge(
-    failed: &TrySendError<Request<Sent>>,
+    error: Option<&hyper::Error>,
     is_returned: bool,
     lease: &Lease,
     mark: Mark,
     progress: &Progress,
 ) -> Mishap {
-    let error = failed.error();
     if is_returned {
         // It never came to be written.
         return Mishap::Unwritten;
@@ -296,10 +276,10 @@ fn judge(
     if progress.has_failed() {
         return Mishap::Body;
     }
-    if lease.wire.is_flooded() || error.is_parse() {
+    if lease.wire.is_flooded() || error.is_some_and(hyper::Error::is_parse) {
         return Mishap::Malformed;
     }
-    if let Some(mishap) = of_h2(error) {
+    if let Some(mishap) = error.and_then(of_h2) {
         return mishap;
     }
     if !lease.wire.has_written(mark, lease.speaks()) {
@@ -374,17 +354,6 @@ mod tests {
             self.timer = Box::pin(sleep(Duration::from_secs(40)));
             let byte = Frame::data(Bytes::from_static(b"x"));
             Poll::Ready(if self.left > 0 { Some(Ok(byte)) } else { None })
-        }
-    }
-
-    #[test]
-    fn a_password_stays_here() {
-        for (uri, sent) in [
-            ("https://user:pw@a:1/x?y", "https://a:1/x?y"),
-            ("https://a/x", "https://a/x"),
-        ] {
-            let uri = uri.parse().expect("a URI");
-            assert_eq!(without_password(&uri).to_string(), sent);
         }
     }
 

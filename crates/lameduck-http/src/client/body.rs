@@ -1,14 +1,15 @@
 //! The body of a request: one that can be sent again, or one that passes by.
 
 use std::fmt;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::server::exchange::BoxError;
@@ -235,6 +236,26 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for Begun<B> {
     fn is_end_stream(&self) -> bool {
         self.first.is_empty() && self.rest.is_end_stream()
     }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.rest.size_hint();
+        let mut read = 0;
+        for frame in &self.first {
+            match frame.data_ref() {
+                Some(data) => read += data.len() as u64,
+                // Trailers need a body in chunks.
+                None => return SizeHint::default(),
+            }
+        }
+        // The most first: it may not be less than the least.
+        if let Some(most) = hint.upper().and_then(|most| most.checked_add(read)) {
+            hint.set_upper(most);
+            hint.set_lower(hint.lower().saturating_add(read).min(most));
+            hint
+        } else {
+            SizeHint::default()
+        }
+    }
 }
 
 /// When a request's body moved last, since the client began.
@@ -243,7 +264,13 @@ pub(super) struct Progress {
     began: Instant,
     /// Milliseconds. Relaxed: whoever reads it too early looks again later.
     last: AtomicU64,
-    failed: std::sync::atomic::AtomicBool,
+    failed: AtomicBool,
+    /// Told to fail: the response is there, and nobody waits for the rest to be sent. Pairs with the look after the waker is kept.
+    given_up: AtomicBool,
+    /// hyper has let go of it. Pairs with the look after whoever waits has enrolled.
+    over: AtomicBool,
+    ended: Notify,
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Progress {
@@ -252,6 +279,10 @@ impl Progress {
             began: Instant::now(),
             last: AtomicU64::new(0),
             failed: false.into(),
+            given_up: false.into(),
+            over: false.into(),
+            ended: Notify::new(),
+            waker: Mutex::default(),
         })
     }
 
@@ -268,6 +299,41 @@ impl Progress {
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
+
+    /// Whether nobody sends it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when nobody sends it any more.
+    pub(super) async fn ended(&self) {
+        let mut told = pin!(self.ended.notified());
+        told.as_mut().enable();
+        if !self.is_over() {
+            told.await;
+        }
+    }
+
+    /// Lets it fail at the next look, so that hyper resets its stream.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+        if let Some(waker) = self.waker().take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was told to fail; otherwise it is woken when it is.
+    fn is_given_up(&self, cx: &Context<'_>) -> bool {
+        match &mut *self.waker() {
+            Some(known) => known.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        self.given_up.load(Ordering::SeqCst)
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A body on its way.
@@ -281,7 +347,35 @@ impl Sent {
     pub(super) const fn new(body: Body, progress: Arc<Progress>) -> Self {
         Self { body, progress }
     }
+
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// The body, of a request that came back.
+    pub(super) fn into_inner(mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
 }
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.progress.over.store(true, Ordering::SeqCst);
+        self.progress.ended.notify_waiters();
+    }
+}
+
+/// What hyper is told of a body that nobody waits for.
+#[derive(Debug)]
+struct Outlived;
+
+impl fmt::Display for Outlived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request is over, and its body is not")
+    }
+}
+
+impl std::error::Error for Outlived {}
 
 impl HttpBody for Sent {
     type Data = Bytes;
@@ -292,6 +386,9 @@ impl HttpBody for Sent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        if this.progress.is_given_up(cx) {
+            return Poll::Ready(Some(Err(Outlived.into())));
+        }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         this.progress.touch();
         if matches!(frame, Some(Err(_))) {

@@ -57,6 +57,19 @@ pub struct ClientLimits {
 impl ClientLimits {
     /// The longest that an idle connection is kept, whatever is asked for.
     pub const MOST_IDLE: Duration = Duration::from_secs(30);
+
+    /// So that a point in time can be made of each of them.
+    fn clamped(mut self) -> Self {
+        for limit in [
+            &mut self.wait,
+            &mut self.connect,
+            &mut self.answer,
+            &mut self.stall,
+        ] {
+            *limit = FOREVER.min(*limit);
+        }
+        self
+    }
 }
 
 impl Default for ClientLimits {
@@ -77,6 +90,9 @@ impl Default for ClientLimits {
         }
     }
 }
+
+/// As good as without a limit: ten years.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// A client to be; made by [`Client::builder`].
 #[must_use = "a client is made by `build`"]
@@ -158,8 +174,8 @@ impl<'a> ClientBuilder<'a> {
     /// Outside a tokio runtime.
     pub fn build(self) -> Result<Client, EnrolError> {
         let secure = self.secure.map(|make| make(self.protocols));
-        let connector = Connector::new(self.protocols, secure);
-        let limits = self.limits;
+        let limits = self.limits.clamped();
+        let connector = Connector::new(self.protocols, secure, limits.connect);
         let pool = Pool::new(Bounds {
             connections: limits.connections.max(1),
             per_host: limits.per_host.max(1),
@@ -177,7 +193,7 @@ impl<'a> ClientBuilder<'a> {
             pool: Arc::clone(&pool),
             life: self.life.clone(),
             name: self.name.clone(),
-            budget: self.budget,
+            budget: self.budget.min(FOREVER),
         };
         keeper.start(participant);
         let inner = Inner {

@@ -114,7 +114,7 @@ pub(super) async fn begin(
                 .initial_max_send_streams(limits.streams)
                 .keep_alive_interval(PING_AFTER)
                 .keep_alive_timeout(PONG_WITHIN);
-            let wire = TokioIo::new(wire.following());
+            let wire = TokioIo::new(wire.following(limits.streams));
             let (sender, connection) = builder.handshake(wire).await?;
             runtime.spawn(async move { _ = connection.await });
             Sender::Http2(sender)

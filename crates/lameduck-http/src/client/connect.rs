@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpStream;
@@ -44,10 +45,17 @@ pub(super) enum Unconnected {
 }
 
 impl Connector {
-    pub(super) fn new(protocols: Protocols, secure: Option<Arc<dyn Secure>>) -> Self {
+    /// `limit`: for all of the addresses of a name together; each of a family has its share.
+    pub(super) fn new(
+        protocols: Protocols,
+        secure: Option<Arc<dyn Secure>>,
+        limit: Duration,
+    ) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Otherwise the first address has all of the time, and is the only one that is ever tried if it is a black hole.
+        tcp.set_connect_timeout(Some(limit));
         Self {
             tcp,
             protocols,

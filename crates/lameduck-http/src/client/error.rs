@@ -12,7 +12,8 @@ use crate::server::exchange::BoxError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Its URI is not absolute, or neither `http` nor `https`; or its method is CONNECT, which is not spoken here.
+    /// Its URI is not absolute, neither `http` nor `https`, or has a port that is none; its `Content-Length` is not that of its body, or
+    /// it has two `Host` fields; or its method is CONNECT, which is not spoken here.
     Unsendable,
     /// It goes to `https`, and the client was given no TLS.
     NoTls,
@@ -157,7 +158,7 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             ErrorKind::Unsendable => {
-                "a request needs an absolute http or https URI, and a method other than CONNECT"
+                "a request needs an absolute http or https URI, fields that agree with its body, and a method other than CONNECT"
             }
             ErrorKind::NoTls => "the client was given no TLS configuration for https",
             ErrorKind::TooManyWaiting => "too many requests wait for a connection",

@@ -5,10 +5,13 @@
 //! h2's business, which reads the same bytes.
 
 /// RFC 9113 §6.
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
 const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
 
 /// What was said.
@@ -17,8 +20,13 @@ pub(super) enum Said {
     /// So many streams at a time. A server that names no number in its first SETTINGS allows any (RFC 9113 §6.5.2).
     Allows(u32),
     GoAway,
-    /// A head, of whatever response.
-    Head,
+    /// A head of this stream: of a request, a response, or trailers.
+    Head {
+        stream: u32,
+        is_last: bool,
+    },
+    /// A stream is over, as far as whoever says it is concerned.
+    End(u32),
 }
 
 /// Follows one connection; keeps no more than a frame's head and one setting.
@@ -29,6 +37,7 @@ pub(super) struct Frames {
     left: u32,
     kind: u8,
     flags: u8,
+    stream: u32,
     setting: Window<6>,
     allowed: Option<u32>,
     has_settings: bool,
@@ -99,6 +108,8 @@ impl Frames {
             };
             self.left = u32::from_be_bytes([0, head[0], head[1], head[2]]);
             (self.kind, self.flags) = (head[3], head[4]);
+            // The first bit is reserved (RFC 9113 §4.1).
+            self.stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
             self.setting = Window::default();
             self.allowed = None;
             if self.left == 0 {
@@ -124,7 +135,12 @@ impl Frames {
 
     fn end(&mut self, say: &mut impl FnMut(Said)) {
         match self.kind {
-            HEADERS => say(Said::Head),
+            HEADERS => say(Said::Head {
+                stream: self.stream,
+                is_last: self.flags & END_STREAM != 0,
+            }),
+            DATA if self.flags & END_STREAM != 0 => say(Said::End(self.stream)),
+            RST_STREAM => say(Said::End(self.stream)),
             GOAWAY => say(Said::GoAway),
             SETTINGS if self.is_settings() => {
                 let first = !std::mem::replace(&mut self.has_settings, true);
@@ -143,7 +159,7 @@ mod tests {
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).expect("small").to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 0];
+        let mut frame = vec![length[1], length[2], length[3], kind, flags, 0x80, 0, 0, 7];
         frame.extend_from_slice(payload);
         frame
     }
@@ -165,7 +181,18 @@ mod tests {
         bytes.extend(frame(SETTINGS, 0, &[0, 5, 0, 0, 64, 0]));
         bytes.extend(frame(SETTINGS, 0, &[0, 3, 0, 0, 0, 0]));
         bytes.extend(frame(GOAWAY, 0, &[0; 8]));
-        let expected = [Said::Allows(7), Said::Head, Said::Allows(0), Said::GoAway];
+        bytes.extend(frame(RST_STREAM, 0, &[0; 4]));
+        let expected = [
+            Said::Allows(7),
+            Said::End(7),
+            Said::Head {
+                stream: 7,
+                is_last: false,
+            },
+            Said::Allows(0),
+            Said::GoAway,
+            Said::End(7),
+        ];
         assert_eq!(said(&[&bytes]), expected);
         for at in 0..bytes.len() {
             let (one, two) = bytes.split_at(at);
@@ -182,7 +209,9 @@ mod tests {
         bytes.extend(frame(HEADERS, 5, &[0x82]));
         let (mut frames, mut heads) = (Frames::of_client(), 0);
         for byte in bytes.chunks(1) {
-            frames.follow(byte, |said| heads += u32::from(said == Said::Head));
+            frames.follow(byte, |said| {
+                heads += u32::from(matches!(said, Said::Head { is_last: true, .. }));
+            });
         }
         assert_eq!(heads, 1);
     }

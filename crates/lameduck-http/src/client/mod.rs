@@ -14,6 +14,7 @@
 //! | `wire`, `frames` | the bytes of a connection, and what its server says about streams |
 //! | `body`, `response` | what is sent, what comes back |
 //! | `keeper` | the participant |
+//! | `fields` | the fields that say where a request ends, and where it goes |
 //! | `error`, `figures`, `target` | errors, numbers, where a request goes |
 
 mod attempt;
@@ -22,6 +23,7 @@ mod builder;
 mod conn;
 mod connect;
 mod error;
+mod fields;
 mod figures;
 mod frames;
 mod keeper;
@@ -114,7 +116,7 @@ impl Client {
 
     /// Sends a request and waits for the head of its response; the response's extensions have its [`Tries`].
     ///
-    /// `Host` is added where it is missing. Redirects are not followed, upgrades not made, and interim responses (1xx) not handed on.
+    /// `Host` is added where it is missing, `Transfer-Encoding` is replaced, and a `Content-Length` that is not the body's is refused. Redirects are not followed, upgrades not made, and interim responses (1xx) not handed on.
     ///
     /// # Phases
     /// Any, until the client is stopped; a connection that a drain opens is not kept for long.
@@ -190,8 +192,9 @@ impl fmt::Debug for Client {
 
 impl Inner {
     async fn send(&self, request: Request<Body>) -> Result<Response<ResponseBody>, ClientError> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let target = Target::of(&parts.uri).filter(|_| parts.method != Method::CONNECT);
+        let target = target.filter(|_| fields::settle(&mut parts, &body).is_some());
         let target = target.ok_or(ClientError::of(ErrorKind::Unsendable))?;
         self.pool.count(|counts| counts.requests += 1);
         self.with_budget(Budget::earn);

@@ -16,7 +16,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// None for a URI that is not absolute, or neither `http` nor `https`.
+    /// None for a URI that is not absolute, neither `http` nor `https`, or with a port that is none.
     pub(super) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme()?;
         let is_secure = *scheme == Scheme::HTTPS;
@@ -31,7 +31,7 @@ impl Target {
         Some(Self {
             is_secure,
             host: authority.host().to_ascii_lowercase().into(),
-            port: authority.port_u16().unwrap_or(default),
+            port: port(authority)?.unwrap_or(default),
         })
     }
 
@@ -48,6 +48,16 @@ impl Target {
 
     const fn scheme(&self) -> &'static str {
         if self.is_secure { "https" } else { "http" }
+    }
+}
+
+/// The port, if there is one (RFC 3986 §3.2.3: it may be empty); the outer None if it is no number from 1 to 65,535.
+fn port(authority: &Authority) -> Option<Option<u16>> {
+    let text = authority.as_str();
+    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    match text.strip_prefix(authority.host())?.strip_prefix(':') {
+        None | Some("") => Some(None),
+        Some(_) => Some(Some(authority.port_u16().filter(|port| *port > 0)?)),
     }
 }
 
@@ -85,6 +95,11 @@ mod tests {
             ("http://A:80", Some("http://a:80")),
             ("https://user:pw@a/x?y", Some("https://a:443")),
             ("https://[::1]:8443/", Some("https://[::1]:8443")),
+            ("http://a:/x", Some("http://a:80")),
+            ("http://a:65616/x", None),
+            ("http://user:pw@a:65616/x", None),
+            ("http://[::1]:65616/x", None),
+            ("http://a:0/", None),
             ("/x", None),
             ("a:80", None),
             ("ftp://a/", None),

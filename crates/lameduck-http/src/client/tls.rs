@@ -71,4 +71,8 @@ impl Stream for TlsStream<TcpStream> {
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0
     }
+
+    fn is_opaque(&self) -> bool {
+        true
+    }
 }

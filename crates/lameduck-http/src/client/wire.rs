@@ -3,10 +3,11 @@
 //! Owns the socket, and with it the truth about whether the connection is open: whatever holds it, hyper or h2, it is over when this is
 //! dropped, and then the pool is told.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -17,14 +18,24 @@ use tokio::sync::Notify;
 
 use super::frames::{Frames, Said};
 use super::pool::Pool;
+use super::pool::counts::ClosedBy;
 use super::pool::machine::{ConnId, Speaks};
 
-/// How many interim responses (1xx) may come to a request, on HTTP/2 to all of a connection; more are a flood.
-const MOST_INTERIM: u64 = 32;
+/// How many interim responses (1xx) may come to a request; more are a flood.
+const MOST_INTERIM: u32 = 32;
+
+/// Of how many streams of a connection heads are counted at a time, beyond those that may be open: h2 ignores what comes for some that were
+/// reset here, so that their ids can push out those of others.
+const MORE_COUNTED: usize = 64;
 
 /// What a socket can do, in the clear or under TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     fn tcp(&self) -> &TcpStream;
+
+    /// Whether bytes may have left when it says that writing failed: what it was given goes on in records of its own, by several calls.
+    fn is_opaque(&self) -> bool {
+        false
+    }
 }
 
 impl Stream for TcpStream {
@@ -42,11 +53,12 @@ pub(crate) struct WireState {
     stream: Mutex<Option<Box<dyn Stream>>>,
     read: AtomicU64,
     written: AtomicU64,
-    asked: AtomicU64,
-    /// Heads that came since what `asked` counts.
-    heads: AtomicU64,
+    /// On HTTP/1.1: interim responses to the request that is under way.
+    interim: AtomicU32,
     /// Heads that were written, on HTTP/2.
     sent: AtomicU64,
+    /// Requests that were handed to hyper and are not over.
+    under_way: AtomicUsize,
     /// The socket is closed, and everybody who waits for that is told.
     is_gone: AtomicBool,
     gone: Notify,
@@ -65,15 +77,8 @@ pub(super) struct Mark {
 
 impl WireState {
     /// A request is about to be written.
-    pub(super) fn ask(&self, speaks: Speaks) -> Mark {
-        match speaks {
-            // One at a time: what came before does not count.
-            Speaks::Http1 => {
-                self.asked.store(1, Ordering::Relaxed);
-                self.heads.store(0, Ordering::Relaxed);
-            }
-            Speaks::Http2 => _ = self.asked.fetch_add(1, Ordering::Relaxed),
-        }
+    pub(super) fn ask(&self) -> Mark {
+        self.interim.store(0, Ordering::Relaxed);
         Mark {
             read: self.read.load(Ordering::Relaxed),
             written: self.written.load(Ordering::Relaxed),
@@ -104,14 +109,31 @@ impl WireState {
         self.read.load(Ordering::Relaxed) != mark.read
     }
 
-    /// A head came: interim, final, or trailers. More than any honest server sends end the connection.
-    pub(super) fn head(&self) {
-        let heads = self.heads.fetch_add(1, Ordering::Relaxed) + 1;
-        // A head and trailers of each.
-        if heads > MOST_INTERIM + 2 * self.asked.load(Ordering::Relaxed) {
-            self.flooded.store(true, Ordering::Relaxed);
-            self.cut();
+    /// An interim response came on HTTP/1.1. More than any honest server sends end the connection.
+    pub(super) fn interim(&self) {
+        if self.interim.fetch_add(1, Ordering::Relaxed) >= MOST_INTERIM {
+            self.flood();
         }
+    }
+
+    fn flood(&self) {
+        self.flooded.store(true, Ordering::Relaxed);
+        self.cut();
+    }
+
+    /// A request is handed to hyper.
+    pub(crate) fn begins(&self) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One that was handed over is over.
+    pub(crate) fn ends(&self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether no request is on it. Relaxed: whoever comes at the same moment as another races with the server anyway.
+    pub(crate) fn rests(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 0
     }
 
     /// Whether the kernel has nothing for us, not even an end. Asked of a connection that rests before it is used: its task may not have had
@@ -142,6 +164,12 @@ impl WireState {
             Some(stream) => deed(Pin::new(&mut **stream)),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
+    }
+
+    fn is_opaque(&self) -> bool {
+        self.stream()
+            .as_ref()
+            .is_some_and(|stream| stream.is_opaque())
     }
 
     pub(super) fn is_flooded(&self) -> bool {
@@ -217,6 +245,7 @@ pub(super) struct Wire {
     is_vectored: bool,
     /// On HTTP/2: what comes, and what goes.
     frames: Option<[Frames; 2]>,
+    heads: Heads,
     gone: Gone,
 }
 
@@ -234,12 +263,14 @@ impl Wire {
             state,
             is_vectored,
             frames: None,
+            heads: Heads::default(),
             gone: Gone { pool, id },
         }
     }
 
     /// Follows the frames that pass.
-    pub(super) fn following(mut self) -> Self {
+    pub(super) fn following(mut self, streams: usize) -> Self {
+        self.heads.most = streams.saturating_add(MORE_COUNTED);
         self.frames = Some([Frames::default(), Frames::of_client()]);
         self
     }
@@ -250,12 +281,44 @@ impl Wire {
         let Some([frames, _]) = &mut self.frames else {
             return;
         };
-        let (state, gone) = (&self.state, &self.gone);
+        let (state, gone, heads) = (&self.state, &self.gone, &mut self.heads);
         frames.follow(bytes, |said| match said {
-            Said::Head => state.head(),
+            Said::Head { stream, is_last } => {
+                if heads.is_flood(stream, is_last) {
+                    state.flood();
+                }
+            }
+            Said::End(stream) => heads.forget(stream),
             Said::Allows(streams) => gone.pool.allow(gone.id, streams),
-            Said::GoAway => gone.pool.retire(gone.id),
+            Said::GoAway => gone.pool.retire(gone.id, ClosedBy::Peer),
         });
+    }
+}
+
+/// On HTTP/2: heads that came for streams that are not over.
+#[derive(Debug, Default)]
+struct Heads {
+    of: BTreeMap<u32, u32>,
+    most: usize,
+}
+
+impl Heads {
+    /// One more came. Among those that do not end their stream is one that is final.
+    fn is_flood(&mut self, stream: u32, is_last: bool) -> bool {
+        if is_last {
+            self.forget(stream);
+            return false;
+        }
+        if self.of.len() >= self.most && !self.of.contains_key(&stream) {
+            self.of.pop_first();
+        }
+        let count = self.of.entry(stream).or_default();
+        *count += 1;
+        *count > MOST_INTERIM + 1
+    }
+
+    fn forget(&mut self, stream: u32) {
+        self.of.remove(&stream);
     }
 }
 
@@ -334,6 +397,10 @@ impl Wire {
         polled: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let state = &self.state;
+        if matches!(polled, Poll::Ready(Err(_))) && state.is_opaque() {
+            state.written.fetch_add(1, Ordering::Relaxed);
+            state.sent.fetch_add(1, Ordering::Relaxed);
+        }
         if let Poll::Ready(Ok(count)) = &polled {
             let mut left = *count;
             state.written.fetch_add(left as u64, Ordering::Relaxed);
@@ -342,7 +409,7 @@ impl Wire {
                     let took = left.min(slice.len());
                     left -= took;
                     frames.follow(&slice[..took], |said| {
-                        if said == Said::Head {
+                        if matches!(said, Said::Head { .. }) {
                             state.sent.fetch_add(1, Ordering::Relaxed);
                         }
                     });
@@ -350,5 +417,112 @@ impl Wire {
             }
         }
         state.check(WRITES, cx, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use crate::client::pool::machine::Bounds;
+
+    /// Whatever it is given goes out, and then it fails.
+    struct Torn {
+        tcp: TcpStream,
+        is_opaque: bool,
+    }
+
+    impl Stream for Torn {
+        fn tcp(&self) -> &TcpStream {
+            &self.tcp
+        }
+
+        fn is_opaque(&self) -> bool {
+            self.is_opaque
+        }
+    }
+
+    impl AsyncRead for Torn {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Torn {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.tcp.try_write(bytes).expect("there is room");
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_have_gone_out_before_an_error_counts_as_written() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let addr = listener.local_addr().expect("an address");
+        let pool = Pool::new(Bounds {
+            connections: 1,
+            per_host: 1,
+            waiting: 1,
+            streams: 1,
+            idle: Duration::ZERO,
+        });
+        for (is_opaque, speaks) in [
+            (true, Speaks::Http1),
+            (true, Speaks::Http2),
+            (false, Speaks::Http1),
+            (false, Speaks::Http2),
+        ] {
+            let tcp = TcpStream::connect(addr).await.expect("connect");
+            let state = Arc::<WireState>::default();
+            let stream = Box::new(Torn { tcp, is_opaque });
+            let (pool, id) = (Arc::clone(&pool), ConnId::default());
+            let mut wire = Wire::new(stream, Arc::clone(&state), pool, id).following(1);
+            let mark = state.ask();
+            wire.write_all(b"a request").await.expect_err("torn");
+            assert_eq!(state.has_written(mark, speaks), is_opaque, "{speaks:?}");
+        }
+    }
+
+    #[test]
+    fn heads_are_counted_by_stream_and_for_no_more_streams_than_may_be() {
+        let mut heads = Heads {
+            most: 4,
+            ..Heads::default()
+        };
+        for stream in 0..1_000 {
+            for _ in 0..=MOST_INTERIM {
+                assert!(!heads.is_flood(stream, false));
+            }
+            assert!(!heads.is_flood(stream, true));
+        }
+        assert!(heads.of.is_empty());
+        for stream in 0..1_000 {
+            assert!(!heads.is_flood(stream, false));
+            assert!(heads.of.len() <= 4);
+        }
+        for _ in 0..MOST_INTERIM {
+            assert!(!heads.is_flood(999, false));
+        }
+        assert!(heads.is_flood(999, false));
     }
 }

@@ -11,12 +11,11 @@ use tokio::time::timeout;
 use super::Pool;
 use super::counts::ClosedBy;
 use super::machine::{ConnId, Fit, Speaks};
-use crate::client::body::Sent;
+use crate::client::body::{Progress, Sent};
 use crate::client::conn::{Sender, Sending};
 use crate::client::wire::WireState;
 
-/// For how long a connection of HTTP/1.1 may take to be ready for the next request, after the response to the last one: an upload may be
-/// under way that nobody reads.
+/// For how long an upload that nobody reads may go on after the response to it, and how soon it has to end when it was told to.
 const READY_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often hyper gets a turn to read what came for a connection that rests.
@@ -51,6 +50,10 @@ pub(crate) struct Lease {
     sender: Option<Sender>,
     pub(crate) wire: Arc<WireState>,
     speaks: Speaks,
+    /// The body of its request, on HTTP/2: for as long as that is sent, there is a stream.
+    upload: Option<Arc<Progress>>,
+    /// Its request was handed over.
+    is_sent: bool,
     is_over: bool,
 }
 
@@ -68,6 +71,8 @@ impl Lease {
             sender,
             wire,
             speaks,
+            upload: None,
+            is_sent: false,
             is_over: false,
         }
     }
@@ -84,8 +89,9 @@ impl Lease {
                 Some(sender) if !sender.is_closed() => {}
                 _ => return false,
             }
-            if self.speaks == Speaks::Http2 || self.wire.is_quiet() {
-                return true;
+            // On one that is in use something always comes, and its task is awake.
+            if !self.wire.rests() || self.wire.is_quiet() {
+                return !self.pool.is_retired(self.id);
             }
             yield_now().await;
         }
@@ -94,8 +100,12 @@ impl Lease {
 
     /// Hands a request over; None if the connection is closed.
     pub(crate) fn try_send(&mut self, request: Request<Sent>) -> Option<Sending> {
+        let upload = request.body().progress();
         let sending = self.sender.as_mut()?.try_send(request);
+        self.wire.begins();
+        self.is_sent = true;
         if self.speaks == Speaks::Http2 {
+            self.upload = Some(upload);
             // The pool's is the only one to be kept, and that is dropped when the socket closes.
             self.sender = None;
         }
@@ -142,13 +152,22 @@ impl Lease {
     /// The connection is of no more use to anybody.
     pub(crate) fn fail(mut self, by: ClosedBy) {
         if self.speaks == Speaks::Http2 {
-            self.pool.retire(self.id);
+            self.pool.retire(self.id, by);
         }
         self.end(Fit::Not(by));
     }
 
     fn end(&mut self, fit: Fit) {
         if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        if std::mem::take(&mut self.is_sent) {
+            self.wire.ends();
+        }
+        let upload = self.upload.take().filter(|upload| !upload.is_over());
+        if let Some(upload) = upload {
+            self.sender = None;
+            self.outlast(upload, fit);
             return;
         }
         let sender = self.sender.take();
@@ -161,6 +180,23 @@ impl Lease {
             }
         };
         self.pool.give_back(self.id, fit, kept);
+    }
+
+    /// Gives back when the upload is over as well: until then hyper keeps its stream, whatever became of the response.
+    fn outlast(&self, upload: Arc<Progress>, fit: Fit) {
+        let (pool, id) = (Arc::clone(&self.pool), self.id);
+        self.pool.runtime.spawn(async move {
+            let is_answered = fit == Fit::Again;
+            let ends = timeout(READY_WITHIN, upload.ended());
+            if !is_answered || ends.await.is_err() {
+                upload.give_up();
+                // One that waits for the server to take more is not asked for more, and does not learn of it.
+                if timeout(READY_WITHIN, upload.ended()).await.is_err() {
+                    pool.retire(id, ClosedBy::Abandoned);
+                }
+            }
+            pool.give_back(id, fit, None);
+        });
     }
 }
 

@@ -36,8 +36,8 @@ enum State {
     Shared {
         streams: usize,
         most: usize,
-        /// It takes no more streams.
-        retires: bool,
+        /// It takes no more streams, and ends for this reason.
+        retires: Option<ClosedBy>,
         idle_since: Duration,
     },
     Closing {
@@ -60,7 +60,7 @@ pub(crate) struct Conn<H> {
     state: State,
     /// What its server said before it was handed over.
     allowed: Option<usize>,
-    retires: bool,
+    retires: Option<ClosedBy>,
 }
 
 impl<H> Conn<H> {
@@ -78,7 +78,7 @@ impl<H> Conn<H> {
             State::Idle { since } => Some(since),
             State::Shared {
                 streams: 0,
-                retires: false,
+                retires: None,
                 idle_since,
                 ..
             } => Some(idle_since),
@@ -147,6 +147,12 @@ impl<H: Clone + Eq + Hash> Machine<H> {
     pub(crate) fn is_opening(&self, id: ConnId) -> bool {
         let conn = self.conns.get(&id);
         conn.is_some_and(|conn| matches!(conn.state, State::Opening))
+    }
+
+    /// Whether it takes no more streams.
+    pub(crate) fn is_retired(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(&id);
+        conn.is_none_or(|conn| conn.retires.is_some())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -240,7 +246,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         if let Some(known) = self.hosts.get_mut(&host) {
             known.opening -= 1;
             known.speaks = Some(speaks);
-            if speaks == Speaks::Http2 && !conn.retires {
+            if speaks == Speaks::Http2 && conn.retires.is_none() {
                 known.shared.push(id);
             }
         }
@@ -261,25 +267,25 @@ impl<H: Clone + Eq + Hash> Machine<H> {
     }
 
     /// A connection of HTTP/2 takes no more streams: its server said GOAWAY, or it failed.
-    pub(crate) fn retire(&mut self, id: ConnId, now: Duration) {
+    pub(crate) fn retire(&mut self, id: ConnId, by: ClosedBy, now: Duration) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
-        conn.retires = true;
+        let by = *conn.retires.get_or_insert(by);
         let State::Shared {
             streams, retires, ..
         } = &mut conn.state
         else {
             return;
         };
-        *retires = true;
+        *retires = Some(by);
         let is_idle = *streams == 0;
         let host = conn.host.clone();
         if let Some(known) = self.hosts.get_mut(&host) {
             known.shared.retain(|one| *one != id);
         }
         if is_idle {
-            self.close(id, ClosedBy::Peer, now);
+            self.close(id, by, now);
         }
         self.serve(now);
     }
@@ -319,9 +325,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
                 *streams = streams.saturating_sub(1);
                 *idle_since = now;
                 let (is_idle, retires) = (*streams == 0, *retires);
-                let by = self
-                    .must_close(is_old)
-                    .or(retires.then_some(ClosedBy::Peer));
+                let by = self.must_close(is_old).or(retires);
                 match by {
                     Some(by) if is_idle => self.close(id, by, now),
                     _ => self.serve(now),
@@ -344,7 +348,8 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         let by = match state {
             State::Opening => ClosedBy::Unopened,
             State::Closing { by, .. } | State::Lent { ends_by: by } => by,
-            State::Idle { .. } | State::Shared { .. } => ClosedBy::Peer,
+            State::Shared { retires, .. } => retires.unwrap_or(ClosedBy::Peer),
+            State::Idle { .. } => ClosedBy::Peer,
         };
         self.counts.closed(by);
         if let Some(known) = self.hosts.get_mut(&host) {

@@ -288,9 +288,13 @@ impl Pool {
         self.act(|inner, now| inner.machine.allow(id, streams, now));
     }
 
-    /// A connection of HTTP/2 takes no new streams.
-    pub(super) fn retire(&self, id: ConnId) {
-        self.act(|inner, now| inner.machine.retire(id, now));
+    /// A connection of HTTP/2 takes no new streams. If it closes, that is why.
+    pub(super) fn retire(&self, id: ConnId, by: ClosedBy) {
+        self.act(|inner, now| inner.machine.retire(id, by, now));
+    }
+
+    fn is_retired(&self, id: ConnId) -> bool {
+        self.lock().machine.is_retired(id)
     }
 
     /// A socket is closed, or was never opened.

@@ -1,9 +1,16 @@
 //! HTTP/2 by prior knowledge: what is refused or left behind is sent again, and no stream too many.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::Response;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full};
 use lameduck_http::Protocols;
-use lameduck_http::client::{Body, ClientError, ClientLimits, ErrorKind, RetryReason};
+use lameduck_http::client::{Body, ClientError, ClientLimits, ClosedBy, ErrorKind, RetryReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
@@ -16,6 +23,8 @@ use crate::support::{Ended, soon};
 
 /// The index of `:status: 200` in HPACK's static table (RFC 7541, appendix A).
 const STATUS_200: &[u8] = &[0x88];
+/// The same name with another value, not indexed (RFC 7541 §6.2.2).
+const STATUS_103: &[u8] = &[8, 3, b'1', b'0', b'3'];
 const MAX_CONCURRENT_STREAMS: u16 = 3;
 
 async fn side() -> Side {
@@ -76,6 +85,116 @@ fn send(side: &Side, raw: &Raw, method: &'static str, body: impl Into<Body>) -> 
 async fn answered(asked: Asked) -> Response<Bytes> {
     let answer = soon("an answer", asked).await.expect("joined");
     answer.expect("an answer")
+}
+
+/// The server ends an idle connection, and no task of the client has had a turn since.
+#[tokio::test]
+async fn an_idle_connection_that_was_ended_is_seen_to_be_whatever_is_asked() {
+    for says_so in [false, true] {
+        let (side, raw) = (side().await, Raw::bind().await);
+        let first = send(&side, &raw, "GET", ());
+        let mut peer = accept(&raw, &[]).await;
+        let stream = asked(&mut peer).await;
+        answer(&mut peer, stream).await;
+        answered(first).await;
+        side.figures("idle", |figures| figures.idle == 1).await;
+        heard(&mut peer).await;
+        if says_so {
+            goaway(&mut peer, stream).await;
+        }
+        drop(peer);
+        let asking = send(&side, &raw, "POST", streaming("abc"));
+        let mut next = soon("another connection", accept(&raw, &[])).await;
+        let stream = asked(&mut next).await;
+        answer(&mut next, stream).await;
+        // It was never given the request.
+        assert_eq!(tries(&answered(asking).await).count, 1, "{says_so}");
+        let figures = side.client.snapshot();
+        assert_eq!((figures.opened, figures.closed_by(ClosedBy::Peer)), (2, 1));
+        side.drained().await;
+    }
+}
+
+#[tokio::test]
+async fn hints_that_every_response_has_are_no_flood() {
+    let (side, raw) = (side().await, Raw::bind().await);
+    let mut peer = None;
+    for _ in 0..40 {
+        let asking = send(&side, &raw, "POST", "abc");
+        let peer = match &mut peer {
+            Some(peer) => peer,
+            none => none.insert(accept(&raw, &[]).await),
+        };
+        let stream = asked(peer).await;
+        for _ in 0..2 {
+            peer.send(&frame(HEADERS, END_HEADERS, stream, STATUS_103))
+                .await;
+        }
+        answer(peer, stream).await;
+        assert_eq!(tries(&answered(asking).await).count, 1);
+    }
+    assert_eq!(side.client.snapshot().opened, 1);
+    side.drained().await;
+}
+
+/// RFC 9113 §8.1: a server may answer before it has read the request. Its stream counts until the client has ended it, too.
+#[tokio::test]
+async fn an_upload_that_outlives_its_response_keeps_its_stream_and_is_ended() {
+    let side = Side::with(|builder| {
+        let mut limits = ClientLimits::default();
+        limits.per_host = 1;
+        builder.protocols(Protocols::Http2).limits(limits)
+    })
+    .await;
+    let raw = Raw::bind().await;
+    let stalled = Body::streaming(Full::<Bytes>::default().with_trailers(pending()));
+    let asking = send(&side, &raw, "POST", stalled);
+    let mut peer = accept(&raw, &[(MAX_CONCURRENT_STREAMS, 1)]).await;
+    let stream = asked(&mut peer).await;
+    answer(&mut peer, stream).await;
+    answered(asking).await;
+    let next = send(&side, &raw, "GET", ());
+    side.figures("one waits", |figures| {
+        (figures.in_flight, figures.waiting) == (1, 1)
+    })
+    .await;
+    assert_eq!(peer.frame(RST_STREAM).await.stream, stream);
+    let stream = asked(&mut peer).await;
+    answer(&mut peer, stream).await;
+    answered(next).await;
+    assert_eq!(side.client.snapshot().opened, 1);
+    side.drained().await;
+}
+
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = Bytes::from_static(&[b'x'; 1_024]);
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+}
+
+/// One that waits for the server to take more cannot be told, so that its connection goes.
+#[tokio::test]
+async fn an_upload_that_nobody_takes_ends_with_its_connection() {
+    let (side, raw) = (side().await, Raw::bind().await);
+    let asking = send(&side, &raw, "POST", Body::streaming(Endless));
+    let mut peer = accept(&raw, &[]).await;
+    let stream = asked(&mut peer).await;
+    answer(&mut peer, stream).await;
+    answered(asking).await;
+    let figures = side
+        .figures("it is closed", |figures| figures.open == 0)
+        .await;
+    assert_eq!(figures.closed_by(ClosedBy::Abandoned), 1);
+    side.drained().await;
 }
 
 #[tokio::test]
@@ -191,8 +310,7 @@ async fn inv_11_a_flood_of_hints_ends_the_connection() {
     let asking = send(&side, &raw, "POST", "abc");
     let mut peer = accept(&raw, &[]).await;
     let stream = asked(&mut peer).await;
-    let hint = [8, 3, b'1', b'0', b'3'];
-    let hint = frame(HEADERS, END_HEADERS, stream, &hint);
+    let hint = frame(HEADERS, END_HEADERS, stream, STATUS_103);
     let mut hints = 0;
     while hints < 1_000_000 && peer.stream.write_all(&hint).await.is_ok() {
         hints += 1;

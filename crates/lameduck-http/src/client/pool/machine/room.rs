@@ -157,7 +157,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
             requests: 1,
             state: State::Opening,
             allowed: None,
-            retires: false,
+            retires: None,
         };
         self.conns.insert(id, conn);
         Some(Grant::Open(id))

@@ -177,7 +177,7 @@ fn a_connection_that_retires_ends_with_its_last_stream() {
         machine.ask(&A, Wish::Any, None, ZERO),
         Answer::Now(Grant::Use(id))
     );
-    machine.retire(id, ZERO);
+    machine.retire(id, ClosedBy::Peer, ZERO);
     assert!(matches!(
         machine.ask(&A, Wish::Any, None, ZERO),
         Answer::Now(Grant::Open(other)) if other != id
@@ -331,7 +331,7 @@ impl World {
                 0 => machine.tick(now),
                 1 => {
                     if let Some(id) = self.lent.first() {
-                        machine.retire(*id, now);
+                        machine.retire(*id, ClosedBy::Peer, now);
                     }
                 }
                 2 => {

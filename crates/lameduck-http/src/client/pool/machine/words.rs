@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::client::pool::counts::ClosedBy;
 
 /// A connection, from before it is opened until its socket is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ConnId(pub(super) u64);
 
 /// A request that waits for a connection. The older, the smaller.
