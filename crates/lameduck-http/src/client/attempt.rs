@@ -66,7 +66,9 @@ impl Inner {
         &self,
         course: &mut Course,
     ) -> Result<Response<ResponseBody>, Missed> {
-        let lease = self.connection(&course.target, course.wish).await?;
+        let Some(lease) = self.connection(&course.target, course.wish).await? else {
+            return Err(Missed::unsent(Mishap::Unreached, "no connection"));
+        };
         let copy = course
             .body
             .as_ref()
@@ -98,13 +100,18 @@ impl Inner {
         })
     }
 
-    /// A connection for one request.
-    pub(super) async fn connection(&self, target: &Target, wish: Wish) -> Result<Lease, Missed> {
+    /// A connection for one request. None only for who wished for a spare one, and there is one.
+    pub(super) async fn connection(
+        &self,
+        target: &Target,
+        wish: Wish,
+    ) -> Result<Option<Lease>, Missed> {
         let presumed = self.connector.presumed(target);
         let held = self.pool.hold(target, wish, presumed, self.limits.wait);
         match held.await.map_err(Missed::Refused)? {
-            Held::Lease(lease) => Ok(lease),
-            Held::Opening(opening) => self.open(target, opening).await,
+            Held::Lease(lease) => Ok(Some(lease)),
+            Held::Opening(opening) => self.open(target, opening).await.map(Some),
+            Held::Spare => Ok(None),
         }
     }
 
@@ -163,6 +170,9 @@ impl Inner {
         let mut failed = match waited {
             Waited::Answer(Ok(response)) => {
                 let stall = self.limits.stall;
+                if let Some(said) = fields::keep_alive(response.headers()) {
+                    lease.keep_for(said);
+                }
                 return Ok(response.map(|incoming| ResponseBody::new(incoming, lease, stall)));
             }
             Waited::Answer(Err(failed)) => failed,

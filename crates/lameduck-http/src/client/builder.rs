@@ -36,7 +36,7 @@ pub struct ClientLimits {
     pub waiting: usize,
     /// For how long a request waits for a connection. 5 s by default.
     pub wait: Duration,
-    /// For how long a connection is kept that nobody uses. 30 s by default, and no more than that: it has to be below the keep-alive of the
+    /// For how long a connection is kept that nobody uses; for less where a server says `Keep-Alive: timeout=`, by a second. 30 s by default, and no more than that: it has to be below the keep-alive of the
     /// servers, so that it is this side that ends an idle connection, and no request crosses a FIN. nginx and lameduck's own server keep them for 75 s, an
     /// Application Load Balancer for 60 s; Node.js keeps them for 5 s, which needs less here.
     pub idle: Duration,

@@ -2,6 +2,8 @@
 //!
 //! A caller that hands on what it was sent has fields in it that were true of another connection. hyper writes them as they are.
 
+use std::time::Duration;
+
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::Authority;
@@ -98,11 +100,28 @@ fn towards(uri: &Uri, host: Option<Authority>) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
+/// For how long a server says that it keeps the connection when it rests (`Keep-Alive: timeout=5`, in seconds; RFC 2068 §19.7.1.1).
+pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    let said = headers.get("keep-alive")?.to_str().ok()?;
+    said.split(',').find_map(|one| {
+        let (name, value) = one.split_once('=')?;
+        let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
+        let seconds = value.trim().parse().ok().filter(|_| is_timeout)?;
+        Some(Duration::from_secs(seconds))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
     use http::Request;
-    use http_body_util::{BodyExt as _, Empty, Full};
+    use http_body::Frame;
+    use http_body_util::Empty;
 
     fn parts(method: &str, fields: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder().method(method).uri("http://a/x");
@@ -114,8 +133,21 @@ mod tests {
 
     /// A stream that does not say how long it is.
     fn unknown() -> Body {
-        let frames = Full::new(bytes::Bytes::from_static(b"abc"));
-        Body::streaming(frames.with_trailers(std::future::pending()))
+        Body::streaming(Unknown)
+    }
+
+    struct Unknown;
+
+    impl http_body::Body for Unknown {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(None)
+        }
     }
 
     #[test]
@@ -173,6 +205,20 @@ mod tests {
             let mut one = parts(method, &[]);
             settle(&mut one, &Body::from(())).expect("settled");
             assert_eq!(one.headers.contains_key(CONTENT_LENGTH), said, "{method}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_of_its_patience_is_heard() {
+        for (field, said) in [
+            ("timeout=5", Some(5)),
+            ("max=100, Timeout = 60", Some(60)),
+            ("timeout=soon", None),
+            ("max=5", None),
+        ] {
+            let one = parts("GET", &[("keep-alive", field)]);
+            let said = said.map(Duration::from_secs);
+            assert_eq!(keep_alive(&one.headers), said, "{field}");
         }
     }
 

@@ -53,7 +53,7 @@ pub use self::error::{BodyError, ClientError, ErrorKind};
 pub use self::figures::ClientFigures;
 use self::pool::Pool;
 pub use self::pool::counts::ClosedBy;
-use self::pool::machine::{Season, Wish};
+use self::pool::machine::Wish;
 pub use self::response::{ResponseBody, Tries};
 use self::retry::{Budget, Failed, Verdict};
 pub use self::retry::{GivenUp, RetryReason};
@@ -147,12 +147,13 @@ impl Client {
     /// Dropped, what was not opened yet is not.
     pub async fn warm(&self, uri: &Uri) -> Result<(), ClientError> {
         let target = Target::of(uri).ok_or(ClientError::of(ErrorKind::Unsendable))?;
-        if self.inner.pool.season() != Season::Open {
-            return Err(ClientError::of(ErrorKind::Stopped));
-        }
-        let lease = self.inner.connection(&target, Wish::Any).await;
+        let lease = self.inner.connection(&target, Wish::Spare).await;
         lease
-            .map(|lease| lease.give_back(ClosedBy::Peer))
+            .map(|lease| {
+                if let Some(lease) = lease {
+                    lease.give_back(ClosedBy::Peer);
+                }
+            })
             .map_err(|missed| match missed {
                 Missed::Refused(refused) => ClientError::refused(refused, &Tries::none()),
                 Missed::NoTls => ClientError::of(ErrorKind::NoTls),

@@ -25,6 +25,8 @@ const TURNS: usize = 3;
 pub(crate) enum Held {
     Lease(Lease),
     Opening(Opening),
+    /// Nothing: one is idle already, and nothing else was wished for.
+    Spare,
 }
 
 impl Held {
@@ -38,7 +40,7 @@ impl Held {
                 lease.fail(ClosedBy::Peer);
                 None
             }
-            Self::Opening(_) => Some(self),
+            Self::Opening(_) | Self::Spare => Some(self),
         }
     }
 }
@@ -142,6 +144,11 @@ impl Lease {
             }
             None => self.end(Fit::Not(ClosedBy::Peer)),
         }
+    }
+
+    /// Its server says for how long it keeps it when it rests.
+    pub(crate) fn keep_for(&self, said: Duration) {
+        self.pool.keep_for(self.id, said);
     }
 
     /// What its request does next may end it.

@@ -19,6 +19,15 @@ use super::counts::{ClosedBy, Counts};
 /// For how long a connection may take to close before it is cut.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
+/// For how long a new connection may leave open how much it takes, before another is opened beside it: some round trips over half of the world.
+const TELLS_WITHIN: Duration = Duration::from_millis(500);
+
+/// How much earlier than its server a connection that rests is closed, so that no request crosses its end.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+
+/// Below that nothing could be used again; a server that keeps connections for a second or less is raced with.
+const LEAST_KEPT: Duration = Duration::from_millis(500);
+
 /// The idle time-out once admission has closed.
 const IDLE_IN_DRAIN: Duration = Duration::from_millis(100);
 
@@ -61,6 +70,8 @@ pub(crate) struct Conn<H> {
     /// What its server said before it was handed over.
     allowed: Option<usize>,
     retires: Option<ClosedBy>,
+    /// Its server says that it keeps it for so long, less what a request takes on its way.
+    keeps: Option<Duration>,
 }
 
 impl<H> Conn<H> {
@@ -71,6 +82,11 @@ impl<H> Conn<H> {
             State::Shared { streams, .. } => streams,
             State::Idle { .. } | State::Closing { .. } => 0,
         }
+    }
+
+    fn idle_until(&self, limit: Duration) -> Option<Duration> {
+        let limit = self.keeps.map_or(limit, |keeps| keeps.min(limit));
+        Some(self.idle_since()?.saturating_add(limit))
     }
 
     const fn idle_since(&self) -> Option<Duration> {
@@ -99,6 +115,8 @@ struct Host {
     waiting: VecDeque<(WaiterId, Wish)>,
     /// What its connections speak, once one of them did.
     speaks: Option<Speaks>,
+    /// Until then the connection that began to open last may tell whether another is needed.
+    tells_until: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -183,6 +201,16 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         if self.season == Season::Over {
             self.counts.refused_over += 1;
             return Answer::Refused(Refusal::Over);
+        }
+        if wish == Wish::Spare {
+            if self.season != Season::Open {
+                self.counts.refused_over += 1;
+                return Answer::Refused(Refusal::Over);
+            }
+            let mut conns = self.conns.values();
+            if conns.any(|conn| conn.host == *host && conn.idle_since().is_some()) {
+                return Answer::Spare;
+            }
         }
         let known = self.hosts.entry(host.clone()).or_default();
         known.speaks = known.speaks.or(presumed);
@@ -299,6 +327,13 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         }
     }
 
+    /// A server says for how long it keeps a connection that rests.
+    pub(crate) fn keep_for(&mut self, id: ConnId, said: Duration) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.keeps = Some(said.saturating_sub(ON_THE_WAY).max(LEAST_KEPT));
+        }
+    }
+
     /// A request is done with its connection.
     pub(crate) fn give_back(&mut self, id: ConnId, fit: Fit, now: Duration) {
         let Some(conn) = self.conns.get_mut(&id) else {
@@ -365,6 +400,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
             return;
         }
         self.season = season;
+        self.refuse_spares();
         if season < Season::Draining {
             return;
         }
@@ -390,6 +426,25 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         }
     }
 
+    /// Whoever waits to open something in advance waits in vain.
+    fn refuse_spares(&mut self) {
+        let mut refused = Vec::new();
+        for known in self.hosts.values_mut() {
+            known.waiting.retain(|(id, wish)| {
+                let is_spare = *wish == Wish::Spare;
+                refused.extend(is_spare.then_some(*id));
+                !is_spare
+            });
+        }
+        for id in refused {
+            self.counts.refused_over += 1;
+            self.effects.push(Effect::Refuse(id));
+            if let Some(host) = self.waiters.remove(&id) {
+                self.forget(&host);
+            }
+        }
+    }
+
     /// Everything that is still open ends, now.
     pub(crate) fn cut(&mut self, now: Duration) {
         let all: Vec<_> = self.conns.keys().copied().collect();
@@ -402,10 +457,8 @@ impl<H: Clone + Eq + Hash> Machine<H> {
     /// Ends what was idle, or took to close, for too long.
     pub(crate) fn tick(&mut self, now: Duration) {
         let limit = self.idle_limit();
-        let idle = |(id, conn): (&ConnId, &Conn<H>)| {
-            let since = conn.idle_since()?;
-            (since.saturating_add(limit) <= now).then_some(*id)
-        };
+        let idle =
+            |(id, conn): (&ConnId, &Conn<H>)| (conn.idle_until(limit)? <= now).then_some(*id);
         let idle: Vec<_> = self.conns.iter().filter_map(idle).collect();
         for id in idle {
             self.close(id, ClosedBy::IdleExpired, now);
@@ -415,15 +468,22 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         for id in slow {
             self.cut_one(id);
         }
+        for known in self.hosts.values_mut() {
+            known.tells_until = known.tells_until.filter(|until| *until > now);
+        }
+        self.serve(now);
     }
 
     /// When something is due next.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let limit = self.idle_limit();
-        let idle = self.conns.values().filter_map(Conn::idle_since);
-        let idle = idle.map(|since| since.saturating_add(limit)).min();
+        let idle = self.conns.values();
+        let idle = idle.filter_map(|conn| conn.idle_until(limit)).min();
         let slow = self.closing.iter().filter_map(|id| self.cut_at(*id)).min();
-        idle.into_iter().chain(slow).min()
+        let waited_for = self.hosts.values();
+        let waited_for = waited_for.filter(|known| !known.waiting.is_empty());
+        let told = waited_for.filter_map(|known| known.tells_until).min();
+        idle.into_iter().chain(slow).chain(told).min()
     }
 
     fn idle_limit(&self) -> Duration {

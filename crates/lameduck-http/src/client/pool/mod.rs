@@ -191,6 +191,7 @@ impl Pool {
             let grant = match answer {
                 Answer::Now(grant) => grant,
                 Answer::Wait(waiter) => self.turn(waiter, until).await?,
+                Answer::Spare => return Ok(Held::Spare),
                 Answer::Refused(Refusal::Full) => return Err(Refused::Full),
                 Answer::Refused(Refusal::Over) => return Err(Refused::Over),
             };
@@ -200,7 +201,9 @@ impl Pool {
                 return Ok(held);
             }
             // It was closed meanwhile; those beside it may be, too.
-            wish = Wish::Fresh;
+            if wish == Wish::Any {
+                wish = Wish::Fresh;
+            }
         }
     }
 
@@ -291,6 +294,11 @@ impl Pool {
     /// A connection of HTTP/2 takes no new streams. If it closes, that is why.
     pub(super) fn retire(&self, id: ConnId, by: ClosedBy) {
         self.act(|inner, now| inner.machine.retire(id, by, now));
+    }
+
+    /// A server says for how long it keeps a connection that rests.
+    pub(super) fn keep_for(&self, id: ConnId, said: Duration) {
+        self.lock().machine.keep_for(id, said);
     }
 
     fn is_retired(&self, id: ConnId) -> bool {

@@ -5,7 +5,8 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use super::{
-    ClosedBy, Conn, ConnId, Effect, Grant, Host, LENT, Machine, Speaks, State, WaiterId, Wish,
+    ClosedBy, Conn, ConnId, Effect, Grant, Host, LENT, Machine, Speaks, State, TELLS_WITHIN,
+    WaiterId, Wish,
 };
 
 impl<H: Clone + Eq + Hash> Machine<H> {
@@ -129,7 +130,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
                 return Some(Grant::Use(*id));
             }
         }
-        if wish == Wish::Any
+        if wish != Wish::Fresh
             && let Some(id) = known.idle.pop_back()
         {
             // The last one that was used: the others get old enough to be closed.
@@ -142,6 +143,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         let unheard = |id: &ConnId| self.conns.get(id).is_some_and(|one| one.allowed.is_none());
         let waits_for_first = known.opening > 0 && known.speaks != Some(Speaks::Http1)
             || known.shared.iter().any(unheard);
+        let waits_for_first = waits_for_first && known.tells_until.is_some_and(|until| now < until);
         if known.open >= self.bounds.per_host
             || self.conns.len() >= self.bounds.connections
             || waits_for_first
@@ -150,6 +152,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         }
         known.open += 1;
         known.opening += 1;
+        known.tells_until = Some(now.saturating_add(TELLS_WITHIN));
         let id = ConnId(self.next_id());
         let conn = Conn {
             host: host.clone(),
@@ -158,6 +161,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
             state: State::Opening,
             allowed: None,
             retires: None,
+            keeps: None,
         };
         self.conns.insert(id, conn);
         Some(Grant::Open(id))

@@ -167,6 +167,74 @@ fn the_first_connection_tells_whether_more_are_needed() {
 }
 
 #[test]
+fn a_server_that_says_nothing_keeps_nobody_waiting_for_long() {
+    for is_open in [false, true] {
+        let mut machine = machine(10, 10, 10);
+        let Answer::Now(Grant::Open(first)) = machine.ask(&A, Wish::Any, None, ZERO) else {
+            panic!("the first is opened");
+        };
+        if is_open {
+            machine.opened(first, Speaks::Http2, 1, ZERO);
+        }
+        let Answer::Wait(second) = machine.ask(&A, Wish::Any, None, millis(10)) else {
+            panic!("the first may tell");
+        };
+        assert_eq!(machine.next_due(), Some(TELLS_WITHIN));
+        machine.tick(TELLS_WITHIN - millis(1));
+        assert_eq!(machine.effects(), []);
+        machine.tick(TELLS_WITHIN);
+        let effects = machine.effects();
+        assert!(matches!(effects[..], [Effect::Grant(id, Grant::Open(_))] if id == second));
+        let third = machine.ask(&A, Wish::Any, None, TELLS_WITHIN);
+        assert!(matches!(third, Answer::Wait(_)), "one at a time");
+        assert_eq!(machine.next_due(), Some(2 * TELLS_WITHIN));
+    }
+}
+
+#[test]
+fn a_connection_rests_for_less_time_than_its_server_keeps_it() {
+    let mut machine = machine(10, 10, 10);
+    let one = open(&mut machine, A, ZERO);
+    for (said, kept) in [(5, 4_000), (0, 500), (1_000, 30_000)] {
+        machine.keep_for(one, seconds(said));
+        machine.give_back(one, Fit::Again, ZERO);
+        assert_eq!(machine.next_due(), Some(millis(kept)));
+        machine.ask(&A, Wish::Any, H1, ZERO);
+    }
+    machine.keep_for(one, seconds(5));
+    machine.give_back(one, Fit::Again, ZERO);
+    machine.tick(seconds(4));
+    assert_eq!(machine.effects(), [Effect::Close(one)]);
+}
+
+#[test]
+fn a_spare_one_is_opened_in_time_or_not_at_all() {
+    let mut machine = machine(1, 1, 10);
+    let one = open(&mut machine, A, ZERO);
+    let Answer::Wait(spare) = machine.ask(&A, Wish::Spare, H1, ZERO) else {
+        panic!("there is no room");
+    };
+    machine.turn(Season::Leaving, ZERO);
+    assert_eq!(machine.effects(), [Effect::Refuse(spare)]);
+    assert_eq!(machine.waiting(), 0);
+    machine.give_back(one, Fit::Again, ZERO);
+    assert_eq!(machine.effects(), []);
+    let late = machine.ask(&B, Wish::Spare, H1, ZERO);
+    assert_eq!(late, Answer::Refused(Refusal::Over));
+    machine.closed(one, ZERO);
+    assert!(machine.hosts.is_empty());
+}
+
+#[test]
+fn a_connection_that_rests_already_is_spare_and_not_younger_for_being_asked() {
+    let mut machine = machine(10, 10, 10);
+    let one = open(&mut machine, A, ZERO);
+    machine.give_back(one, Fit::Again, ZERO);
+    assert_eq!(machine.ask(&A, Wish::Spare, H1, seconds(9)), Answer::Spare);
+    assert_eq!(machine.next_due(), Some(seconds(30)));
+}
+
+#[test]
 fn a_connection_that_retires_ends_with_its_last_stream() {
     let mut machine = machine(10, 10, 10);
     let Answer::Now(Grant::Open(id)) = machine.ask(&A, Wish::Any, Some(Speaks::Http2), ZERO) else {
@@ -294,11 +362,11 @@ impl World {
         match dice.below(9) {
             0..3 => {
                 let host = [A, B, "c"][dice.below(3)];
-                let wish = [Wish::Any, Wish::Any, Wish::Fresh][dice.below(3)];
+                let wish = [Wish::Any, Wish::Any, Wish::Fresh, Wish::Spare][dice.below(4)];
                 match machine.ask(&host, wish, None, now) {
                     Answer::Now(grant) => self.take(grant),
                     Answer::Wait(id) => self.waiting.push(id),
-                    Answer::Refused(_) => {}
+                    Answer::Spare | Answer::Refused(_) => {}
                 }
             }
             3 => {

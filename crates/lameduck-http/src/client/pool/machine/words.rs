@@ -45,6 +45,8 @@ pub(crate) enum Speaks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     Any,
+    /// One to be idle, in advance.
+    Spare,
     /// One that has not been idle, after one that was turned out to be gone.
     Fresh,
 }
@@ -62,6 +64,8 @@ pub(crate) enum Grant {
 pub(crate) enum Answer {
     Now(Grant),
     Wait(WaiterId),
+    /// There is one that is idle.
+    Spare,
     Refused(Refusal),
 }
 
