@@ -84,6 +84,11 @@ impl<H> Conn<H> {
         }
     }
 
+    /// HTTP/2, and takes streams.
+    const fn is_shared(&self) -> bool {
+        matches!(self.state, State::Shared { retires: None, .. })
+    }
+
     fn idle_until(&self, limit: Duration) -> Option<Duration> {
         let limit = self.keeps.map_or(limit, |keeps| keeps.min(limit));
         Some(self.idle_since()?.saturating_add(limit))

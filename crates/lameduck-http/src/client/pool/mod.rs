@@ -261,10 +261,12 @@ impl Pool {
         most: usize,
     ) -> Option<Lease> {
         let speaks = sender.speaks();
+        // Taken if it is wanted; otherwise dropped after the lock.
+        let mut sender = Some(sender);
         let (sender, wire) = self.act(|inner, now| {
             let is_wanted = inner.machine.opened(id, speaks, most, now);
             let link = inner.links.get_mut(&id).filter(|_| is_wanted)?;
-            link.sender = Some(sender);
+            link.sender = sender.take();
             Some((link.lend(), Arc::clone(&link.wire)))
         })?;
         Some(Lease::new(Arc::clone(self), id, sender, wire))
@@ -274,12 +276,12 @@ impl Pool {
         self.lock().machine.may_end(id, by);
     }
 
-    fn give_back(&self, id: ConnId, fit: Fit, sender: Option<Sender>) {
+    fn give_back(&self, id: ConnId, fit: Fit, mut sender: Option<Sender>) {
         self.act(|inner, now| {
-            if let Some(sender) = sender
+            if sender.is_some()
                 && let Some(link) = inner.links.get_mut(&id)
             {
-                link.sender = Some(sender);
+                link.sender = sender.take();
             }
             inner.machine.give_back(id, fit, now);
         });

@@ -149,6 +149,8 @@ async fn every_request_is_answered(protocols: Protocols, methods: &'static [Meth
         .collect();
     let mut random = [0; ROUNDS];
     getrandom::fill(&mut random).expect("random numbers");
+    // Seen when it fails.
+    println!("random: {random:?}");
     let mut old = Vec::new();
     for dice in random {
         let until = answered.load(SeqCst) + usize::from(dice) % BETWEEN;

@@ -52,7 +52,7 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         held_up.count() > self.closing.len()
     }
 
-    fn is_below_its_bound(&self, host: &H) -> bool {
+    pub(super) fn is_below_its_bound(&self, host: &H) -> bool {
         let open = self.hosts.get(host).map_or(0, |known| known.open);
         open < self.bounds.per_host
     }
@@ -80,9 +80,27 @@ impl<H: Clone + Eq + Hash> Machine<H> {
         for _ in self.closing.len()..held_up {
             let idle = |(id, conn): (&ConnId, &Conn<H>)| Some((conn.idle_since()?, *id));
             let Some((_, oldest)) = self.conns.iter().filter_map(idle).min() else {
+                self.retire_for_others(now);
                 return;
             };
             self.close(oldest, ClosedBy::Evicted, now);
+        }
+    }
+
+    /// Where all that is open is shared, and nothing comes back of itself while requests keep coming, the oldest takes no more of them, so
+    /// that the oldest of those who wait gets its place.
+    fn retire_for_others(&mut self, now: Duration) {
+        let mut waiting = self.waiters.values();
+        let Some(host) = waiting.find(|host| self.is_below_its_bound(host)) else {
+            return;
+        };
+        if !self.conns.values().all(Conn::is_shared) {
+            return;
+        }
+        let others = self.conns.iter().filter(|(_, conn)| conn.host != *host);
+        let oldest = others.map(|(id, conn)| (conn.opened_at, *id)).min();
+        if let Some((_, oldest)) = oldest {
+            self.retire(oldest, ClosedBy::Evicted, now);
         }
     }
 

@@ -208,6 +208,26 @@ fn a_connection_rests_for_less_time_than_its_server_keeps_it() {
 }
 
 #[test]
+fn a_shared_connection_gives_way_to_who_came_before_its_next_request() {
+    let mut machine = machine(1, 1, 10);
+    let Answer::Now(Grant::Open(id)) = machine.ask(&A, Wish::Any, Some(Speaks::Http2), ZERO) else {
+        panic!("opened");
+    };
+    machine.opened(id, Speaks::Http2, 100, ZERO);
+    machine.allow(id, 100, ZERO);
+    let other = wait(&mut machine, B);
+    let later = machine.ask(&A, Wish::Any, None, ZERO);
+    assert!(matches!(later, Answer::Wait(_)), "{later:?}");
+    assert_eq!(machine.effects(), []);
+    machine.give_back(id, Fit::Again, ZERO);
+    assert_eq!(machine.effects(), [Effect::Close(id)]);
+    machine.closed(id, ZERO);
+    let effects = machine.effects();
+    assert!(matches!(effects[..], [Effect::Grant(one, Grant::Open(_))] if one == other));
+    assert_eq!(closed_by(&machine, ClosedBy::Evicted), 1);
+}
+
+#[test]
 fn a_spare_one_is_opened_in_time_or_not_at_all() {
     let mut machine = machine(1, 1, 10);
     let one = open(&mut machine, A, ZERO);
@@ -447,6 +467,14 @@ fn assert_bounds(machine: &Machine<&'static str>) {
         );
     }
     assert_eq!(open, machine.conns.len());
+    // Nobody is overtaken for ever where all that is open is shared.
+    if open == machine.bounds.connections && machine.conns.values().all(Conn::is_shared) {
+        let mut waiting = machine.waiters.values();
+        let first = waiting.find(|host| machine.is_below_its_bound(host));
+        if let Some(first) = first {
+            assert!(machine.conns.values().all(|conn| conn.host == *first));
+        }
+    }
     assert!(machine.hosts.len() <= machine.conns.len() + machine.waiters.len());
 }
 
