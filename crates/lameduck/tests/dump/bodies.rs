@@ -89,11 +89,26 @@ fn stuck(life: &Lifecycle) -> Started {
     let lock = Arc::new(Mutex::new(()));
     std::mem::forget(lock.clone().lock());
     named("deadlocked", move || wait_for_the_deadlock(&lock))?;
-    named("all-blocked", || {
+    let life = life.clone();
+    named("all-blocked", move || {
         block_every_signal();
+        while !are_stuck(&life) {
+            thread::yield_now();
+        }
         println!("stuck");
         thread::sleep(FOR_EVER);
     })
+}
+
+/// Whether the hog is in its call and the ticker waits.
+fn are_stuck(life: &Lifecycle) -> bool {
+    let view = life.inflight().tasks.snapshot(8);
+    let is = |name: &str, runs: bool| {
+        let tasks = view.iter().flat_map(|view| &view.tasks);
+        let mut those = tasks.filter(|task| task.name == name && task.polls > 0);
+        those.any(|task| task.running_on.is_some() == runs)
+    };
+    is("hog", true) && is("ticker", false)
 }
 
 fn named(name: &str, run: impl FnOnce() + Send + 'static) -> Started {
