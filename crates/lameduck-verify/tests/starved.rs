@@ -7,7 +7,11 @@
 #[expect(dead_code, reason = "the other tests of checks use the rest")]
 mod duck;
 
-use std::process::{Command, Output, Stdio};
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use duck::{alone, options};
 use lameduck_verify::{Figure, Finding, Report, Verdict, Verification};
@@ -79,14 +83,39 @@ fn starve(asked: &[(&str, &str)]) -> Vec<Vec<Finding>> {
                 tester.spawn().unwrap()
             })
             .collect();
-        // All are waited for before any is judged: none is left behind by a failure.
-        let outputs: Vec<Output> = testers
-            .into_iter()
-            .map(|tester| tester.wait_with_output().unwrap())
-            .collect();
+        let over = AtomicBool::new(false);
+        let ids: Vec<u32> = testers.iter().map(Child::id).collect();
+        let outputs: Vec<Output> = thread::scope(|scope| {
+            scope.spawn(|| wake(&ids, &over));
+            // All are waited for before any is judged: none is left behind by a failure.
+            let ended = testers.into_iter().map(Child::wait_with_output);
+            let outputs = ended.collect::<Vec<_>>();
+            over.store(true, Ordering::Relaxed);
+            outputs.into_iter().map(Result::unwrap).collect()
+        });
         found.extend(outputs.iter().map(findings));
     }
     found
+}
+
+/// Lets testers go on that were stopped for far too long: whoever stopped one may have ended with its target, and not have woken it.
+fn wake(testers: &[u32], over: &AtomicBool) {
+    let mut stopped = vec![0; testers.len()];
+    while !over.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(500));
+        for (id, looks) in testers.iter().zip(&mut stopped) {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // proc(5): the state stands behind the name, which ends with the last parenthesis.
+            let is_stopped = stat
+                .rsplit_once(')')
+                .is_some_and(|(_, rest)| rest.starts_with(" T"));
+            *looks = if is_stopped { *looks + 1 } else { 0 };
+            if *looks > 4 {
+                // SAFETY: takes numbers only; the tester is our child, which nobody has reaped while it is stopped.
+                unsafe { libc::kill(id.cast_signed(), libc::SIGCONT) };
+            }
+        }
+    }
 }
 
 fn findings(output: &Output) -> Vec<Finding> {
