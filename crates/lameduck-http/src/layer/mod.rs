@@ -2,6 +2,7 @@
 
 mod end_streams;
 mod expose;
+mod extent;
 mod request_hooks;
 mod snapshot;
 mod truncate;

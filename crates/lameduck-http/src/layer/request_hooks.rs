@@ -13,8 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Buf as _;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use lameduck::{Enrol, EnrolError, Lifecycle, Phase};
 use pin_project_lite::pin_project;
@@ -23,6 +22,7 @@ use tower_service::Service;
 
 pub use self::own::{HookRefused, OnEnd};
 use self::work::{Held, Work};
+use super::extent::{declared, has_no_body};
 use crate::scope;
 
 /// Runs hooks when a request is over: its response has been handed to the server to the last byte, its client has gone, its handler
@@ -376,7 +376,7 @@ where
         };
         course.status = Some(response.status());
         let declared = declared(response.headers()).or_else(|| response.body().size_hint().exact());
-        let bodiless = course.method == Method::HEAD || has_no_body(response.status());
+        let bodiless = has_no_body(&course.method, response.status());
         if bodiless || declared == Some(0) || response.body().is_end_stream() {
             // It is whole once the server has let go of it.
             course.how = Some(EndedBy::Completed);
@@ -387,15 +387,6 @@ where
             .map(|course| Sending { course, declared });
         Poll::Ready(Ok(response.map(|body| HookedBody { body, course })))
     }
-}
-
-/// RFC 9110 §6.4.1.
-fn has_no_body(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// A response under way.

@@ -455,6 +455,8 @@ impl<B: HttpBody<Error: Into<BoxError>>> HttpBody for Outgoing<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>> {
         let mut this = self.as_mut().project();
+        // What another server's response left behind on this thread is not about this one.
+        let _ = scope::take_cut();
         // A panic ends this response, so that it does not look whole; what panicked is dropped and never polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| {
             if let Some(ender) = this.ender {

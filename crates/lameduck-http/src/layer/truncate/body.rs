@@ -5,15 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::response::Parts;
-use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::answer;
 use super::course::Course;
 use crate::cut::{Cut, Truncated};
+use crate::layer::extent::{declared, has_no_body};
 use crate::scope;
 use crate::server::ending::follow::{Events, Follower, Messages};
 use crate::server::ending::{is_of, is_plain};
@@ -76,19 +75,6 @@ impl<R> TruncatedBody<R> {
             last: (!body.is_empty()).then(|| Frame::data(body)),
         }
     }
-}
-
-/// RFC 9110 §6.4.1; what follows a 101, or a CONNECT that is granted, is no response.
-fn has_no_body(method: &Method, status: StatusCode) -> bool {
-    *method == Method::HEAD
-        || *method == Method::CONNECT && status.is_success()
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-fn declared(fields: &HeaderMap) -> Option<u64> {
-    let declared: &HeaderValue = fields.get(CONTENT_LENGTH)?;
-    declared.to_str().ok()?.parse().ok()
 }
 
 /// What the client is told where it can be told between two units; nothing where only an end that does not look whole says it.
