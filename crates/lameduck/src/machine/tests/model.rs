@@ -230,7 +230,7 @@ fn inv_1_inv_2_turns_and_what_is_taken_back() {
         signals: vec![Signal::Term, Signal::Int],
         most_trouble: 0,
         needs: Some(ms(1_000)),
-        most_changes: 2,
+        most_changes: 1,
         leap: ms(1_100),
         ..setting(Shape::Alone, plan(window, repeat))
     };
@@ -244,6 +244,7 @@ fn inv_1_inv_2_turns_and_what_is_taken_back() {
     };
     let trouble = Setting {
         most_trouble: 1,
+        most_changes: 2,
         ..with(Window::NONE, Repeat::Record)
     };
     let [record, escalate] = signals;

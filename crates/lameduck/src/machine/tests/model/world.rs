@@ -350,20 +350,15 @@ impl Node {
                 world.leaps += u8::from(matches!(act, Act::Leap));
                 Input::Wake
             }
-            Act::Ready(id) => Input::Ready(ParticipantId::new(id)),
-            Act::Started => {
-                world.started = true;
-                Input::Started
-            }
-            Act::StartFailed => {
-                world.trouble += 1;
-                Input::StartFailed { why }
-            }
-            Act::Ack(id) => Input::Answer(ParticipantId::new(id), Answer::Ack),
-            Act::Done(id) => Input::Answer(ParticipantId::new(id), Answer::Done),
-            Act::Failed(id) => {
-                world.trouble += 1;
-                Input::Answer(ParticipantId::new(id), Answer::Failed { why })
+            Act::Started | Act::StartFailed => {
+                let failed = matches!(act, Act::StartFailed);
+                world.trouble += u8::from(failed);
+                world.started |= !failed;
+                if failed {
+                    Input::StartFailed { why }
+                } else {
+                    Input::Started
+                }
             }
             Act::Signal(signal) => {
                 world.signals += 1;
@@ -383,9 +378,6 @@ impl Node {
                     mean_gap: None,
                 })
             }
-            Act::AdmissionClosed(id) => {
-                Input::AdmissionClosed(ParticipantId::new(id), listener_report())
-            }
             Act::ConnectionsDrained => {
                 world.connections = Gate::Drained;
                 Input::ConnectionsDrained
@@ -398,15 +390,6 @@ impl Node {
                 world.stragglers_owed = false;
                 Input::Stragglers(Vec::new(), 0)
             }
-            Act::HookOk(id) | Act::HookFailed(id) => {
-                let failed = matches!(act, Act::HookFailed(_));
-                world.trouble += u8::from(failed);
-                world.hooks_owed &= !bit(id);
-                Input::HookEnded(
-                    ParticipantId::new(id),
-                    if failed { Err(why) } else { Ok(()) },
-                )
-            }
             Act::LateEnrol => {
                 world.late_enrolled = true;
                 Input::Enrol(late_comer(self.ids().end))
@@ -415,6 +398,7 @@ impl Node {
                 world.late_hooked = true;
                 Input::Hooked(ParticipantId::new(0))
             }
+            _ => of_participant(world, act),
         }
     }
 
@@ -703,6 +687,33 @@ impl Node {
             seen.insert("named after the end".to_owned());
         }
         Ok(())
+    }
+}
+
+/// What a participant says, or what came of its hook.
+fn of_participant(world: &mut World, act: Act) -> Input {
+    let why = String::from("why");
+    match act {
+        Act::Ready(id) => Input::Ready(ParticipantId::new(id)),
+        Act::Ack(id) => Input::Answer(ParticipantId::new(id), Answer::Ack),
+        Act::Done(id) => Input::Answer(ParticipantId::new(id), Answer::Done),
+        Act::Failed(id) => {
+            world.trouble += 1;
+            Input::Answer(ParticipantId::new(id), Answer::Failed { why })
+        }
+        Act::AdmissionClosed(id) => {
+            Input::AdmissionClosed(ParticipantId::new(id), listener_report())
+        }
+        Act::HookOk(id) | Act::HookFailed(id) => {
+            let failed = matches!(act, Act::HookFailed(_));
+            world.trouble += u8::from(failed);
+            world.hooks_owed &= !bit(id);
+            Input::HookEnded(
+                ParticipantId::new(id),
+                if failed { Err(why) } else { Ok(()) },
+            )
+        }
+        _ => Input::Wake,
     }
 }
 
