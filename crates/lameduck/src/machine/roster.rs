@@ -1,11 +1,15 @@
 //! The participants: who there is, who depends on whom, how far each has come.
 
+mod hooks;
+mod pictures;
+
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::time::Duration;
 
+pub(super) use hooks::HookStanding;
+
 use super::io::{Answer, Enrolment, Hook, Listens, ParticipantId};
-use super::status::ParticipantStatus;
-use crate::vocab::{HookState, Hooked, ListenerReport, News, ParticipantReport, ParticipantState};
+use crate::vocab::{ListenerReport, News, ParticipantState};
 
 /// How many participants a lifecycle takes; more are refused at enrolment.
 pub const MOST_PARTICIPANTS: usize = 1_024;
@@ -21,15 +25,6 @@ pub(super) enum Standing {
     Asked { answered: bool },
     /// Nothing more is expected of it.
     Ended(ParticipantState),
-}
-
-/// How far its stop hook came.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum HookStanding {
-    Absent,
-    Waiting,
-    Running { since: Duration, until: Duration },
-    Ended(Hooked),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -158,14 +153,6 @@ impl Roster {
             entry.standing = Standing::Up;
             let name = entry.name();
             self.news.push((now, News::Ready { name }));
-        }
-    }
-
-    pub(super) fn hooked(&mut self, id: ParticipantId) {
-        if let Some(entry) = self.find_mut(id)
-            && entry.hook == HookStanding::Absent
-        {
-            entry.hook = HookStanding::Waiting;
         }
     }
 
@@ -344,118 +331,6 @@ impl Roster {
             .min()
     }
 
-    /// The stop hooks that may run now: every participant that depends on theirs has none left.
-    pub(super) fn start_hooks(&mut self, now: Duration, end: Duration) -> Vec<ParticipantId> {
-        let held = self.held(Entry::hook_is_open);
-        let mut started = Vec::new();
-        for (index, held) in held.into_iter().enumerate() {
-            let entry = &self.entries[index];
-            if held || entry.hook != HookStanding::Waiting || !entry.has_started() {
-                continue;
-            }
-            let id = entry.id();
-            let name = entry.name();
-            let share = end.saturating_sub(now) / self.depth(index);
-            self.entries[index].hook = HookStanding::Running {
-                since: now,
-                until: now + share,
-            };
-            started.push(id);
-            self.news.push((now, News::HookBegan { name }));
-        }
-        started
-    }
-
-    /// How many hooks stand in the longest chain that begins here and goes to what this depends on.
-    fn depth(&self, index: usize) -> u32 {
-        // Dependencies have lower indices (they enrolled earlier), so one pass upwards sees each before its dependents.
-        let mut depth: Vec<u32> = Vec::with_capacity(index + 1);
-        for entry in &self.entries[..=index] {
-            let below = entry
-                .enrolment
-                .after
-                .iter()
-                .filter_map(|id| {
-                    self.entries[..depth.len()]
-                        .iter()
-                        .position(|other| other.id() == *id)
-                })
-                .map(|position| depth[position])
-                .max()
-                .unwrap_or(0);
-            depth.push(below + u32::from(entry.hook_is_open()));
-        }
-        depth.last().copied().unwrap_or(1).max(1)
-    }
-
-    /// A hook ended; returns whether it was running.
-    pub(super) fn hook_ended(
-        &mut self,
-        now: Duration,
-        id: ParticipantId,
-        result: Result<(), String>,
-    ) -> bool {
-        let Some(entry) = self.find_mut(id) else {
-            return false;
-        };
-        let HookStanding::Running { since, .. } = entry.hook else {
-            return false;
-        };
-        let state = match result {
-            Ok(()) => HookState::Ok,
-            Err(why) => HookState::Failed { why },
-        };
-        let hooked = Hooked::new(state, now.saturating_sub(since));
-        entry.hook = HookStanding::Ended(hooked.clone());
-        let name = entry.name();
-        self.news.push((now, News::HookEnded { name, hooked }));
-        true
-    }
-
-    /// Gives up the hooks whose share of the reserve is over; returns whether there were any.
-    pub(super) fn overrun_hooks(&mut self, now: Duration) -> bool {
-        let mut any = false;
-        for entry in &mut self.entries {
-            if let HookStanding::Running { since, until } = entry.hook
-                && until <= now
-            {
-                let hooked = Hooked::new(HookState::Overran, now.saturating_sub(since));
-                entry.hook = HookStanding::Ended(hooked.clone());
-                let name = entry.name();
-                self.news.push((now, News::HookEnded { name, hooked }));
-                any = true;
-            }
-        }
-        any
-    }
-
-    pub(super) fn next_hook_timeout(&self) -> Option<Duration> {
-        self.entries
-            .iter()
-            .filter_map(|entry| match entry.hook {
-                HookStanding::Running { until, .. } => Some(until),
-                _ => None,
-            })
-            .min()
-    }
-
-    /// Whether a hook is running or waits for its turn.
-    pub(super) fn hooks_open(&self) -> bool {
-        self.entries.iter().any(Entry::hook_is_open)
-    }
-
-    pub(super) fn any_hook_failed(&self) -> bool {
-        self.entries.iter().any(|entry| {
-            matches!(
-                &entry.hook,
-                HookStanding::Ended(Hooked {
-                    state: HookState::Failed { .. },
-                    ..
-                })
-            )
-        })
-    }
-
     pub(super) fn any_failed(&self) -> bool {
         self.entries.iter().any(|entry| {
             matches!(
@@ -463,86 +338,6 @@ impl Roster {
                 Standing::Ended(ParticipantState::Failed { .. })
             )
         })
-    }
-
-    pub(super) fn reports(&self) -> Vec<ParticipantReport> {
-        self.entries
-            .iter()
-            .map(|entry| self.report(entry))
-            .collect()
-    }
-
-    fn report(&self, entry: &Entry) -> ParticipantReport {
-        ParticipantReport {
-            name: entry.enrolment.name.clone(),
-            after: entry
-                .enrolment
-                .after
-                .iter()
-                .map(|id| self.name(*id))
-                .collect(),
-            state: match &entry.standing {
-                Standing::Starting => ParticipantState::NotStarted,
-                Standing::Up | Standing::Asked { answered: false } => ParticipantState::Silent,
-                Standing::Asked { answered: true } => ParticipantState::Working,
-                Standing::Ended(state) => state.clone(),
-            },
-            budget: entry.enrolment.budget,
-            ended_at: entry.ended_at,
-            hook: match &entry.hook {
-                HookStanding::Absent => None,
-                HookStanding::Waiting => Some(Hooked::new(HookState::NotRun, Duration::ZERO)),
-                HookStanding::Running { .. } => {
-                    Some(Hooked::new(HookState::Overran, Duration::ZERO))
-                }
-                HookStanding::Ended(hooked) => Some(hooked.clone()),
-            },
-        }
-    }
-
-    /// Forgets what only a report reads, so that the model's states differ only in what decides.
-    #[cfg(test)]
-    pub(super) fn forget(&mut self) {
-        for entry in &mut self.entries {
-            entry.listener = None;
-            entry.ended_at = None;
-            if let HookStanding::Ended(hooked) = &mut entry.hook {
-                hooked.took = Duration::ZERO;
-                if hooked.state == HookState::Overran {
-                    hooked.state = HookState::Ok;
-                }
-            }
-            if let Standing::Ended(state) = &mut entry.standing {
-                entry.closed_at = None;
-                entry.asked_again = false;
-                if matches!(state, ParticipantState::Overdue { .. }) {
-                    *state = ParticipantState::Done;
-                }
-            }
-        }
-    }
-
-    pub(super) fn listeners(&self) -> Vec<ListenerReport> {
-        self.entries
-            .iter()
-            .filter_map(|entry| entry.listener.clone())
-            .collect()
-    }
-
-    /// How each stands; budgets end at `limit` at the latest.
-    pub(super) fn statuses(&self, limit: Option<Duration>) -> Vec<ParticipantStatus> {
-        self.entries
-            .iter()
-            .map(|entry| ParticipantStatus {
-                enrolment: Arc::clone(&entry.enrolment),
-                standing: entry.standing.clone(),
-                hook: entry.hook.clone(),
-                admits: entry.admits,
-                closed_at: entry.closed_at,
-                due_at: limit.and_then(|limit| entry.due(limit)),
-                ended_at: entry.ended_at,
-            })
-            .collect()
     }
 }
 
@@ -571,13 +366,5 @@ impl Entry {
     fn give_up(&mut self, now: Duration) {
         let answered = matches!(self.standing, Standing::Asked { answered: true });
         self.end(now, ParticipantState::Overdue { answered });
-    }
-
-    fn hook_is_open(&self) -> bool {
-        match self.hook {
-            HookStanding::Waiting => self.has_started(),
-            HookStanding::Running { .. } => true,
-            HookStanding::Absent | HookStanding::Ended(_) => false,
-        }
     }
 }
