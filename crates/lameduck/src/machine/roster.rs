@@ -1,11 +1,13 @@
 //! The participants: who there is, who depends on whom, how far each has come.
 
+mod grants;
 mod hooks;
 mod pictures;
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::time::Duration;
 
+pub(super) use grants::{Said, Wish};
 pub(super) use hooks::HookStanding;
 
 use super::io::{Answer, Enrolment, Hook, Listens, ParticipantId};
@@ -19,6 +21,8 @@ pub const MOST_PARTICIPANTS: usize = 1_024;
 pub(super) enum Standing {
     /// Enrolled, not ready.
     Starting,
+    /// Gone before the request came; it may return.
+    Away { why: String },
     /// Ready.
     Up,
     /// Told to stop; answered or not.
@@ -36,6 +40,8 @@ pub(super) struct Entry {
     /// When it was told to close; its budget runs from here.
     pub(super) closed_at: Option<Duration>,
     pub(super) asked_again: bool,
+    /// What it said and got meanwhile; shared with each status, too.
+    said: Arc<Said>,
     /// The listener is open, as far as the machine knows.
     admits: bool,
     listener: Option<ListenerReport>,
@@ -54,7 +60,9 @@ impl Entry {
     fn has_started(&self) -> bool {
         !matches!(
             self.standing,
-            Standing::Starting | Standing::Ended(ParticipantState::NotStarted)
+            Standing::Starting
+                | Standing::Away { .. }
+                | Standing::Ended(ParticipantState::NotStarted | ParticipantState::Away { .. })
         )
     }
 
@@ -65,11 +73,16 @@ impl Entry {
         self.ended_at = Some(now);
     }
 
+    /// Its budget with all that it was granted; `None`: until the drain ends.
+    fn budget(&self) -> Option<Duration> {
+        let budget = self.enrolment.budget?;
+        Some(budget.saturating_add(self.said.granted()))
+    }
+
     /// When its budget ends, at most `limit`; `None` while it has not been told to close.
     fn due(&self, limit: Duration) -> Option<Duration> {
         let closed_at = self.closed_at?;
-        let budget = self.enrolment.budget?;
-        Some(closed_at.saturating_add(budget).min(limit))
+        Some(closed_at.saturating_add(self.budget()?).min(limit))
     }
 
     /// When it is asked again: at half its budget, or at half of what is left to `limit`.
@@ -111,6 +124,7 @@ impl Roster {
             hook,
             closed_at: None,
             asked_again: false,
+            said: Arc::default(),
             admits,
             listener: None,
             ended_at: None,
@@ -163,17 +177,32 @@ impl Roster {
             .all(|entry| entry.standing != Standing::Starting)
     }
 
-    /// The request was made: those that are up are asked, those still starting are not waited for.
+    /// One that went away is back, and as one that has just enrolled.
+    pub(super) fn returned(&mut self, now: Duration, id: ParticipantId) {
+        if let Some(entry) = self.find_mut(id)
+            && matches!(entry.standing, Standing::Away { .. })
+        {
+            entry.standing = Standing::Starting;
+            entry.admits = entry.enrolment.listens == Listens::UntilClosed;
+            let name = entry.name();
+            self.news.push((now, News::Returned { name }));
+        }
+    }
+
+    /// The request was made: those that are up are asked, those still starting or away are not waited for.
     pub(super) fn ask_all(&mut self, now: Duration) {
         for entry in &mut self.entries {
-            match entry.standing {
-                Standing::Up => entry.standing = Standing::Asked { answered: false },
-                Standing::Starting => {
-                    entry.end(now, ParticipantState::NotStarted);
-                    self.news.push((now, entry.ended()));
+            let state = match &entry.standing {
+                Standing::Up => {
+                    entry.standing = Standing::Asked { answered: false };
+                    continue;
                 }
-                Standing::Asked { .. } | Standing::Ended(_) => {}
-            }
+                Standing::Starting => ParticipantState::NotStarted,
+                Standing::Away { why } => ParticipantState::Away { why: why.clone() },
+                Standing::Asked { .. } | Standing::Ended(_) => continue,
+            };
+            entry.end(now, state);
+            self.news.push((now, entry.ended()));
         }
     }
 
@@ -185,25 +214,38 @@ impl Roster {
         if entry.is_ended() {
             return false;
         }
-        let news = match answer {
-            Answer::Ack | Answer::Working { .. } => match &mut entry.standing {
-                Standing::Asked { answered: true } => return true,
-                Standing::Asked { answered } => {
-                    *answered = true;
-                    News::Answered { name: entry.name() }
+        let state = match answer {
+            Answer::Ack | Answer::Working { .. } | Answer::NeedMore { .. } => {
+                let Standing::Asked { answered } = &mut entry.standing else {
+                    return false;
+                };
+                let is_first = !core::mem::replace(answered, true);
+                entry.hear(answer);
+                if is_first {
+                    let name = entry.name();
+                    self.news.push((now, News::Answered { name }));
                 }
-                _ => return false,
+                return true;
+            }
+            Answer::Away { why } => match entry.standing {
+                Standing::Away { .. } => return false,
+                Standing::Starting | Standing::Up => {
+                    let (name, why) = (entry.name(), why.clone());
+                    entry.admits = false;
+                    entry.standing = Standing::Away { why: why.clone() };
+                    self.news.push((now, News::Away { name, why }));
+                    return true;
+                }
+                _ => ParticipantState::Failed { why: why.clone() },
             },
-            Answer::Done => {
-                entry.end(now, ParticipantState::Done);
-                entry.ended()
-            }
-            Answer::Failed { why } => {
-                entry.end(now, ParticipantState::Failed { why: why.clone() });
-                entry.ended()
-            }
+            Answer::Done { .. } => ParticipantState::Done,
+            Answer::Refused { why } => ParticipantState::Refused { why: why.clone() },
+            Answer::Failed { why } => ParticipantState::Failed { why: why.clone() },
         };
-        self.news.push((now, news));
+        entry.hear(answer);
+        entry.end(now, state);
+        let ended = entry.ended();
+        self.news.push((now, ended));
         true
     }
 
@@ -331,11 +373,12 @@ impl Roster {
             .min()
     }
 
+    /// Whether any failed, or refused to finish.
     pub(super) fn any_failed(&self) -> bool {
         self.entries.iter().any(|entry| {
             matches!(
                 entry.standing,
-                Standing::Ended(ParticipantState::Failed { .. })
+                Standing::Ended(ParticipantState::Failed { .. } | ParticipantState::Refused { .. })
             )
         })
     }
@@ -360,6 +403,7 @@ impl Entry {
                 .closed_at
                 .zip(self.ended_at)
                 .map(|(from, to)| to.saturating_sub(from)),
+            figures: self.said.figures().to_vec(),
         }
     }
 

@@ -28,11 +28,15 @@ impl Roster {
                 .collect(),
             state: match &entry.standing {
                 Standing::Starting => ParticipantState::NotStarted,
+                Standing::Away { why } => ParticipantState::Away { why: why.clone() },
                 Standing::Up | Standing::Asked { answered: false } => ParticipantState::Silent,
                 Standing::Asked { answered: true } => ParticipantState::Working,
                 Standing::Ended(state) => state.clone(),
             },
             budget: entry.enrolment.budget,
+            grants: entry.said.grants().to_vec(),
+            progress: entry.said.progress().cloned(),
+            figures: entry.said.figures().to_vec(),
             ended_at: entry.ended_at,
             hook: match &entry.hook {
                 HookStanding::Absent => None,
@@ -51,6 +55,7 @@ impl Roster {
         for entry in &mut self.entries {
             entry.listener = None;
             entry.ended_at = None;
+            Arc::make_mut(&mut entry.said).forget();
             if let HookStanding::Ended(hooked) = &mut entry.hook {
                 hooked.took = Duration::ZERO;
                 if hooked.state == HookState::Overran {
@@ -82,6 +87,8 @@ impl Roster {
                 enrolment: Arc::clone(&entry.enrolment),
                 standing: entry.standing.clone(),
                 hook: entry.hook.clone(),
+                said: Arc::clone(&entry.said),
+                budget: entry.budget(),
                 admits: entry.admits,
                 closed_at: entry.closed_at,
                 due_at: limit.and_then(|limit| entry.due(limit)),
