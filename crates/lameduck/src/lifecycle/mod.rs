@@ -8,6 +8,7 @@ mod epilogue;
 mod guard;
 #[cfg(feature = "tower")]
 mod layer;
+mod more;
 mod participant;
 #[cfg(feature = "tokio")]
 mod run;
@@ -27,6 +28,7 @@ pub use epilogue::{Begun, Epilogue};
 pub use guard::Guard;
 #[cfg(feature = "tower")]
 pub use layer::{DrainBody, DrainFuture, DrainLayer, DrainService};
+pub use more::{Given, Granting, NoParticipant};
 pub use participant::{Member, Participant, Place};
 #[cfg(feature = "tokio")]
 pub use run::run;
@@ -39,7 +41,7 @@ pub use worker::{Stop, Worker};
 use crate::{
     driver::{Figures, Inflight, Observer, Recent, Shared, Status},
     inflight::Closed,
-    machine::Input,
+    machine::{Input, ParticipantId},
     vocab::{Cause, Health, Outcome, Phase, Plan, Report, Switch},
 };
 
@@ -254,6 +256,28 @@ impl Lifecycle {
         let plan = self.plan();
         let needs = needs.unwrap_or_else(|| (plan.drain_end() / 2).max(plan.window().ceiling));
         Turns::take(&self.shared, needs)
+    }
+
+    /// Gives a participant more time than its budget, by its name, as an operator does: as far as the end of the drain
+    /// allows, and at most 16 times in one shutdown. The participant is [told](Participant::given).
+    ///
+    /// # Phases
+    /// Once the service was asked to leave and until the participant ended; otherwise it changes nothing.
+    ///
+    /// # Errors
+    /// [`NoParticipant`] if none has this name.
+    pub fn grant(&self, name: &str, by: Duration) -> Result<(), NoParticipant> {
+        let at = self
+            .shared
+            .seats()
+            .iter()
+            .position(|seat| seat.name == name);
+        let number = at.and_then(|at| u32::try_from(at).ok());
+        let number = number.ok_or_else(|| NoParticipant {
+            name: name.to_owned(),
+        })?;
+        self.send(Input::Grant(ParticipantId::new(number), by));
+        Ok(())
     }
 
     /// Cuts the shutdown: the end, now, in any phase. What is in flight is lost.

@@ -8,10 +8,14 @@ macro_rules! holds {
     };
 }
 
+mod shape;
 mod turns;
 
 use std::{collections::BTreeSet, time::Duration};
 
+pub(super) use shape::Shape;
+
+use super::bargain::{Bargain, GIFT, Talk, wish};
 use crate::{
     machine::{
         Answer, Effect, Enrolment, Hook, Input, Listens, Machine, ParticipantId, Traffic,
@@ -27,62 +31,6 @@ use crate::{
 const MOST_EFFECTS: usize = 24;
 /// More timers than this from a request to the end would be a machine that spins.
 const MOST_WAKES: usize = 64;
-
-/// Who depends on whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// One that listens, and has a hook.
-    Alone,
-    /// A worker, and a server after it.
-    Pair,
-    /// Three that know nothing of each other.
-    Apart,
-    /// 2 after 1 after 0; the one in the middle has no hook.
-    Chain,
-    /// 1 and 2 after 0.
-    Fork,
-}
-
-impl Shape {
-    fn enrolments(self) -> Vec<Enrolment> {
-        let after: &[&[u32]] = match self {
-            Self::Alone => &[&[]],
-            Self::Pair => &[&[], &[0]],
-            Self::Apart => &[&[], &[], &[]],
-            Self::Chain => &[&[], &[0], &[1]],
-            Self::Fork => &[&[], &[0], &[0]],
-        };
-        let last = after.len() - 1;
-        (0_u32..)
-            .zip(after)
-            .map(|(number, after)| Enrolment {
-                id: ParticipantId::new(number),
-                name: number.to_string(),
-                after: after.iter().map(|id| ParticipantId::new(*id)).collect(),
-                budget: (number == 0).then_some(Duration::from_millis(400)),
-                listens: if number as usize == last {
-                    Listens::UntilClosed
-                } else {
-                    Listens::Never
-                },
-                hook: if number == 1 && last == 2 {
-                    Hook::None
-                } else {
-                    Hook::Some
-                },
-            })
-            .collect()
-    }
-
-    /// Whether `who` stops before `whom`, directly or not.
-    fn stops_before(self, who: usize, whom: usize) -> bool {
-        match self {
-            Self::Alone | Self::Apart => false,
-            Self::Pair | Self::Chain => who > whom,
-            Self::Fork => whom == 0 && who > 0,
-        }
-    }
-}
 
 /// One search.
 #[derive(Clone, Debug)]
@@ -104,6 +52,12 @@ pub(super) struct Setting {
     pub(super) most_changes: u8,
     /// Whether a participant enrols, and a hook is given, after the request.
     pub(super) late_comers: bool,
+    /// How many wishes for more time there are; refusals only if there are any.
+    pub(super) most_wishes: u8,
+    /// How many grants of an operator.
+    pub(super) most_gifts: u8,
+    /// How often a participant goes away.
+    pub(super) most_gone: u8,
 }
 
 /// What the world may do.
@@ -134,6 +88,20 @@ pub(super) enum Act {
     HookFailed(u32),
     LateEnrol,
     LateHook,
+    Talk(Talk),
+}
+
+impl Act {
+    /// Something goes wrong: that has a bound of its own.
+    const fn is_trouble(self) -> bool {
+        matches!(
+            self,
+            Self::StartFailed
+                | Self::Failed(_)
+                | Self::HookFailed(_)
+                | Self::Talk(Talk::Refused(_))
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -182,6 +150,7 @@ struct World {
     hooks_run: u8,
     hooks_owed: u8,
     over: Option<Outcome>,
+    bargain: Bargain,
 }
 
 /// A state of both.
@@ -257,6 +226,9 @@ impl Node {
             may(silent, Act::Ack(id));
             may(!entry.is_ended(), Act::Done(id));
             may(!entry.is_ended() && trouble, Act::Failed(id));
+            for talk in world.bargain.talks(id, &entry.standing, trouble, setting) {
+                may(true, Act::Talk(talk));
+            }
             let admits = self
                 .machine
                 .core
@@ -271,7 +243,15 @@ impl Node {
         acts
     }
 
-    fn ids(&self) -> core::ops::Range<u32> {
+    pub(super) fn requested_at(&self) -> Option<Duration> {
+        self.world.requested_at
+    }
+
+    pub(super) fn bargain(&self) -> &Bargain {
+        &self.world.bargain
+    }
+
+    pub(super) fn ids(&self) -> core::ops::Range<u32> {
         0..u32::try_from(self.machine.core.roster.reports().len()).unwrap_or(0)
     }
 
@@ -324,6 +304,7 @@ impl Node {
         setting: &Setting,
         seen: &mut BTreeSet<String>,
     ) -> Result<(), String> {
+        let before = self.before();
         self.machine.handle(now, input);
         let effects: Vec<Effect> = core::iter::from_fn(|| self.machine.poll_effect()).collect();
         holds!(effects.len() <= MOST_EFFECTS, "INV-11: {effects:?}");
@@ -339,27 +320,24 @@ impl Node {
             }
             self.effect(effect, now, setting, seen)?;
         }
-        Ok(())
+        self.keeps_its_word(&before, now, setting)
     }
 
     fn input(&mut self, act: Act, setting: &Setting) -> Input {
         let world = &mut self.world;
         let why = String::from("why");
+        world.trouble += u8::from(act.is_trouble());
         match act {
             Act::Wake | Act::Leap => {
                 world.leaps += u8::from(matches!(act, Act::Leap));
                 Input::Wake
             }
-            Act::Started | Act::StartFailed => {
-                let failed = matches!(act, Act::StartFailed);
-                world.trouble += u8::from(failed);
-                world.started |= !failed;
-                if failed {
-                    Input::StartFailed { why }
-                } else {
-                    Input::Started
-                }
+            Act::Started => {
+                world.started = true;
+                Input::Started
             }
+            Act::StartFailed => Input::StartFailed { why },
+            Act::Talk(talk) => world.bargain.say(talk),
             Act::Signal(signal) => {
                 world.signals += 1;
                 world.signalled |= matches!(signal, Signal::Term | Signal::Int);
@@ -419,7 +397,11 @@ impl Node {
                 world.opened = true;
             }
             Effect::Enter(phase) => {
-                return enters(world, *phase, drain_over);
+                enters(world, *phase, drain_over)?;
+                holds!(
+                    *phase != Phase::Stopped || self.machine.core.roster.all_ended(),
+                    "N-1: Stopped before every participant ended or ran out"
+                );
             }
             Effect::Broadcast(request) => {
                 holds!(world.begun_at.is_none(), "two requests");
@@ -464,6 +446,7 @@ impl Node {
             Effect::ShowStatus => {
                 seen.insert("status".to_owned());
             }
+            Effect::Granted(id, wish, by) => return world.bargain.granted(id.0, *wish, *by, seen),
             Effect::Close(id) | Effect::AskAgain(id) | Effect::RunHook(id) => {
                 return self.about(effect, id.0, since, setting, seen);
             }
@@ -573,7 +556,11 @@ impl Node {
                 for other in dependents {
                     let started = !matches!(
                         other.standing,
-                        Standing::Starting | Standing::Ended(ParticipantState::NotStarted)
+                        Standing::Starting
+                            | Standing::Away { .. }
+                            | Standing::Ended(
+                                ParticipantState::NotStarted | ParticipantState::Away { .. }
+                            )
                     );
                     let open = match other.hook {
                         HookStanding::Waiting => started,
@@ -665,6 +652,9 @@ impl Node {
             Input::HookEnded(ParticipantId::new(0), Ok(())),
             Input::Note("late".to_owned()),
             Input::Switched(Switch::new("breaker", "late")),
+            wish(0, 1),
+            Input::Grant(ParticipantId::new(0), GIFT),
+            Input::Returned(ParticipantId::new(0)),
         ] {
             after.handle(later, input);
         }
@@ -696,17 +686,13 @@ fn of_participant(world: &mut World, act: Act) -> Input {
     match act {
         Act::Ready(id) => Input::Ready(ParticipantId::new(id)),
         Act::Ack(id) => Input::Answer(ParticipantId::new(id), Answer::Ack),
-        Act::Done(id) => Input::Answer(ParticipantId::new(id), Answer::Done),
-        Act::Failed(id) => {
-            world.trouble += 1;
-            Input::Answer(ParticipantId::new(id), Answer::Failed { why })
-        }
+        Act::Done(id) => Input::Answer(ParticipantId::new(id), Answer::done()),
+        Act::Failed(id) => Input::Answer(ParticipantId::new(id), Answer::Failed { why }),
         Act::AdmissionClosed(id) => {
             Input::AdmissionClosed(ParticipantId::new(id), listener_report())
         }
         Act::HookOk(id) | Act::HookFailed(id) => {
             let failed = matches!(act, Act::HookFailed(_));
-            world.trouble += u8::from(failed);
             world.hooks_owed &= !bit(id);
             Input::HookEnded(
                 ParticipantId::new(id),
