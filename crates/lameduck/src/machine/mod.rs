@@ -31,6 +31,7 @@
 
 mod io;
 mod journal;
+mod learning;
 mod phases;
 mod repeats;
 mod roster;
@@ -45,6 +46,7 @@ pub use io::{
     Answer, Effect, Enrolment, Hook, Input, Listens, ParticipantId, ShutdownRequest, Traffic,
 };
 use journal::Journal;
+pub use learning::{NEEDS, Need, learn};
 use phases::{Leaving, Present};
 #[cfg(feature = "signals")]
 pub(crate) use repeats::ends_waiting;
