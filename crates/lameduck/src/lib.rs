@@ -41,6 +41,7 @@ pub use edge::trace::Tracing;
 #[cfg(feature = "signals")]
 pub use edge::{
     audit::{Audit, NoAudit},
+    history::History,
     platform::{Detected, VARIABLES, parse_duration, parse_window},
     probe::{PROBE_PATHS, ProbeAnswer, is_health_check},
     signal::{SignalError, SignalSet, early},

@@ -1,12 +1,29 @@
-//! Mirrors of the report and the audit for readers (feature `serde`): what `lameduck.shutdown/1` and `lameduck.audit/1`
-//! look like from the other side.
+//! Mirrors of the report, the audit and the history for readers (feature `serde`): what `lameduck.shutdown/1`, `lameduck.audit/1` and
+//! `lameduck.history/1` look like from the other side.
 //!
 //! Unknown fields are ignored and missing ones take their default, so that a reader outlives a version of the writer.
 //! Times are milliseconds after T, negative before it.
 
+// Before the modules that use it.
+macro_rules! mirror {
+    ($(#[doc = $doc:literal] $name:ident { $(#[doc = $field_doc:literal] $field:ident: $type:ty,)+ })+) => {
+        $(
+            #[doc = $doc]
+            #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+            #[serde(default)]
+            #[non_exhaustive]
+            pub struct $name {
+                $(#[doc = $field_doc] pub $field: $type,)+
+            }
+        )+
+    };
+}
+
 mod audit;
+mod history;
 
 pub use audit::{Audit, AuditExit, AuditInflight, AuditRecord, AuditSender};
+pub use history::{History, HistoryParticipant, HistoryShutdown, NoHistory};
 use serde::{Deserialize, Serialize};
 
 /// A shutdown report.
@@ -89,20 +106,6 @@ impl core::fmt::Display for NoReport {
 }
 
 impl std::error::Error for NoReport {}
-
-macro_rules! mirror {
-    ($(#[doc = $doc:literal] $name:ident { $(#[doc = $field_doc:literal] $field:ident: $type:ty,)+ })+) => {
-        $(
-            #[doc = $doc]
-            #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-            #[serde(default)]
-            #[non_exhaustive]
-            pub struct $name {
-                $(#[doc = $field_doc] pub $field: $type,)+
-            }
-        )+
-    };
-}
 
 mirror! {
     /// How a process was at its end; what its system did not tell is missing.
@@ -211,6 +214,10 @@ mirror! {
         answered: Option<bool>,
         /// Its budget.
         budget_ms: Option<f64>,
+        /// What the program gave as its budget, where a history has a say in it.
+        budget_base_ms: Option<f64>,
+        /// Which rule gave the budget then: `base`, `overdue` or `needs`.
+        budget_by: Option<String>,
         /// What it got beyond that.
         grants: Vec<Grant>,
         /// How far it was, last.

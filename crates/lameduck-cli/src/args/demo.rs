@@ -75,6 +75,9 @@ pub(crate) struct DemoArguments {
     /// How many older audit files are kept [default: 4]
     #[arg(long, value_name = "N", requires = "audit", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) audit_keep: Option<u32>,
+    /// Remember here what each participant needed to finish, and let its budget learn from that [default: budgets stay what they are]
+    #[arg(long, value_name = "FILE", env = "LAMEDUCK_HISTORY")]
+    pub(crate) history: Option<PathBuf>,
     /// Say what happens on stderr, as lines that bear the drain_id
     #[arg(long, value_name = "FORM", value_enum)]
     pub(crate) log: Option<LogArgument>,

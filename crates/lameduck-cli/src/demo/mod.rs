@@ -19,7 +19,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use lameduck::{
-    Audit, Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Signal, SignalSet,
+    Audit, History, Late, Lifecycle, Outcome, Plan, PlanError, Repeat, Report, Signal, SignalSet,
     StackSignal, Start,
 };
 
@@ -155,6 +155,14 @@ fn start(arguments: &DemoArguments) -> Result<(Plan, Start), Failure> {
             );
         }
         start = start.audit(audit);
+    }
+    // An empty variable is none.
+    if let Some(path) = arguments
+        .history
+        .as_deref()
+        .filter(|path| !path.as_os_str().is_empty())
+    {
+        start = start.history(History::file(path));
     }
     Ok((plan, start))
 }

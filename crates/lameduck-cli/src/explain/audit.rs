@@ -344,7 +344,7 @@ fn counted_as(count: u64, word: &str) -> String {
 }
 
 /// `2026-11-30T10:56:10.123456Z` to the minute.
-fn minute(time: &str) -> String {
+pub(super) fn minute(time: &str) -> String {
     let short: String = time.chars().take(16).collect();
     short.replacen('T', " ", 1) + "Z"
 }

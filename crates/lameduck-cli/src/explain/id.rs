@@ -189,6 +189,7 @@ mod tests {
             server,
             list: false,
             audit: None,
+            history: None,
             format: ExplainFormat::Text,
         }
     }

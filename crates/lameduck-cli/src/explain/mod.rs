@@ -1,10 +1,12 @@
 //! `lameduck explain`: an id of the contract (`id`), a shutdown report as a story (`story`, `advice`) or
-//! drawn as a sequence (`sequence`, `mermaid`, `page`), or an audit as the
-//! story of a process' days (`audit`, `lives`).
+//! drawn as a sequence (`sequence`, `mermaid`, `page`), an audit as the
+//! story of a process' days (`audit`, `lives`), or a history as the curves by which budgets learned (`history`, `curve`).
 //! Owns telling the two apart, and reading.
 
 mod advice;
 mod audit;
+mod curve;
+mod history;
 mod id;
 mod lives;
 mod mermaid;
@@ -34,6 +36,9 @@ const MOST_BYTES: u64 = 64 << 20;
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
     if let Some(path) = &arguments.audit {
         return audit::run(path, arguments.format);
+    }
+    if let Some(path) = &arguments.history {
+        return history::run(path, arguments.format);
     }
     let draws = matches!(
         arguments.format,

@@ -27,25 +27,41 @@ svg .time { fill: var(--faint); font-variant-numeric: tabular-nums; }
 .says { stroke: var(--ink); fill: var(--ink); }
 .answers { stroke: var(--answer); fill: var(--answer); stroke-dasharray: 6 3; }
 .cuts { stroke: var(--cut); fill: var(--cut); }
+.met { fill: var(--answer); }
+.short { fill: var(--cut); }
+.base { fill: none; stroke: var(--faint); stroke-dasharray: 3 4; }
+.used { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 pre { overflow-x: auto; font: 13px/1.45 ui-monospace, monospace; }
 ";
 
 /// The page, with the story as its text.
 pub(super) fn draw(sequence: &Sequence, story: &str) -> String {
-    let title = escaped(&sequence.title);
-    let mut out = format!(
+    let mut out = head(&sequence.title);
+    out.push_str("<div class=\"drawing\">\n");
+    drawing(&mut out, sequence);
+    out.push_str("</div>\n");
+    foot(&mut out, story);
+    out
+}
+
+/// A page up to its title.
+pub(super) fn head(title: &str) -> String {
+    let title = escaped(title);
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n\
-         <body>\n<h1>{title}</h1>\n<div class=\"drawing\">\n"
-    );
-    drawing(&mut out, sequence);
+         <body>\n<h1>{title}</h1>\n"
+    )
+}
+
+/// What a page ends with: all that was drawn, as text.
+pub(super) fn foot(out: &mut String, story: &str) {
     let _ = writeln!(
         out,
-        "</div>\n<h2>The same in words</h2>\n<pre>{}</pre>\n</body>\n</html>",
+        "<h2>The same in words</h2>\n<pre>{}</pre>\n</body>\n</html>",
         escaped(story)
     );
-    out
 }
 
 fn drawing(out: &mut String, sequence: &Sequence) {
@@ -142,7 +158,7 @@ const fn middle(lane: usize) -> usize {
 }
 
 /// HTML Standard, "Escaping a string", and the apostrophe.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {

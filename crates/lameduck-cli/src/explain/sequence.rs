@@ -180,9 +180,15 @@ fn participants(steps: &mut Vec<Step>, report: &Shutdown, lanes: &Lanes) {
         if let Some(at_ms) =
             asked.filter(|_| participant.state != "not-started" && participant.state != "away")
         {
+            let learned = match (participant.budget_by.as_deref(), participant.budget_base_ms) {
+                (Some("overdue" | "needs"), Some(base)) => {
+                    format!(" (learned, base {})", seconds(base))
+                }
+                _ => String::new(),
+            };
             let text = participant.budget_ms.map_or_else(
                 || "stop".to_owned(),
-                |budget| format!("stop, budget {}", seconds(budget)),
+                |budget| format!("stop, budget {}{learned}", seconds(budget)),
             );
             let what = What::Says(lanes.driver, lane);
             steps.push(Step { at_ms, what, text });

@@ -193,7 +193,7 @@ impl<'a> ClientBuilder<'a> {
             pool: Arc::clone(&pool),
             life: self.life.clone(),
             name: self.name.clone(),
-            budget: self.budget.min(FOREVER),
+            budget: participant.budget().unwrap_or(self.budget).min(FOREVER),
         };
         keeper.start(participant);
         let inner = Inner {

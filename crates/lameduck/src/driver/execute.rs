@@ -161,6 +161,7 @@ impl Driver {
             .drain_id()
             .clone_into(&mut report.drain_id);
         report.health = Some(self.shared.final_health());
+        self.shared.explain_budgets(&mut report);
         self.tell();
         let observing = self.shared.observers().finish();
         let until = Instant::now() + PATIENCE;

@@ -7,6 +7,7 @@
 //! `thread.rs` is the loop, `execute.rs` does the effects, `shared.rs` is what handles see, `status.rs` what people
 //! are told, `holds.rs` its one sentence, `observe.rs` tells whoever observes, `sim.rs` is the same machine under virtual time.
 
+mod budgets;
 mod commands;
 mod commons;
 mod epilogue;
@@ -32,6 +33,7 @@ mod thread;
 mod traffic;
 mod turns;
 
+pub(crate) use budgets::Budgets;
 pub(crate) use facts::Facts;
 pub use figures::{Figures, Latency, ParticipantFigures, PhaseFigures, SignalFigures};
 pub(crate) use grants::Grants;

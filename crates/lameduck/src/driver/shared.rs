@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Observer, Recent, Seat,
+    Budgets, Observer, Recent, Seat,
     commands::Commands,
     commons::Commons,
     epilogue::Epilogues,
@@ -86,6 +86,7 @@ pub(crate) struct Shared {
     ledger: Ledger,
     facts: Facts,
     supervisor: OnceLock<Arc<dyn Supervisor>>,
+    budgets: OnceLock<Arc<dyn Budgets>>,
     /// How often the program said that it is alive.
     beats: AtomicU64,
     commands: Commands,
@@ -137,6 +138,7 @@ impl Shared {
             ledger: Ledger::new(&inflight),
             facts: Facts::default(),
             supervisor: OnceLock::new(),
+            budgets: OnceLock::new(),
             beats: AtomicU64::new(0),
             inflight,
             commands,
@@ -183,6 +185,25 @@ impl Shared {
 
     pub(crate) fn supervisor(&self) -> Option<&Arc<dyn Supervisor>> {
         self.supervisor.get()
+    }
+
+    pub(crate) fn set_budgets(&self, budgets: Arc<dyn Budgets>) {
+        // Of two that come at the same time the first one counts.
+        let _ = self.budgets.set(budgets);
+    }
+
+    pub(crate) fn budgets(&self) -> Option<&Arc<dyn Budgets>> {
+        self.budgets.get()
+    }
+
+    /// Says of each participant how its budget followed from earlier shutdowns.
+    pub(super) fn explain_budgets(&self, report: &mut Report) {
+        let Some(budgets) = self.budgets() else {
+            return;
+        };
+        for participant in &mut report.participants {
+            participant.learned = budgets.learned(&participant.name);
+        }
     }
 
     /// The program is alive.

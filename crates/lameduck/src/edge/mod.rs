@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub mod dump;
+pub(crate) mod history;
 pub(crate) mod platform;
 pub(crate) mod probe;
 pub(crate) mod process;

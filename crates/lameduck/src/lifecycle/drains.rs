@@ -68,7 +68,7 @@ impl Enrol {
         let runtime = tokio::runtime::Handle::current();
         // Panics without time, now: the first look would, when the service leaves.
         drop(tokio::time::sleep(Duration::ZERO));
-        let budget = *self.budget.get_or_insert(BUDGET);
+        self.budget.get_or_insert(BUDGET);
         let (name, shared) = (self.name.clone(), self.shared.clone());
         let participant = self.register()?;
         // Here, not on the task: should start-up fail in the next line, it is emptied too.
@@ -77,7 +77,7 @@ impl Enrol {
         let stands = Stands {
             life: Lifecycle::new(shared.clone()),
             name: name.clone(),
-            budget,
+            budget: participant.budget().unwrap_or(BUDGET),
             participant,
         };
         runtime.spawn(watched(

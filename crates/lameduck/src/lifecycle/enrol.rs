@@ -47,7 +47,8 @@ impl Enrol {
         self
     }
 
-    /// How long it may take once it is told to close; without one, until the drain ends.
+    /// How long it may take once it is told to close; without one, until the drain ends. With a [`History`](crate::History) this is the base
+    /// from which it learns.
     pub const fn budget(mut self, budget: Duration) -> Self {
         self.budget = Some(budget);
         self
@@ -105,11 +106,15 @@ impl Enrol {
             seats.push(seat);
             ParticipantId::new(number)
         };
+        let budget = self.budget.map(|base| match self.shared.budgets() {
+            Some(budgets) => budgets.learn(&self.name, base),
+            None => base,
+        });
         self.shared.send(Input::Enrol(Enrolment {
             id,
             name: self.name,
             after: self.after,
-            budget: self.budget,
+            budget,
             listens: self.listens,
             hook: Hook::None,
         }));
@@ -118,7 +123,7 @@ impl Enrol {
             id,
             grants,
         };
-        Ok(Participant::new(voice, closing, asked_again))
+        Ok(Participant::new(voice, budget, closing, asked_again))
     }
 }
 

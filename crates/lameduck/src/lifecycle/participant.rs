@@ -63,6 +63,7 @@ impl Member for Participant {
 pub struct Participant {
     pub(super) place: Place,
     voice: Voice,
+    budget: Option<Duration>,
     closing: Token,
     asked_again: Token,
     ended: bool,
@@ -77,13 +78,19 @@ impl fmt::Debug for Participant {
 }
 
 impl Participant {
-    pub(super) fn new(voice: Voice, closing: Token, asked_again: Token) -> Self {
+    pub(super) fn new(
+        voice: Voice,
+        budget: Option<Duration>,
+        closing: Token,
+        asked_again: Token,
+    ) -> Self {
         Self {
             place: Place {
                 shared: Arc::clone(&voice.shared),
                 id: voice.id,
             },
             voice,
+            budget,
             closing,
             asked_again,
             ended: false,
@@ -98,6 +105,13 @@ impl Participant {
     #[cfg(feature = "tokio")]
     pub(super) fn voice(&self) -> Voice {
         self.voice.clone()
+    }
+
+    /// How long it may take once it is told to close: what it enrolled with, or what follows from a [`History`](crate::History); `None`:
+    /// until the drain ends. What it is granted beyond that is not in it.
+    #[must_use]
+    pub const fn budget(&self) -> Option<Duration> {
+        self.budget
     }
 
     /// It is ready to serve.

@@ -22,6 +22,7 @@ use crate::{
     edge::{
         audit::Audit,
         dump::{self, Dumper},
+        history::History,
         platform::Detected,
         probe::{self, ProbeAnswer},
         process::{BoundedWriter, has_termination_log, shell_above_us},
@@ -49,6 +50,7 @@ pub struct Start {
     signals: SignalSet,
     report: Option<PathBuf>,
     audit: Option<Audit>,
+    history: Option<History>,
     supervisor: Option<FindSupervisor>,
     observers: Vec<(String, Box<dyn Observer>)>,
 }
@@ -71,6 +73,7 @@ impl From<Plan> for Start {
             signals: SignalSet::default(),
             report: None,
             audit: None,
+            history: None,
             supervisor: None,
             observers: Vec::new(),
         }
@@ -95,6 +98,7 @@ impl From<Detected> for Start {
             signals: SignalSet::default(),
             report: detected.report,
             audit,
+            history: detected.history.map(History::file),
             supervisor: None,
             observers: Vec::new(),
         }
@@ -111,6 +115,7 @@ impl<T: Into<Self>> From<Result<T, PlanError>> for Start {
                 signals: SignalSet::default(),
                 report: None,
                 audit: None,
+                history: None,
                 supervisor: None,
                 observers: Vec::new(),
             },
@@ -140,6 +145,12 @@ impl Start {
     /// Writes an audit: who sent which signal, what was made of it, every phase, reload and end.
     pub fn audit(mut self, audit: Audit) -> Self {
         self.audit = Some(audit);
+        self
+    }
+
+    /// Lets budgets learn from what this history remembers, and remembers in it how this shutdown goes.
+    pub fn history(mut self, history: History) -> Self {
+        self.history = Some(history);
         self
     }
 
@@ -222,6 +233,9 @@ impl Start {
         {
             shared.send(machine::Input::Note(format!("there is no audit: {error}")));
         }
+        if let Some(history) = &self.history {
+            begin_history(&shared, history);
+        }
         for (name, observer) in self.observers {
             if let Err(error) = shared.observe(name.clone(), observer) {
                 shared.send(machine::Input::Note(format!(
@@ -271,6 +285,41 @@ impl Lifecycle {
         begin_audit(&self.shared, audit)
     }
 
+    /// Lets the budgets of participants that enrol from now on learn from what this history remembers, and remembers in it how this
+    /// shutdown goes. [`Start::history`] is the way for a service of its own. Of several histories the first one that can be used is.
+    ///
+    /// A history that cannot be used is a line in the report: budgets are what the program gives.
+    ///
+    /// # Examples
+    /// ```
+    /// use lameduck::{History, Lifecycle, Outcome, Plan, Preset, Window};
+    /// use std::time::Duration;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = std::env::temp_dir().join(format!("lameduck-doc-history-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&directory)?;
+    /// let base = Duration::from_millis(20);
+    /// let leave = || {
+    ///     let plan = Plan::preset(Preset::Local).with_window(Window::NONE)?;
+    ///     let life = Lifecycle::embedded(plan)?;
+    ///     life.history(History::in_directory(&directory, "api-0"));
+    ///     let outbox = life.participate("outbox").budget(base).register()?;
+    ///     let budget = outbox.budget();
+    ///     outbox.ready();
+    ///     life.ready();
+    ///     life.shutdown("the example is over");
+    ///     // It says nothing: its budget ends first.
+    ///     assert!(matches!(life.wait(), Outcome::Forced { .. }));
+    ///     Ok::<_, Box<dyn std::error::Error>>(budget)
+    /// };
+    /// assert_eq!(leave()?, Some(base));
+    /// assert_eq!(leave()?, Some(base * 3 / 2));
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn history(&self, history: History) {
+        begin_history(&self.shared, &history);
+    }
+
     /// Writes a dump for people: process, phase, participants, requests and connections in flight, tasks, and every thread, with its stack
     /// where [`Start::dump_stacks`] switched that on. The process goes on.
     ///
@@ -306,6 +355,29 @@ impl Lifecycle {
 fn begin_audit(shared: &Arc<Shared>, audit: Audit) -> io::Result<()> {
     let witness = audit.observer(Arc::downgrade(shared))?;
     shared.observe("audit".to_owned(), Box::new(witness))
+}
+
+/// Never an error: who serves without a history serves as well.
+fn begin_history(shared: &Arc<Shared>, history: &History) {
+    let warn = |what: String| {
+        shared.say(&format!("lameduck: warning: {what}"));
+        shared.send(machine::Input::Note(what));
+    };
+    if shared.budgets().is_some() {
+        return warn("budgets learn from the history that was given first".to_owned());
+    }
+    let drain_end = shared.plan().drain_end();
+    let (budgets, recorder, said) = match history.open(drain_end, Arc::downgrade(shared)) {
+        Ok(opened) => opened,
+        Err(why) => return warn(why.to_string()),
+    };
+    if let Some(said) = said {
+        warn(said);
+    }
+    if let Err(error) = shared.observe("history".to_owned(), Box::new(recorder)) {
+        return warn(format!("budgets do not learn: {error}"));
+    }
+    shared.set_budgets(budgets);
 }
 
 /// Why a lifecycle did not begin.

@@ -31,6 +31,7 @@
 
 mod io;
 mod journal;
+mod learning;
 mod phases;
 mod repeats;
 mod roster;
@@ -46,6 +47,7 @@ pub use io::{
     TurnRequest, Uncancellable, WishEnd,
 };
 use journal::Journal;
+pub use learning::{NEEDS, Need, learn};
 use phases::{Leaving, Present};
 #[cfg(feature = "signals")]
 pub(crate) use repeats::ends_waiting;

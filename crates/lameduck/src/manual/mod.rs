@@ -6,6 +6,9 @@ pub mod signals {}
 #[doc = include_str!("audit.md")]
 pub mod audit {}
 
+#[doc = include_str!("budgets.md")]
+pub mod budgets {}
+
 #[doc = include_str!("dumps.md")]
 pub mod dumps {}
 

@@ -3,19 +3,25 @@
 mod cause;
 mod health;
 pub(crate) mod json;
+mod learned;
 mod negotiated;
 mod observed;
 mod outcome;
 mod phase;
 mod plan;
 mod preset;
+#[cfg(feature = "signals")]
+pub(crate) mod read_json;
 mod report;
 pub(crate) mod report_json;
 mod signal;
 mod switch;
+#[cfg(feature = "signals")]
+pub(crate) mod time;
 
 pub use cause::Cause;
 pub use health::Health;
+pub use learned::{Learned, LearnedBy};
 pub use negotiated::{Grant, Progress, Terms};
 pub(crate) use negotiated::{MOST_FIGURE_NAME, MOST_FIGURES, cut};
 pub use observed::{InflightCounts, News, Observed, Weight};

@@ -2,7 +2,7 @@
 
 use core::{fmt, net::SocketAddr, time::Duration};
 
-use super::{Cause, Grant, Health, Outcome, Phase, Plan, Progress, SignalRecord};
+use super::{Cause, Grant, Health, Learned, Outcome, Phase, Plan, Progress, SignalRecord};
 
 /// A whole shutdown. Written as one JSON line, `lameduck.shutdown/1`, by [`to_json`](Self::to_json).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +256,8 @@ pub struct ParticipantReport {
     pub state: ParticipantState,
     /// The budget it had.
     pub budget: Option<Duration>,
+    /// How that followed from earlier shutdowns, where a history has a say in it.
+    pub learned: Option<Learned>,
     /// What it got beyond that, or did not get.
     pub grants: Vec<Grant>,
     /// How far it said that it is, last.

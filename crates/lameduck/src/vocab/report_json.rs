@@ -174,6 +174,10 @@ fn write_participant(json: &mut Json, one: &ParticipantReport, t: Duration) {
     if let Some(budget) = one.budget {
         json.millis("budget_ms", budget);
     }
+    if let Some(learned) = one.learned {
+        json.millis("budget_base_ms", learned.base);
+        json.text("budget_by", learned.by.as_str());
+    }
     if !one.grants.is_empty() {
         json.list("grants", &one.grants, |json, grant| {
             write_grant(json, grant, t)

@@ -46,20 +46,6 @@ impl Audit {
     }
 }
 
-macro_rules! mirror {
-    ($(#[doc = $doc:literal] $name:ident { $(#[doc = $field_doc:literal] $field:ident: $type:ty,)+ })+) => {
-        $(
-            #[doc = $doc]
-            #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-            #[serde(default)]
-            #[non_exhaustive]
-            pub struct $name {
-                $(#[doc = $field_doc] pub $field: $type,)+
-            }
-        )+
-    };
-}
-
 mirror! {
     /// One record. Which fields there are depends on its kind.
     AuditRecord {

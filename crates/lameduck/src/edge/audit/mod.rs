@@ -11,7 +11,6 @@ mod journal;
 mod record;
 mod secrets;
 mod sink;
-mod time;
 mod witness;
 mod writer;
 

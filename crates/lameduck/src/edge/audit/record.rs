@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{facts::Facts, home::Home, time::rfc3339};
+use super::{facts::Facts, home::Home};
 use crate::vocab::{
     Cause, CutBy, HookState, Hooked, InflightCounts, News, Observed, Outcome, ParticipantState,
     Phase, Sender, SenderUnknown, Signal, SignalRecord, SignalVerdict, Straggler, Weight,
-    json::Json, report_json::write_figures,
+    json::Json, report_json::write_figures, time::rfc3339,
 };
 
 /// The schema's name and version.

@@ -33,6 +33,8 @@ pub struct Detected {
     pub report: Option<PathBuf>,
     /// Where `LAMEDUCK_AUDIT` wants the audit, as [`Audit`](crate::Audit) reads it.
     pub audit: Option<String>,
+    /// Where `LAMEDUCK_HISTORY` wants what participants needed to be remembered, as [`History::file`](crate::History::file) takes it.
+    pub history: Option<PathBuf>,
     /// Where `LAMEDUCK_PROBES_LISTEN` wants the probes.
     pub probes_listen: Option<String>,
     /// Where `LAMEDUCK_ADMIN_LISTEN` wants the admin listener.
@@ -51,7 +53,7 @@ impl fmt::Display for Detected {
 const GRACE_FILE_MAX: u64 = 64;
 
 /// The variables that lameduck reads, for `--help` and for the warning about others.
-pub const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 11] = [
     "LAMEDUCK_GRACE",
     "LAMEDUCK_GRACE_FILE",
     "LAMEDUCK_PRESET",
@@ -59,6 +61,7 @@ pub const VARIABLES: [&str; 10] = [
     "LAMEDUCK_REPEAT",
     "LAMEDUCK_REPORT",
     "LAMEDUCK_AUDIT",
+    "LAMEDUCK_HISTORY",
     "LAMEDUCK_PROBES_LISTEN",
     "LAMEDUCK_ADMIN_LISTEN",
     "LAMEDUCK_ADMIN_TOKEN_FILE",
@@ -173,6 +176,9 @@ fn detect(
         warnings,
         report: var("LAMEDUCK_REPORT").map(PathBuf::from),
         audit: var("LAMEDUCK_AUDIT").filter(|place| !place.is_empty()),
+        history: var("LAMEDUCK_HISTORY")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
         probes_listen: var("LAMEDUCK_PROBES_LISTEN"),
         admin_listen: var("LAMEDUCK_ADMIN_LISTEN"),
         admin_token_file: var("LAMEDUCK_ADMIN_TOKEN_FILE").map(PathBuf::from),

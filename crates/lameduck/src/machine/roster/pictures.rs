@@ -34,6 +34,7 @@ impl Roster {
                 Standing::Ended(state) => state.clone(),
             },
             budget: entry.enrolment.budget,
+            learned: None,
             grants: entry.said.grants().to_vec(),
             progress: entry.said.progress().cloned(),
             figures: entry.said.figures().to_vec(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// `2026-11-30T10:56:10.123456Z`. A time before 1970 counts as 1970.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
