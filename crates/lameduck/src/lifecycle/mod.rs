@@ -37,7 +37,7 @@ pub use worker::{Stop, Worker};
 use crate::{
     driver::{Figures, Inflight, Observer, Recent, Shared, Status},
     inflight::Closed,
-    machine::Input,
+    machine::{Input, ParticipantId},
     vocab::{Cause, Health, Outcome, Phase, Plan, Report, Switch},
 };
 
@@ -151,6 +151,15 @@ impl Lifecycle {
         Enrol::new(Arc::clone(&self.shared), name.into())
     }
 
+    /// The place of the participant with this name, for others that depend on it and know it by its name only; `None` if nobody has enrolled under it.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<Place> {
+        let seats = self.shared.seats();
+        let number = seats.iter().position(|seat| seat.name == name)?;
+        let id = ParticipantId::new(u32::try_from(number).ok()?);
+        Some(Place::new(Arc::clone(&self.shared), id))
+    }
+
     /// Enters work that the shutdown waits for, until the guard is dropped.
     ///
     /// # Phases
@@ -196,6 +205,18 @@ impl Lifecycle {
     /// Asks to terminate, as a signal would. A repeat changes nothing.
     pub fn shutdown(&self, why: impl Into<String>) {
         self.send(Input::Terminate { why: why.into() });
+    }
+
+    /// Asks to terminate, with less time than the plan gives: `grace` from now to SIGKILL, and never more than the plan has. See
+    /// [`Plan::shortened`].
+    ///
+    /// # Phases
+    /// Once the service is leaving its deadline stands, and this changes nothing; whoever cannot wait for it [cuts](Self::cut).
+    pub fn shutdown_within(&self, grace: Duration, why: impl Into<String>) {
+        self.send(Input::TerminateWithin {
+            why: why.into(),
+            grace,
+        });
     }
 
     /// Cuts the shutdown: the end, now, in any phase. What is in flight is lost.

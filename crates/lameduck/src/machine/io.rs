@@ -2,6 +2,8 @@
 
 use core::{fmt, time::Duration};
 
+#[cfg(doc)]
+use crate::vocab::Plan;
 use crate::vocab::{Cause, ListenerReport, Outcome, Phase, SignalRecord, Straggler, Switch};
 
 /// A participant's number, given by the driver in the order of enrolment.
@@ -127,6 +129,13 @@ pub enum Input {
     Terminate {
         /// Why.
         why: String,
+    },
+    /// The same with less time than the plan gives, or the plan's own where that is shorter; see [`Plan::shortened`].
+    TerminateWithin {
+        /// Why.
+        why: String,
+        /// From now to SIGKILL.
+        grace: Duration,
     },
     /// The program, or an operator, cuts the shutdown.
     Cut,

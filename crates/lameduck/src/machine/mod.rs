@@ -96,6 +96,21 @@ impl Core {
         self.effect(Effect::Enter(phase));
     }
 
+    /// Whoever asks has less time than the plan gives. Before the request is told of, so that its deadline is computed once.
+    fn shorten(&mut self, now: Duration, grace: Duration) {
+        let shorter = self.plan.clone().shortened(grace);
+        if shorter != self.plan {
+            let (from, to) = (self.plan.grace(), shorter.grace());
+            self.plan = shorter;
+            self.journal.note(
+                now,
+                format!(
+                    "the grace period of this drain is {to:?} instead of {from:?}, as was asked"
+                ),
+            );
+        }
+    }
+
     /// A participant failed while the service leaves.
     fn note_failure(&mut self, now: Duration, id: ParticipantId, why: &str) {
         let name = self.roster.name(id);

@@ -51,7 +51,7 @@ impl fmt::Display for Detected {
 const GRACE_FILE_MAX: u64 = 64;
 
 /// The variables that lameduck reads, for `--help` and for the warning about others.
-pub const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 11] = [
     "LAMEDUCK_GRACE",
     "LAMEDUCK_GRACE_FILE",
     "LAMEDUCK_PRESET",
@@ -62,6 +62,7 @@ pub const VARIABLES: [&str; 10] = [
     "LAMEDUCK_PROBES_LISTEN",
     "LAMEDUCK_ADMIN_LISTEN",
     "LAMEDUCK_ADMIN_TOKEN_FILE",
+    "LAMEDUCK_CONTROL",
 ];
 
 impl Plan {

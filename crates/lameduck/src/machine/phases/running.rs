@@ -41,6 +41,10 @@ impl Running {
                 return Terminating::begin(now, leaving, core);
             }
             Input::Terminate { why } => return leave(now, Cause::Api { why }, core),
+            Input::TerminateWithin { why, grace } => {
+                core.shorten(now, grace);
+                return leave(now, Cause::Api { why }, core);
+            }
             Input::StartFailed { why } => {
                 return leave(
                     now,
