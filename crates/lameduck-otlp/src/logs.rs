@@ -70,12 +70,33 @@ pub(crate) fn facts(news: &News) -> Vec<(&'static str, Attribute)> {
             );
             facts
         }
+        News::Stragglers { named, unnamed } => {
+            vec![("lameduck.stragglers", (named.len() as u64 + unnamed).into())]
+        }
+        News::Reloaded { name, .. } => vec![("lameduck.reloaded", name.as_str().into())],
+        News::Exit { outcome } => vec![
+            ("lameduck.outcome", outcome.as_str().into()),
+            ("process.exit.code", u64::from(outcome.exit_code()).into()),
+        ],
+        news => of_participant(news),
+    }
+}
+
+fn of_participant(news: &News) -> Vec<(&'static str, Attribute)> {
+    match news {
         News::Enrolled { name, .. }
         | News::Ready { name }
+        | News::Away { name, .. }
+        | News::Returned { name }
         | News::Answered { name }
         | News::ToldToClose { name }
         | News::AskedAgain { name }
         | News::HookBegan { name } => vec![("lameduck.participant", name.as_str().into())],
+        News::Granted { name, grant } => vec![
+            ("lameduck.participant", name.as_str().into()),
+            ("lameduck.asked_ms", grant.asked.into()),
+            ("lameduck.granted_ms", grant.by.into()),
+        ],
         News::Ended {
             name, state, took, ..
         } => {
@@ -95,14 +116,6 @@ pub(crate) fn facts(news: &News) -> Vec<(&'static str, Attribute)> {
             ("lameduck.participant", name.as_str().into()),
             ("lameduck.state", hooked.state.as_str().into()),
             ("lameduck.took_ms", hooked.took.into()),
-        ],
-        News::Stragglers { named, unnamed } => {
-            vec![("lameduck.stragglers", (named.len() as u64 + unnamed).into())]
-        }
-        News::Reloaded { name, .. } => vec![("lameduck.reloaded", name.as_str().into())],
-        News::Exit { outcome } => vec![
-            ("lameduck.outcome", outcome.as_str().into()),
-            ("process.exit.code", u64::from(outcome.exit_code()).into()),
         ],
         _ => Vec::new(),
     }

@@ -161,6 +161,7 @@ impl Traces {
             News::Answered { name }
             | News::ToldToClose { name }
             | News::AskedAgain { name }
+            | News::Granted { name, .. }
             | News::ListenerClosed { name, .. } => {
                 let event = self.event(seen);
                 if let Some(span) = self.stopping.get_mut(name) {
@@ -353,8 +354,12 @@ fn error(why: String) -> Status {
 
 fn how_it_ended(state: &ParticipantState) -> Option<Status> {
     match state {
-        ParticipantState::Done | ParticipantState::NotStarted => None,
-        ParticipantState::Failed { why } => Some(error(why.clone())),
+        ParticipantState::Done | ParticipantState::NotStarted | ParticipantState::Away { .. } => {
+            None
+        }
+        ParticipantState::Failed { why } | ParticipantState::Refused { why } => {
+            Some(error(why.clone()))
+        }
         other => Some(error(other.as_str().to_owned())),
     }
 }

@@ -205,12 +205,18 @@ mirror! {
         after: Vec<String>,
         /// How far it came.
         state: String,
-        /// Why it failed.
+        /// Why it failed, refused or was away.
         why: Option<String>,
         /// Whether it had answered when it was given up.
         answered: Option<bool>,
         /// Its budget.
         budget_ms: Option<f64>,
+        /// What it got beyond that.
+        grants: Vec<Grant>,
+        /// How far it was, last.
+        progress: Option<Progress>,
+        /// What it counted, by name.
+        figures: std::collections::BTreeMap<String, i64>,
         /// When it ended.
         ended_ms: Option<f64>,
         /// Its stop hook.
@@ -224,6 +230,28 @@ mirror! {
         why: Option<String>,
         /// How long it ran.
         took_ms: f64,
+    }
+    /// What a wish for more time, or an operator, brought a participant.
+    Grant {
+        /// When.
+        at_ms: f64,
+        /// The number of the wish; missing if nobody wished for it.
+        wish: Option<u32>,
+        /// How much was asked for.
+        asked_ms: f64,
+        /// How much more it got.
+        by_ms: f64,
+        /// Why.
+        why: String,
+    }
+    /// How far a participant is.
+    Progress {
+        /// How much is done.
+        done: u64,
+        /// Of how much.
+        total: u64,
+        /// What it is at.
+        note: String,
     }
     /// A listener.
     Listener {

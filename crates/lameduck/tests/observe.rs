@@ -325,7 +325,7 @@ fn under_virtual_time_the_same_is_told() {
             why: "deploy".to_owned(),
         },
     );
-    sim.at(Duration::from_secs(3), Input::Answer(id, Answer::Done));
+    sim.at(Duration::from_secs(3), Input::Answer(id, Answer::done()));
     sim.hook_takes(id, Duration::from_millis(250));
     sim.connection(Duration::from_millis(2_500));
     let run = sim.run();

@@ -2,6 +2,8 @@
 //!
 //! Read the first three to know the machine. A script's words are explained in `scripts/script.rs`.
 
+#[path = "scripts/negotiation.rs"]
+mod negotiation;
 #[path = "scripts/script.rs"]
 mod script;
 

@@ -25,30 +25,7 @@ pub(super) fn give(report: &Shutdown) -> Vec<String> {
     if report.stragglers.iter().any(|one| one.kind == "guards") {
         advice.push("work that had entered with `Lifecycle::enter` was not done: have it watch `Drain::closing`".to_owned());
     }
-    for participant in &report.participants {
-        match (participant.state.as_str(), participant.answered) {
-            ("overdue", Some(false)) => advice.push(format!(
-                "{} never answered: it does not look at its stop handle, or it is blocked",
-                participant.name
-            )),
-            ("overdue", _) => advice.push(format!(
-                "{} was not done in time: give it a larger budget, or less to do at the end",
-                participant.name
-            )),
-            _ => {}
-        }
-        match participant.hook.as_ref().map(|hook| hook.state.as_str()) {
-            Some("overran") => advice.push(format!(
-                "the stop hook of {} overran its share of the reserve: bound what it waits for",
-                participant.name
-            )),
-            Some("not-run") if participant.state != "not-started" => advice.push(format!(
-                "the stop hook of {} did not get its turn",
-                participant.name
-            )),
-            _ => {}
-        }
-    }
+    participants(report, &mut advice);
     if report
         .listeners
         .iter()
@@ -67,4 +44,50 @@ pub(super) fn give(report: &Shutdown) -> Vec<String> {
         advice.push("somebody cut the shutdown by repeating the signal: with LAMEDUCK_REPEAT=record repeats change nothing".to_owned());
     }
     advice
+}
+
+/// What participants could do otherwise.
+fn participants(report: &Shutdown, advice: &mut Vec<String>) {
+    for participant in &report.participants {
+        match (participant.state.as_str(), participant.answered) {
+            ("overdue", Some(false)) => advice.push(format!(
+                "{} never answered: it does not look at its stop handle, or it is blocked",
+                participant.name
+            )),
+            ("refused", _) => advice.push(format!(
+                "{} refused to finish: what it had still to do is not done",
+                participant.name
+            )),
+            ("overdue", _) => advice.push(format!(
+                "{} was not done in time: give it a larger budget, or less to do at the end",
+                participant.name
+            )),
+            _ => {}
+        }
+        if participant
+            .grants
+            .iter()
+            .any(|grant| grant.wish.is_some() && grant.by_ms < grant.asked_ms)
+        {
+            advice.push(format!(
+                "{} asked for more time than the drain had left: raise the grace period, or have it told to finish earlier by depending on less",
+                participant.name
+            ));
+        }
+        match participant.hook.as_ref().map(|hook| hook.state.as_str()) {
+            Some("overran") => advice.push(format!(
+                "the stop hook of {} overran its share of the reserve: bound what it waits for",
+                participant.name
+            )),
+            Some("not-run")
+                if participant.state != "not-started" && participant.state != "away" =>
+            {
+                advice.push(format!(
+                    "the stop hook of {} did not get its turn",
+                    participant.name
+                ))
+            }
+            _ => {}
+        }
+    }
 }

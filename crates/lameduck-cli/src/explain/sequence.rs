@@ -177,13 +177,31 @@ fn participants(steps: &mut Vec<Step>, report: &Shutdown, lanes: &Lanes) {
     let shown = report.participants.iter().take(lanes.participants);
     for (index, participant) in shown.enumerate() {
         let lane = lanes.driver + 1 + index;
-        if let Some(at_ms) = asked.filter(|_| participant.state != "not-started") {
+        if let Some(at_ms) =
+            asked.filter(|_| participant.state != "not-started" && participant.state != "away")
+        {
             let text = participant.budget_ms.map_or_else(
                 || "stop".to_owned(),
                 |budget| format!("stop, budget {}", seconds(budget)),
             );
             let what = What::Says(lanes.driver, lane);
             steps.push(Step { at_ms, what, text });
+        }
+        for grant in &participant.grants {
+            let text = match grant.wish {
+                Some(_) => format!(
+                    "{} more, of {} asked for",
+                    seconds(grant.by_ms),
+                    seconds(grant.asked_ms)
+                ),
+                None => format!("{} more, from an operator", seconds(grant.by_ms)),
+            };
+            let what = What::Says(lanes.driver, lane);
+            steps.push(Step {
+                at_ms: grant.at_ms,
+                what,
+                text,
+            });
         }
         if let Some(at_ms) = participant.ended_ms {
             let what = match participant.state.as_str() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lameduck::wire::{Listener, Participant, Shutdown};
+use lameduck::wire::{Grant, Listener, Participant, Shutdown};
 
 use super::advice;
 
@@ -89,6 +89,9 @@ fn timeline(out: &mut String, report: &Shutdown) {
         );
     }
     for participant in &report.participants {
+        for grant in &participant.grants {
+            tell(grant.at_ms, granted(participant, grant));
+        }
         if let Some(at) = participant.ended_ms {
             tell(at, format!("{} {}", participant.name, ended(participant)));
         }
@@ -121,6 +124,19 @@ pub(super) fn verdict(word: &str) -> &str {
     }
 }
 
+pub(super) fn granted(participant: &Participant, grant: &Grant) -> String {
+    let name = &participant.name;
+    let (asked, by) = (seconds(grant.asked_ms), seconds(grant.by_ms));
+    let why = match grant.why.as_str() {
+        "" => String::new(),
+        why => format!(" ({why})"),
+    };
+    match grant.wish {
+        Some(_) => format!("{name} asked for {asked} more{why} and got {by}"),
+        None => format!("an operator gave {name} {by} of {asked} more"),
+    }
+}
+
 fn ended(participant: &Participant) -> String {
     match (participant.state.as_str(), participant.answered) {
         ("done", _) => "is done".to_owned(),
@@ -128,9 +144,24 @@ fn ended(participant: &Participant) -> String {
             "failed: {}",
             participant.why.as_deref().unwrap_or("no reason given")
         ),
-        ("overdue", Some(true)) => {
-            "was given up: it had answered, but was not done in time".to_owned()
-        }
+        ("refused", _) => format!(
+            "refused to finish: {}",
+            participant.why.as_deref().unwrap_or("no reason given")
+        ),
+        ("away", _) => "had gone away before and was not waited for".to_owned(),
+        ("overdue", Some(true)) => match &participant.progress {
+            Some(at) => format!(
+                "was given up: it was at {} of {}{}",
+                at.done,
+                at.total,
+                if at.note.is_empty() {
+                    String::new()
+                } else {
+                    format!(", {}", at.note)
+                }
+            ),
+            None => "was given up: it had answered, but was not done in time".to_owned(),
+        },
         ("overdue", _) => "was given up: it never answered".to_owned(),
         ("not-started", _) => "had not started and was not waited for".to_owned(),
         (other, _) => format!("was {other}"),

@@ -282,7 +282,12 @@ impl Scrape {
 
     fn participants(&self, page: &mut Page<'_>) -> fmt::Result {
         let budgets = self.figures.participants.iter().flat_map(|one| {
-            let kinds = [("asked", one.budget), ("used", one.used)];
+            let granted = Some(one.granted).filter(|granted| !granted.is_zero());
+            let kinds = [
+                ("asked", one.budget),
+                ("granted", granted),
+                ("used", one.used),
+            ];
             kinds.into_iter().filter_map(|(kind, took)| {
                 let labels = vec![("participant", one.name.clone()), ("kind", kind.to_owned())];
                 took.map(|took| (labels, took))

@@ -15,8 +15,8 @@ use crate::{
     sys,
 };
 
-/// Room for what may be dropped: notes, switches, and answers that are not the last. The rest is bounded by the participants and by
-/// the requests of people.
+/// Room for what may be dropped: notes, switches, and answers that are not the last. The rest is bounded by the participants, by their
+/// wishes, and by the requests of people.
 const MOST: usize = 4_096;
 
 /// Whether the machine decides the same without it.

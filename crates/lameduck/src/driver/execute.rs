@@ -28,6 +28,10 @@ impl Driver {
                 .seat(id, |seat| seat.asked_again.clone())
                 .into_iter()
                 .for_each(|asked| asked.fire()),
+            Effect::Granted(id, wish, by) => self
+                .seat(id, |seat| Arc::clone(&seat.grants))
+                .into_iter()
+                .for_each(|grants| grants.answer(wish, by)),
             Effect::ReadTraffic => {
                 let traffic = self
                     .samples

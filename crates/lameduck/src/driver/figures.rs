@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The machine's bounded lists.
-const LISTS: [&str; 4] = ["signals", "stragglers", "events", "news"];
+const LISTS: [&str; 5] = ["signals", "stragglers", "events", "figures", "news"];
 
 /// What was counted so far. Instants are durations since the process started.
 ///
@@ -88,8 +88,10 @@ impl PhaseFigures {
 pub struct ParticipantFigures {
     /// Its name.
     pub name: String,
-    /// The budget that it asked for; `None`: until the drain ends.
+    /// The budget that it asked for at enrolment; `None`: until the drain ends.
     pub budget: Option<Duration>,
+    /// What it was granted beyond that.
+    pub granted: Duration,
     /// How long it took or has taken since it was told to close.
     pub used: Option<Duration>,
 }
@@ -213,6 +215,7 @@ impl ParticipantFigures {
         Self {
             name: name.to_owned(),
             budget: None,
+            granted: Duration::ZERO,
             used: None,
         }
     }
@@ -223,6 +226,7 @@ impl ParticipantFigures {
         Self {
             name: one.name().to_owned(),
             budget: one.enrolment().budget,
+            granted: one.grants().iter().map(|grant| grant.by).sum(),
             used,
         }
     }
@@ -304,7 +308,10 @@ mod tests {
         machine.handle(secs(4), Input::Wake);
         while machine.poll_effect().is_some() {}
         machine.handle(secs(5), Input::ConnectionsDrained);
-        machine.handle(secs(6), Input::Answer(ParticipantId::new(0), Answer::Done));
+        machine.handle(
+            secs(6),
+            Input::Answer(ParticipantId::new(0), Answer::done()),
+        );
         let told: Vec<_> = machine
             .status()
             .participants

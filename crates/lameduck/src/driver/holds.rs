@@ -89,6 +89,9 @@ impl Status {
 
     fn working(&self, one: &ParticipantStatus) -> String {
         let mut said = format!("participant {}", one.name());
+        if let Some(progress) = one.progress() {
+            let _ = write!(said, " ({progress})");
+        }
         if let Some(due) = one.due_at() {
             let left = due.saturating_sub(self.now);
             let _ = write!(said, " ({} of its budget left)", seconds(left));

@@ -13,6 +13,7 @@ mod epilogue;
 mod execute;
 mod facts;
 mod figures;
+mod grants;
 mod health;
 mod holds;
 mod last;
@@ -32,6 +33,7 @@ mod traffic;
 
 pub(crate) use facts::Facts;
 pub use figures::{Figures, Latency, ParticipantFigures, PhaseFigures, SignalFigures};
+pub(crate) use grants::Grants;
 pub(crate) use last::{Arrival, DumpCause, LastWords, Signals, Then};
 pub use observe::{Observer, Recent};
 pub(crate) use seats::{HookRun, Seat};

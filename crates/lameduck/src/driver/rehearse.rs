@@ -51,7 +51,7 @@ pub(super) fn rehearse(plan: &Plan) -> (Option<Outcome>, usize) {
                 }
                 Effect::CloseAdmission => machine.handle(now, Input::AdmissionClosed(id, closed())),
                 Effect::CloseConnectionsGate => {
-                    machine.handle(now, Input::Answer(id, Answer::Done));
+                    machine.handle(now, Input::Answer(id, Answer::done()));
                     machine.handle(now, Input::ConnectionsDrained);
                 }
                 Effect::CloseGuardsGate => machine.handle(now, Input::GuardsDrained),

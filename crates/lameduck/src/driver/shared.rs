@@ -340,7 +340,7 @@ impl Shared {
     }
 
     /// What the machine said last.
-    pub(super) fn machine(&self) -> machine::Status {
+    pub(crate) fn machine(&self) -> machine::Status {
         // Read first: what belongs to a phase is written before the phase is published.
         let phase = self.phase();
         let mut machine = self

@@ -16,7 +16,7 @@ use crate::{
     vocab::{
         Known, News, Observed, Outcome, Phase, Plan, SignalNote, Straggler,
         json::Json,
-        report_json::{exit, write_plan, write_signal},
+        report_json::{exit, write_figures, write_grant, write_plan, write_progress, write_signal},
     },
 };
 
@@ -364,6 +364,15 @@ impl Status {
             if let Some(budget) = one.enrolment().budget {
                 json.millis("budget_ms", budget);
             }
+            if !one.grants().is_empty() {
+                json.list("grants", one.grants(), |json, grant| {
+                    write_grant(json, grant, Duration::ZERO);
+                });
+            }
+            if let Some(progress) = one.progress() {
+                json.nested("progress", |json| write_progress(json, progress));
+            }
+            write_figures(json, one.figures());
             if let Some(from) = one.closed_at() {
                 let until = one.ended_at().unwrap_or(self.now);
                 json.millis("used_ms", until.saturating_sub(from));

@@ -17,7 +17,7 @@ use super::{
     traffic::{EVERY, Samples},
 };
 use crate::{
-    machine::{Answer, Input, Machine, ends_waiting},
+    machine::{Answer, Effect, Input, Machine, ends_waiting},
     sys,
     vocab::{CutBy, News, Outcome, Phase, Plan, Signal},
 };
@@ -245,7 +245,13 @@ impl Driver {
 
     pub(super) fn input(&mut self, input: Input) {
         self.machine.handle(self.shared.now(), input);
+        let mut is_fresh = false;
         while let Some(effect) = self.machine.poll_effect() {
+            // Who is told of its time reads its terms.
+            if matches!(effect, Effect::Close(_) | Effect::Granted(..)) && !is_fresh {
+                self.shared.set_status(self.machine.status());
+                is_fresh = true;
+            }
             self.execute(effect);
         }
         self.tell();

@@ -127,6 +127,9 @@ impl Tracing {
             News::HookBegan { name } | News::HookEnded { name, .. } => self.hooks.get(name),
             News::Enrolled { name, .. }
             | News::Ready { name }
+            | News::Away { name, .. }
+            | News::Returned { name }
+            | News::Granted { name, .. }
             | News::Answered { name }
             | News::ToldToClose { name }
             | News::AskedAgain { name }

@@ -2,9 +2,9 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use super::{Member, Participant};
+use super::{Member, Participant, more::Voice};
 use crate::{
-    driver::{Seat, Shared},
+    driver::{Grants, Seat, Shared},
     inflight::Token,
     machine::{Enrolment, Hook, Input, Listens, MOST_PARTICIPANTS, ParticipantId},
     vocab::Phase,
@@ -84,10 +84,12 @@ impl Enrol {
         }
         let closing = Token::new();
         let asked_again = Token::new();
+        let grants = Arc::new(Grants::new());
         let seat = Seat {
             name: self.name.clone(),
             closing: closing.clone(),
             asked_again: asked_again.clone(),
+            grants: Arc::clone(&grants),
             open: self.open,
             hook: None,
         };
@@ -111,7 +113,12 @@ impl Enrol {
             listens: self.listens,
             hook: Hook::None,
         }));
-        Ok(Participant::new(self.shared, id, closing, asked_again))
+        let voice = Voice {
+            shared: self.shared,
+            id,
+            grants,
+        };
+        Ok(Participant::new(voice, closing, asked_again))
     }
 }
 

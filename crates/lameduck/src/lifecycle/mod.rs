@@ -8,6 +8,7 @@ mod epilogue;
 mod guard;
 #[cfg(feature = "tower")]
 mod layer;
+mod more;
 mod participant;
 #[cfg(feature = "tokio")]
 mod run;
@@ -26,6 +27,7 @@ pub use epilogue::{Begun, Epilogue};
 pub use guard::Guard;
 #[cfg(feature = "tower")]
 pub use layer::{DrainBody, DrainFuture, DrainLayer, DrainService};
+pub use more::{Given, Granting, NoParticipant};
 pub use participant::{Member, Participant, Place};
 #[cfg(feature = "tokio")]
 pub use run::run;
@@ -217,6 +219,22 @@ impl Lifecycle {
             why: why.into(),
             grace,
         });
+    }
+
+    /// Gives a participant more time than its budget, by its name, as an operator does: as far as the end of the drain
+    /// allows, and at most 16 times in one shutdown. The participant is [told](Participant::given).
+    ///
+    /// # Phases
+    /// Once the service was asked to leave and until the participant ended; otherwise it changes nothing.
+    ///
+    /// # Errors
+    /// [`NoParticipant`] if none has this name.
+    pub fn grant(&self, name: &str, by: Duration) -> Result<(), NoParticipant> {
+        let place = self.place(name).ok_or_else(|| NoParticipant {
+            name: name.to_owned(),
+        })?;
+        self.send(Input::Grant(place.id(), by));
+        Ok(())
     }
 
     /// Cuts the shutdown: the end, now, in any phase. What is in flight is lost.

@@ -1,12 +1,13 @@
 //! A participant's own handle.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+use super::more::{Given, Granting, Voice};
 use crate::{
     driver::{HookRun, Shared},
     inflight::{Fired, Token},
     machine::{Answer, Input, ParticipantId},
-    vocab::ListenerReport,
+    vocab::{ListenerReport, Terms},
 };
 
 /// Where a participant stands in the order: what others name when they depend on it, and where its stop hook hangs.
@@ -65,6 +66,7 @@ impl Member for Participant {
 #[must_use = "dropping a participant says that it failed"]
 pub struct Participant {
     pub(super) place: Place,
+    voice: Voice,
     closing: Token,
     asked_again: Token,
     ended: bool,
@@ -79,14 +81,13 @@ impl fmt::Debug for Participant {
 }
 
 impl Participant {
-    pub(crate) const fn new(
-        shared: Arc<Shared>,
-        id: ParticipantId,
-        closing: Token,
-        asked_again: Token,
-    ) -> Self {
+    pub(super) fn new(voice: Voice, closing: Token, asked_again: Token) -> Self {
         Self {
-            place: Place { shared, id },
+            place: Place {
+                shared: Arc::clone(&voice.shared),
+                id: voice.id,
+            },
+            voice,
             closing,
             asked_again,
             ended: false,
@@ -98,6 +99,11 @@ impl Participant {
         self.closing.clone()
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn voice(&self) -> Voice {
+        self.voice.clone()
+    }
+
     /// It is ready to serve.
     pub fn ready(&self) {
         self.send(Input::Ready(self.place.id));
@@ -105,26 +111,116 @@ impl Participant {
 
     /// It heard the request and will finish. Who answers is not asked again, and is reported as at work, not silent.
     pub fn ack(&self) {
-        self.answer(Answer::Ack);
+        self.voice.answer(Answer::Ack);
     }
 
     /// It is at work: `done` of `total`.
     pub fn working(&self, done: u64, total: u64) {
-        self.answer(Answer::Working { done, total });
+        self.voice.working(done, total, String::new());
+    }
+
+    /// It is at work, and at what: people read it in the status and in the report. At most 256 bytes are kept.
+    pub fn working_on(&self, done: u64, total: u64, note: impl Into<String>) {
+        self.voice.working(done, total, note.into());
+    }
+
+    /// It wishes for more time than its budget, and why; resolves to how much more it gets.
+    ///
+    /// That is what it asks for or what the end of the drain leaves of it, also nothing: no wish moves the end of the
+    /// drain. Without a budget it has all there is, and gets nothing. The first 16 wishes of a shutdown are answered so,
+    /// further ones get nothing.
+    ///
+    /// # Phases
+    /// From the request to terminate until it ended; before and after that it gets nothing.
+    ///
+    /// # Cancel safety
+    /// The wish is made by the call. Dropping the future takes nothing back: what is granted is granted.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "tokio")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lameduck::{Lifecycle, Outcome, Plan, Preset, Window};
+    /// use std::time::Duration;
+    ///
+    /// let life = Lifecycle::embedded(Plan::preset(Preset::Local).with_window(Window::NONE)?)?;
+    /// let outbox = life.participate("outbox").budget(Duration::from_millis(100)).register()?;
+    /// outbox.ready();
+    /// life.ready();
+    /// life.shutdown("deploy");
+    /// outbox.closing().await;
+    /// let more = outbox.need_more(Duration::from_millis(300), "two batches left").await;
+    /// assert_eq!(more, Duration::from_millis(300), "the drain lasts for seconds");
+    /// outbox.done_with([("batches", 2)]);
+    /// assert_eq!(life.outcome().await, Outcome::Drained);
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "tokio"))]
+    /// # fn main() {}
+    /// ```
+    pub fn need_more(&self, by: Duration, why: impl Into<String>) -> Granting {
+        self.voice.need_more(by, why.into())
+    }
+
+    /// Resolves when operators gave it more time than it had when this was called: by how much.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping it changes nothing.
+    pub fn given(&self) -> Given {
+        self.voice.given()
+    }
+
+    /// How much time it has, read now; `None` until the service was asked to leave.
+    #[must_use]
+    pub fn terms(&self) -> Option<Terms> {
+        self.voice.terms()
     }
 
     /// It finished.
-    pub fn done(mut self) {
-        self.ended = true;
-        self.answer(Answer::Done);
+    pub fn done(self) {
+        self.end(Answer::done());
+    }
+
+    /// It finished, and counted this: the status, the report and observers have it. At most 32 figures are kept, their names cut
+    /// after 64 bytes.
+    pub fn done_with<N: Into<String>>(self, figures: impl IntoIterator<Item = (N, i64)>) {
+        let figures = figures.into_iter();
+        let figures = figures
+            .map(|(name, figure)| (name.into(), figure))
+            .collect();
+        self.end(Answer::Done { figures });
+    }
+
+    /// It will not finish for this shutdown: it is not waited for any longer, and the report names it. The outcome is
+    /// [`Failed`](crate::Outcome::Failed) then, unless it is worse.
+    ///
+    /// # Phases
+    /// Before a request to terminate it takes no further part from here on.
+    pub fn refuse(self, why: impl Into<String>) {
+        self.end(Answer::Refused { why: why.into() });
+    }
+
+    /// What it stands for has gone, for all that is known: for whoever speaks for another process.
+    ///
+    /// # Phases
+    /// Before a request to terminate nobody waits for it until it has [`returned`](Self::returned); afterwards it has
+    /// failed.
+    pub fn away(&self, why: impl Into<String>) {
+        self.voice.answer(Answer::Away { why: why.into() });
+    }
+
+    /// What it stands for is back, and is to say that it is [`ready`](Self::ready).
+    ///
+    /// # Phases
+    /// Changes nothing after a request to terminate.
+    pub fn returned(&self) {
+        self.send(Input::Returned(self.place.id));
     }
 
     /// It failed: in `Running` that ends the service.
-    pub fn failed(mut self, why: impl fmt::Display) {
-        self.ended = true;
-        self.answer(Answer::Failed {
-            why: why.to_string(),
-        });
+    pub fn failed(self, why: impl fmt::Display) {
+        let why = why.to_string();
+        self.end(Answer::Failed { why });
     }
 
     /// Its listener is closed, in this way.
@@ -166,8 +262,9 @@ impl Participant {
         }));
     }
 
-    fn answer(&self, answer: Answer) {
-        self.send(Input::Answer(self.place.id, answer));
+    fn end(mut self, answer: Answer) {
+        self.ended = true;
+        self.voice.answer(answer);
     }
 
     fn send(&self, input: Input) {
@@ -183,7 +280,7 @@ impl Drop for Participant {
             } else {
                 "dropped before it was done"
             };
-            self.answer(Answer::Failed {
+            self.voice.answer(Answer::Failed {
                 why: why.to_owned(),
             });
         }

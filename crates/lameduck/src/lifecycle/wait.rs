@@ -117,7 +117,7 @@ pub(super) fn end_server(shared: &Shared) {
     let why = "the server ended by itself".to_owned();
     shared.send(Input::Terminate { why });
     if let Some(id) = server(shared) {
-        shared.send(Input::Answer(id, Answer::Done));
+        shared.send(Input::Answer(id, Answer::done()));
     }
 }
 

@@ -2,13 +2,19 @@
 
 use std::{fmt, future::Future, panic::Location, time::Duration};
 
-use super::{EnrolError, Lifecycle, Member, Participant, Place, spawn::watched};
-use crate::inflight::{Fired, Token};
+use super::{
+    EnrolError, Granting, Lifecycle, Member, Participant, Place, more::Voice, spawn::watched,
+};
+use crate::{
+    inflight::{Fired, Token},
+    vocab::Terms,
+};
 
-/// What a worker sees: when to finish.
+/// What a worker sees: when to finish; and how it speaks while it does.
 #[derive(Clone, Debug)]
 pub struct Stop {
     closing: Token,
+    voice: Voice,
 }
 
 impl Stop {
@@ -24,6 +30,25 @@ impl Stop {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.closing.is_fired()
+    }
+
+    /// It is at work: `done` of `total`, and at what. See [`Participant::working_on`].
+    pub fn working_on(&self, done: u64, total: u64, note: impl Into<String>) {
+        self.voice.working(done, total, note.into());
+    }
+
+    /// It wishes for more time than its budget; resolves to how much more it gets. See [`Participant::need_more`].
+    ///
+    /// # Cancel safety
+    /// The wish is made by the call. Dropping the future takes nothing back: what is granted is granted.
+    pub fn need_more(&self, by: Duration, why: impl Into<String>) -> Granting {
+        self.voice.need_more(by, why.into())
+    }
+
+    /// How much time it has, read now; `None` until the service was asked to leave.
+    #[must_use]
+    pub fn terms(&self) -> Option<Terms> {
+        self.voice.terms()
     }
 }
 
@@ -117,6 +142,7 @@ impl Lifecycle {
         let place = participant.place().clone();
         let work = work(Stop {
             closing: participant.closing_token(),
+            voice: participant.voice(),
         });
         let task = answer(participant, self.drain().steering(), work);
         runtime.spawn(watched(&self.shared, name, Location::caller(), task));

@@ -2,9 +2,10 @@
 
 use core::{fmt, time::Duration};
 
-#[cfg(doc)]
-use crate::vocab::Plan;
-use crate::vocab::{Cause, ListenerReport, Outcome, Phase, SignalRecord, Straggler, Switch};
+use crate::vocab::{
+    Cause, ListenerReport, MOST_FIGURE_NAME, MOST_FIGURES, Outcome, Phase, Progress, SignalRecord,
+    Straggler, Switch, cut,
+};
 
 /// A participant's number, given by the driver in the order of enrolment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +69,7 @@ pub enum Hook {
     Some,
 }
 
-/// What a participant answers to a [`ShutdownRequest`].
+/// What a participant answers to a [`ShutdownRequest`]. Repeated and late answers are harmless.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Answer {
@@ -80,14 +81,88 @@ pub enum Answer {
         done: u64,
         /// Of how much.
         total: u64,
+        /// What it is at, at most [`Progress::NOTE`] bytes; may be empty.
+        note: String,
+    },
+    /// It wishes for more time than its budget. Every wish is answered by [`Effect::Granted`], a repeated one as the first
+    /// time.
+    NeedMore {
+        /// The number of the wish, among those of this participant for this shutdown.
+        wish: u32,
+        /// How much more.
+        by: Duration,
+        /// Why, at most [`Progress::NOTE`] bytes.
+        why: String,
     },
     /// It has finished.
-    Done,
+    Done {
+        /// What it counted, by name; the last of a name counts. 32 are kept, of names at most 64 bytes long.
+        figures: Vec<(String, i64)>,
+    },
+    /// It will not finish for this shutdown: it is not waited for any longer.
+    Refused {
+        /// Why, at most [`Progress::NOTE`] bytes.
+        why: String,
+    },
     /// It failed.
     Failed {
         /// Why.
         why: String,
     },
+    /// It has gone, for all that is known. Before a request to terminate it may return, and is not waited for meanwhile;
+    /// afterwards that is a failure.
+    Away {
+        /// How that was noticed.
+        why: String,
+    },
+}
+
+impl Answer {
+    /// It has finished, and counted nothing.
+    #[must_use]
+    pub const fn done() -> Self {
+        Self::Done {
+            figures: Vec::new(),
+        }
+    }
+
+    /// The same within its bounds, and how many figures had no room (INV-11).
+    pub(super) fn bounded(self) -> (Self, u64) {
+        let text = |text| cut(text, Progress::NOTE);
+        match self {
+            Self::Working { done, total, note } => {
+                let note = text(note);
+                (Self::Working { done, total, note }, 0)
+            }
+            Self::NeedMore { wish, by, why } => {
+                let why = text(why);
+                (Self::NeedMore { wish, by, why }, 0)
+            }
+            Self::Refused { why } => (Self::Refused { why: text(why) }, 0),
+            Self::Away { why } => (Self::Away { why: text(why) }, 0),
+            Self::Done { figures } => {
+                let (figures, dropped) = bounded_figures(figures);
+                (Self::Done { figures }, dropped)
+            }
+            Self::Ack | Self::Failed { .. } => (self, 0),
+        }
+    }
+}
+
+fn bounded_figures(figures: Vec<(String, i64)>) -> (Vec<(String, i64)>, u64) {
+    let mut kept: Vec<(String, i64)> = Vec::new();
+    let mut dropped = 0;
+    for (name, figure) in figures {
+        let name = cut(name, MOST_FIGURE_NAME);
+        if let Some(known) = kept.iter_mut().find(|one| one.0 == name) {
+            known.1 = figure;
+        } else if kept.len() < MOST_FIGURES {
+            kept.push((name, figure));
+        } else {
+            dropped += 1;
+        }
+    }
+    (kept, dropped)
 }
 
 /// How busy the service is, as the driver read it.
@@ -121,6 +196,10 @@ pub enum Input {
     NotOpened(ParticipantId, String),
     /// A participant answered, finished or failed.
     Answer(ParticipantId, Answer),
+    /// An operator gives a participant more time than its budget, as far as the end of the drain allows.
+    Grant(ParticipantId, Duration),
+    /// A participant that had gone [away](Answer::Away) is back, and is ready when it says so.
+    Returned(ParticipantId),
     /// A participant got a stop hook.
     Hooked(ParticipantId),
     /// A signal came.
@@ -130,7 +209,8 @@ pub enum Input {
         /// Why.
         why: String,
     },
-    /// The same with less time than the plan gives, or the plan's own where that is shorter; see [`Plan::shortened`].
+    /// The same with less time than the plan gives, or the plan's own where that is shorter; see
+    /// [`Plan::shortened`](crate::Plan::shortened).
     TerminateWithin {
         /// Why.
         why: String,
@@ -192,6 +272,8 @@ pub enum Effect {
     Enter(Phase),
     /// Tell every participant; begin to steer.
     Broadcast(ShutdownRequest),
+    /// Tell a participant by how much its budget grew: for its wish of this number, or for none.
+    Granted(ParticipantId, Option<u32>, Duration),
     /// Ask a silent participant again.
     AskAgain(ParticipantId),
     /// Read the traffic and hand it back as [`Input::Traffic`].

@@ -24,6 +24,7 @@ pub(super) struct Journal {
     signals_dropped: u64,
     stragglers_dropped: u64,
     events_dropped: u64,
+    figures_dropped: u64,
     news: VecDeque<(Duration, News)>,
     news_dropped: u64,
 }
@@ -38,6 +39,7 @@ impl Journal {
             signals_dropped: 0,
             stragglers_dropped: 0,
             events_dropped: 0,
+            figures_dropped: 0,
             news: VecDeque::new(),
             news_dropped: 0,
         }
@@ -85,11 +87,17 @@ impl Journal {
             ("signals", self.signals_dropped),
             ("stragglers", self.stragglers_dropped),
             ("events", self.events_dropped),
+            ("figures", self.figures_dropped),
             ("news", self.news_dropped),
         ]
         .into_iter()
         .filter(|(_, count)| *count > 0)
         .collect()
+    }
+
+    /// Figures of participants that had no room.
+    pub(super) fn drop_figures(&mut self, count: u64) {
+        self.figures_dropped = self.figures_dropped.saturating_add(count);
     }
 
     pub(super) fn phase(&self) -> Phase {

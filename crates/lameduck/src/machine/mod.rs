@@ -49,7 +49,7 @@ use phases::{Leaving, Present};
 #[cfg(feature = "signals")]
 pub(crate) use repeats::ends_waiting;
 pub use roster::MOST_PARTICIPANTS;
-use roster::Roster;
+use roster::{Roster, Wish};
 pub use status::{ParticipantStatus, Status};
 
 use crate::vocab::{News, Phase, Plan, Report};
@@ -109,6 +109,30 @@ impl Core {
                 ),
             );
         }
+    }
+
+    /// Takes an answer while the service leaves; what went wrong is a line of the report.
+    fn answer(&mut self, now: Duration, id: ParticipantId, answer: &Answer) {
+        if let Answer::Failed { why } = answer {
+            self.note_failure(now, id, why);
+        }
+        let is_news = self.roster.answer(now, id, answer);
+        match answer {
+            Answer::Away { why } if is_news => self.note_failure(now, id, why),
+            Answer::Refused { why } if is_news => {
+                let name = self.roster.name(id);
+                self.journal
+                    .note(now, format!("participant {name} refused to finish: {why}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers a wish, or an operator.
+    fn grant(&mut self, now: Duration, id: ParticipantId, wish: Wish, drain_end: Option<Duration>) {
+        let number = wish.number;
+        let by = self.roster.grant(now, id, wish, drain_end);
+        self.effect(Effect::Granted(id, number, by));
     }
 
     /// A participant failed while the service leaves.
@@ -258,8 +282,40 @@ impl Machine {
                 self.core.roster.hooked(id);
                 None
             }
+            Input::Returned(id) => {
+                self.core.roster.returned(now, id);
+                None
+            }
+            Input::Grant(id, by) => {
+                let (number, why) = (None, String::new());
+                self.grant(now, id, Wish { number, by, why });
+                None
+            }
+            Input::Answer(id, answer) => self.take_answer(now, id, answer),
             other => Some(other),
         }
+    }
+
+    /// A wish means the same in every phase; other answers are for the phase.
+    fn take_answer(&mut self, now: Duration, id: ParticipantId, answer: Answer) -> Option<Input> {
+        let (answer, dropped) = answer.bounded();
+        self.core.journal.drop_figures(dropped);
+        let Answer::NeedMore { wish, by, why } = answer else {
+            return Some(Input::Answer(id, answer));
+        };
+        let number = Some(wish);
+        self.grant(now, id, Wish { number, by, why });
+        None
+    }
+
+    fn grant(&mut self, now: Duration, id: ParticipantId, wish: Wish) {
+        // The end came with the time of this input, and is the last effect.
+        if self.is_over() {
+            return;
+        }
+        let leaving = self.present.leaving();
+        let drain_end = leaving.map(|leaving| leaving.drain_end(&self.core.plan));
+        self.core.grant(now, id, wish, drain_end);
     }
 
     /// As SIGHUP, which says the same in its own record.

@@ -1,11 +1,17 @@
 //! The participants: who there is, who depends on whom, how far each has come.
 
+mod grants;
+mod hooks;
+mod pictures;
+
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::time::Duration;
 
+pub(super) use grants::{Said, Wish};
+pub(super) use hooks::HookStanding;
+
 use super::io::{Answer, Enrolment, Hook, Listens, ParticipantId};
-use super::status::ParticipantStatus;
-use crate::vocab::{HookState, Hooked, ListenerReport, News, ParticipantReport, ParticipantState};
+use crate::vocab::{ListenerReport, News, ParticipantState};
 
 /// How many participants a lifecycle takes; more are refused at enrolment.
 pub const MOST_PARTICIPANTS: usize = 1_024;
@@ -15,21 +21,14 @@ pub const MOST_PARTICIPANTS: usize = 1_024;
 pub(super) enum Standing {
     /// Enrolled, not ready.
     Starting,
+    /// Gone before the request came; it may return.
+    Away { why: String },
     /// Ready.
     Up,
     /// Told to stop; answered or not.
     Asked { answered: bool },
     /// Nothing more is expected of it.
     Ended(ParticipantState),
-}
-
-/// How far its stop hook came.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum HookStanding {
-    Absent,
-    Waiting,
-    Running { since: Duration, until: Duration },
-    Ended(Hooked),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +40,8 @@ pub(super) struct Entry {
     /// When it was told to close; its budget runs from here.
     pub(super) closed_at: Option<Duration>,
     pub(super) asked_again: bool,
+    /// What it said and got meanwhile; shared with each status, too.
+    said: Arc<Said>,
     /// The listener is open, as far as the machine knows.
     admits: bool,
     listener: Option<ListenerReport>,
@@ -59,7 +60,9 @@ impl Entry {
     fn has_started(&self) -> bool {
         !matches!(
             self.standing,
-            Standing::Starting | Standing::Ended(ParticipantState::NotStarted)
+            Standing::Starting
+                | Standing::Away { .. }
+                | Standing::Ended(ParticipantState::NotStarted | ParticipantState::Away { .. })
         )
     }
 
@@ -70,11 +73,16 @@ impl Entry {
         self.ended_at = Some(now);
     }
 
+    /// Its budget with all that it was granted; `None`: until the drain ends.
+    fn budget(&self) -> Option<Duration> {
+        let budget = self.enrolment.budget?;
+        Some(budget.saturating_add(self.said.granted()))
+    }
+
     /// When its budget ends, at most `limit`; `None` while it has not been told to close.
     fn due(&self, limit: Duration) -> Option<Duration> {
         let closed_at = self.closed_at?;
-        let budget = self.enrolment.budget?;
-        Some(closed_at.saturating_add(budget).min(limit))
+        Some(closed_at.saturating_add(self.budget()?).min(limit))
     }
 
     /// When it is asked again: at half its budget, or at half of what is left to `limit`.
@@ -116,6 +124,7 @@ impl Roster {
             hook,
             closed_at: None,
             asked_again: false,
+            said: Arc::default(),
             admits,
             listener: None,
             ended_at: None,
@@ -161,14 +170,6 @@ impl Roster {
         }
     }
 
-    pub(super) fn hooked(&mut self, id: ParticipantId) {
-        if let Some(entry) = self.find_mut(id)
-            && entry.hook == HookStanding::Absent
-        {
-            entry.hook = HookStanding::Waiting;
-        }
-    }
-
     /// Whether none is still starting.
     pub(super) fn all_ready(&self) -> bool {
         self.entries
@@ -176,17 +177,32 @@ impl Roster {
             .all(|entry| entry.standing != Standing::Starting)
     }
 
-    /// The request was made: those that are up are asked, those still starting are not waited for.
+    /// One that went away is back, and as one that has just enrolled.
+    pub(super) fn returned(&mut self, now: Duration, id: ParticipantId) {
+        if let Some(entry) = self.find_mut(id)
+            && matches!(entry.standing, Standing::Away { .. })
+        {
+            entry.standing = Standing::Starting;
+            entry.admits = entry.enrolment.listens == Listens::UntilClosed;
+            let name = entry.name();
+            self.news.push((now, News::Returned { name }));
+        }
+    }
+
+    /// The request was made: those that are up are asked, those still starting or away are not waited for.
     pub(super) fn ask_all(&mut self, now: Duration) {
         for entry in &mut self.entries {
-            match entry.standing {
-                Standing::Up => entry.standing = Standing::Asked { answered: false },
-                Standing::Starting => {
-                    entry.end(now, ParticipantState::NotStarted);
-                    self.news.push((now, entry.ended()));
+            let state = match &entry.standing {
+                Standing::Up => {
+                    entry.standing = Standing::Asked { answered: false };
+                    continue;
                 }
-                Standing::Asked { .. } | Standing::Ended(_) => {}
-            }
+                Standing::Starting => ParticipantState::NotStarted,
+                Standing::Away { why } => ParticipantState::Away { why: why.clone() },
+                Standing::Asked { .. } | Standing::Ended(_) => continue,
+            };
+            entry.end(now, state);
+            self.news.push((now, entry.ended()));
         }
     }
 
@@ -198,25 +214,38 @@ impl Roster {
         if entry.is_ended() {
             return false;
         }
-        let news = match answer {
-            Answer::Ack | Answer::Working { .. } => match &mut entry.standing {
-                Standing::Asked { answered: true } => return true,
-                Standing::Asked { answered } => {
-                    *answered = true;
-                    News::Answered { name: entry.name() }
+        let state = match answer {
+            Answer::Ack | Answer::Working { .. } | Answer::NeedMore { .. } => {
+                let Standing::Asked { answered } = &mut entry.standing else {
+                    return false;
+                };
+                let is_first = !core::mem::replace(answered, true);
+                entry.hear(answer);
+                if is_first {
+                    let name = entry.name();
+                    self.news.push((now, News::Answered { name }));
                 }
-                _ => return false,
+                return true;
+            }
+            Answer::Away { why } => match entry.standing {
+                Standing::Away { .. } => return false,
+                Standing::Starting | Standing::Up => {
+                    let (name, why) = (entry.name(), why.clone());
+                    entry.admits = false;
+                    entry.standing = Standing::Away { why: why.clone() };
+                    self.news.push((now, News::Away { name, why }));
+                    return true;
+                }
+                _ => ParticipantState::Failed { why: why.clone() },
             },
-            Answer::Done => {
-                entry.end(now, ParticipantState::Done);
-                entry.ended()
-            }
-            Answer::Failed { why } => {
-                entry.end(now, ParticipantState::Failed { why: why.clone() });
-                entry.ended()
-            }
+            Answer::Done { .. } => ParticipantState::Done,
+            Answer::Refused { why } => ParticipantState::Refused { why: why.clone() },
+            Answer::Failed { why } => ParticipantState::Failed { why: why.clone() },
         };
-        self.news.push((now, news));
+        entry.hear(answer);
+        entry.end(now, state);
+        let ended = entry.ended();
+        self.news.push((now, ended));
         true
     }
 
@@ -344,205 +373,14 @@ impl Roster {
             .min()
     }
 
-    /// The stop hooks that may run now: every participant that depends on theirs has none left.
-    pub(super) fn start_hooks(&mut self, now: Duration, end: Duration) -> Vec<ParticipantId> {
-        let held = self.held(Entry::hook_is_open);
-        let mut started = Vec::new();
-        for (index, held) in held.into_iter().enumerate() {
-            let entry = &self.entries[index];
-            if held || entry.hook != HookStanding::Waiting || !entry.has_started() {
-                continue;
-            }
-            let id = entry.id();
-            let name = entry.name();
-            let share = end.saturating_sub(now) / self.depth(index);
-            self.entries[index].hook = HookStanding::Running {
-                since: now,
-                until: now + share,
-            };
-            started.push(id);
-            self.news.push((now, News::HookBegan { name }));
-        }
-        started
-    }
-
-    /// How many hooks stand in the longest chain that begins here and goes to what this depends on.
-    fn depth(&self, index: usize) -> u32 {
-        // Dependencies have lower indices (they enrolled earlier), so one pass upwards sees each before its dependents.
-        let mut depth: Vec<u32> = Vec::with_capacity(index + 1);
-        for entry in &self.entries[..=index] {
-            let below = entry
-                .enrolment
-                .after
-                .iter()
-                .filter_map(|id| {
-                    self.entries[..depth.len()]
-                        .iter()
-                        .position(|other| other.id() == *id)
-                })
-                .map(|position| depth[position])
-                .max()
-                .unwrap_or(0);
-            depth.push(below + u32::from(entry.hook_is_open()));
-        }
-        depth.last().copied().unwrap_or(1).max(1)
-    }
-
-    /// A hook ended; returns whether it was running.
-    pub(super) fn hook_ended(
-        &mut self,
-        now: Duration,
-        id: ParticipantId,
-        result: Result<(), String>,
-    ) -> bool {
-        let Some(entry) = self.find_mut(id) else {
-            return false;
-        };
-        let HookStanding::Running { since, .. } = entry.hook else {
-            return false;
-        };
-        let state = match result {
-            Ok(()) => HookState::Ok,
-            Err(why) => HookState::Failed { why },
-        };
-        let hooked = Hooked::new(state, now.saturating_sub(since));
-        entry.hook = HookStanding::Ended(hooked.clone());
-        let name = entry.name();
-        self.news.push((now, News::HookEnded { name, hooked }));
-        true
-    }
-
-    /// Gives up the hooks whose share of the reserve is over; returns whether there were any.
-    pub(super) fn overrun_hooks(&mut self, now: Duration) -> bool {
-        let mut any = false;
-        for entry in &mut self.entries {
-            if let HookStanding::Running { since, until } = entry.hook
-                && until <= now
-            {
-                let hooked = Hooked::new(HookState::Overran, now.saturating_sub(since));
-                entry.hook = HookStanding::Ended(hooked.clone());
-                let name = entry.name();
-                self.news.push((now, News::HookEnded { name, hooked }));
-                any = true;
-            }
-        }
-        any
-    }
-
-    pub(super) fn next_hook_timeout(&self) -> Option<Duration> {
-        self.entries
-            .iter()
-            .filter_map(|entry| match entry.hook {
-                HookStanding::Running { until, .. } => Some(until),
-                _ => None,
-            })
-            .min()
-    }
-
-    /// Whether a hook is running or waits for its turn.
-    pub(super) fn hooks_open(&self) -> bool {
-        self.entries.iter().any(Entry::hook_is_open)
-    }
-
-    pub(super) fn any_hook_failed(&self) -> bool {
-        self.entries.iter().any(|entry| {
-            matches!(
-                &entry.hook,
-                HookStanding::Ended(Hooked {
-                    state: HookState::Failed { .. },
-                    ..
-                })
-            )
-        })
-    }
-
+    /// Whether any failed, or refused to finish.
     pub(super) fn any_failed(&self) -> bool {
         self.entries.iter().any(|entry| {
             matches!(
                 entry.standing,
-                Standing::Ended(ParticipantState::Failed { .. })
+                Standing::Ended(ParticipantState::Failed { .. } | ParticipantState::Refused { .. })
             )
         })
-    }
-
-    pub(super) fn reports(&self) -> Vec<ParticipantReport> {
-        self.entries
-            .iter()
-            .map(|entry| self.report(entry))
-            .collect()
-    }
-
-    fn report(&self, entry: &Entry) -> ParticipantReport {
-        ParticipantReport {
-            name: entry.enrolment.name.clone(),
-            after: entry
-                .enrolment
-                .after
-                .iter()
-                .map(|id| self.name(*id))
-                .collect(),
-            state: match &entry.standing {
-                Standing::Starting => ParticipantState::NotStarted,
-                Standing::Up | Standing::Asked { answered: false } => ParticipantState::Silent,
-                Standing::Asked { answered: true } => ParticipantState::Working,
-                Standing::Ended(state) => state.clone(),
-            },
-            budget: entry.enrolment.budget,
-            ended_at: entry.ended_at,
-            hook: match &entry.hook {
-                HookStanding::Absent => None,
-                HookStanding::Waiting => Some(Hooked::new(HookState::NotRun, Duration::ZERO)),
-                HookStanding::Running { .. } => {
-                    Some(Hooked::new(HookState::Overran, Duration::ZERO))
-                }
-                HookStanding::Ended(hooked) => Some(hooked.clone()),
-            },
-        }
-    }
-
-    /// Forgets what only a report reads, so that the model's states differ only in what decides.
-    #[cfg(test)]
-    pub(super) fn forget(&mut self) {
-        for entry in &mut self.entries {
-            entry.listener = None;
-            entry.ended_at = None;
-            if let HookStanding::Ended(hooked) = &mut entry.hook {
-                hooked.took = Duration::ZERO;
-                if hooked.state == HookState::Overran {
-                    hooked.state = HookState::Ok;
-                }
-            }
-            if let Standing::Ended(state) = &mut entry.standing {
-                entry.closed_at = None;
-                entry.asked_again = false;
-                if matches!(state, ParticipantState::Overdue { .. }) {
-                    *state = ParticipantState::Done;
-                }
-            }
-        }
-    }
-
-    pub(super) fn listeners(&self) -> Vec<ListenerReport> {
-        self.entries
-            .iter()
-            .filter_map(|entry| entry.listener.clone())
-            .collect()
-    }
-
-    /// How each stands; budgets end at `limit` at the latest.
-    pub(super) fn statuses(&self, limit: Option<Duration>) -> Vec<ParticipantStatus> {
-        self.entries
-            .iter()
-            .map(|entry| ParticipantStatus {
-                enrolment: Arc::clone(&entry.enrolment),
-                standing: entry.standing.clone(),
-                hook: entry.hook.clone(),
-                admits: entry.admits,
-                closed_at: entry.closed_at,
-                due_at: limit.and_then(|limit| entry.due(limit)),
-                ended_at: entry.ended_at,
-            })
-            .collect()
     }
 }
 
@@ -565,19 +403,12 @@ impl Entry {
                 .closed_at
                 .zip(self.ended_at)
                 .map(|(from, to)| to.saturating_sub(from)),
+            figures: self.said.figures().to_vec(),
         }
     }
 
     fn give_up(&mut self, now: Duration) {
         let answered = matches!(self.standing, Standing::Asked { answered: true });
         self.end(now, ParticipantState::Overdue { answered });
-    }
-
-    fn hook_is_open(&self) -> bool {
-        match self.hook {
-            HookStanding::Waiting => self.has_started(),
-            HookStanding::Running { .. } => true,
-            HookStanding::Absent | HookStanding::Ended(_) => false,
-        }
     }
 }

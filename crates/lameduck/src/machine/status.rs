@@ -7,9 +7,9 @@ use super::{
     Core,
     io::Enrolment,
     phases::Present,
-    roster::{HookStanding, Standing},
+    roster::{HookStanding, Said, Standing},
 };
-use crate::vocab::{Cause, ParticipantState, Phase, PhaseReport};
+use crate::vocab::{Cause, Grant, Phase, PhaseReport, Progress};
 
 /// What a person or a page is told of a machine that is still going.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct ParticipantStatus {
     pub(super) enrolment: Arc<Enrolment>,
     pub(super) standing: Standing,
     pub(super) hook: HookStanding,
+    pub(super) said: Arc<Said>,
+    pub(super) budget: Option<Duration>,
     pub(super) admits: bool,
     pub(super) closed_at: Option<Duration>,
     pub(super) due_at: Option<Duration>,
@@ -90,12 +92,13 @@ impl ParticipantStatus {
         &self.enrolment.name
     }
 
-    /// One lower-case word: `starting`, `up`, `asked`, `working` (it answered), and once it ended that of its
+    /// One lower-case word: `starting`, `away`, `up`, `asked`, `working` (it answered), and once it ended that of its
     /// [`ParticipantState`].
     #[must_use]
     pub const fn state(&self) -> &'static str {
         match &self.standing {
             Standing::Starting => "starting",
+            Standing::Away { .. } => "away",
             Standing::Up => "up",
             Standing::Asked { answered: false } => "asked",
             Standing::Asked { answered: true } => "working",
@@ -103,13 +106,38 @@ impl ParticipantStatus {
         }
     }
 
-    /// What it said, if it failed.
+    /// What was said about it, if it is away, failed or refused.
     #[must_use]
     pub fn why(&self) -> Option<&str> {
         match &self.standing {
-            Standing::Ended(ParticipantState::Failed { why }) => Some(why),
+            Standing::Away { why } => Some(why),
+            Standing::Ended(state) => state.why(),
             _ => None,
         }
+    }
+
+    /// How far it said that it is, last.
+    #[must_use]
+    pub fn progress(&self) -> Option<&Progress> {
+        self.said.progress()
+    }
+
+    /// What it got beyond the budget of its enrolment, or did not get.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        self.said.grants()
+    }
+
+    /// What it counted, by name; said when it was done.
+    #[must_use]
+    pub fn figures(&self) -> &[(String, i64)] {
+        self.said.figures()
+    }
+
+    /// Its budget with all that it was granted; `None`: until the drain ends.
+    #[must_use]
+    pub const fn budget(&self) -> Option<Duration> {
+        self.budget
     }
 
     /// Whether nothing more is expected of it, but its stop hook.

@@ -3,6 +3,7 @@
 mod cause;
 mod health;
 pub(crate) mod json;
+mod negotiated;
 mod observed;
 mod outcome;
 mod phase;
@@ -15,6 +16,8 @@ mod switch;
 
 pub use cause::Cause;
 pub use health::Health;
+pub use negotiated::{Grant, Progress, Terms};
+pub(crate) use negotiated::{MOST_FIGURE_NAME, MOST_FIGURES, cut};
 pub use observed::{InflightCounts, News, Observed, Weight};
 pub use outcome::{CutBy, Outcome};
 pub use phase::Phase;

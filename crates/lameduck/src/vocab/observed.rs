@@ -4,8 +4,8 @@ use core::{fmt, time::Duration};
 use std::time::SystemTime;
 
 use super::{
-    Cause, HookState, Hooked, ListenerReport, Outcome, ParticipantState, Phase, SignalRecord,
-    SignalVerdict, Straggler, Switch,
+    Cause, Grant, HookState, Hooked, ListenerReport, Outcome, ParticipantState, Phase,
+    SignalRecord, SignalVerdict, Straggler, Switch,
 };
 
 /// Something that happened, with its time and what was in flight then.
@@ -126,6 +126,18 @@ pub enum News {
         /// Its name.
         name: String,
     },
+    /// A participant went away before the service leaves: nobody waits for it.
+    Away {
+        /// Its name.
+        name: String,
+        /// How that was noticed.
+        why: String,
+    },
+    /// A participant that had gone away came back; it is not ready yet.
+    Returned {
+        /// Its name.
+        name: String,
+    },
     /// A participant answered the request to stop for the first time.
     Answered {
         /// Its name.
@@ -141,6 +153,13 @@ pub enum News {
         /// Its name.
         name: String,
     },
+    /// A participant asked for more time than its budget, or an operator gave it.
+    Granted {
+        /// Its name.
+        name: String,
+        /// What it got, also nothing.
+        grant: Grant,
+    },
     /// A participant ended, or was given up.
     Ended {
         /// Its name.
@@ -151,6 +170,8 @@ pub enum News {
         budget: Option<Duration>,
         /// How long it took from when it was told to finish; `None` if it had not been.
         took: Option<Duration>,
+        /// What it counted, by name.
+        figures: Vec<(String, i64)>,
     },
     /// A listener closed.
     ListenerClosed {
@@ -210,9 +231,12 @@ impl News {
             Self::PhaseChanged { .. } => "phase",
             Self::Enrolled { .. } => "enrolled",
             Self::Ready { .. } => "ready",
+            Self::Away { .. } => "away",
+            Self::Returned { .. } => "returned",
             Self::Answered { .. } => "answered",
             Self::ToldToClose { .. } => "told-to-close",
             Self::AskedAgain { .. } => "asked-again",
+            Self::Granted { .. } => "granted",
             Self::Ended { .. } => "ended",
             Self::ListenerClosed { .. } => "listener-closed",
             Self::HookBegan { .. } => "hook-began",
@@ -265,7 +289,9 @@ impl News {
             Self::Exit { .. } | Self::DiesByQuit => Weight::Error,
             Self::Stragglers { .. }
             | Self::AskedAgain { .. }
+            | Self::Away { .. }
             | Self::Reloaded { result: Err(_), .. } => Weight::Warning,
+            Self::Granted { grant, .. } if grant.by < grant.asked => Weight::Warning,
             Self::Switched(switch) => switch.weight,
             Self::Ended { state, .. } if *state != ParticipantState::Done => Weight::Warning,
             Self::HookEnded { hooked, .. } if hooked.state != HookState::Ok => Weight::Warning,
@@ -288,9 +314,22 @@ impl fmt::Display for News {
             }
             Self::Enrolled { name, .. } => write!(f, "{name} enrolled"),
             Self::Ready { name } => write!(f, "{name} is ready"),
+            Self::Away { name, why } => write!(f, "{name} went away: {why}"),
+            Self::Returned { name } => write!(f, "{name} came back"),
             Self::Answered { name } => write!(f, "{name} answered the request to stop"),
             Self::ToldToClose { name } => write!(f, "{name} was told to finish"),
             Self::AskedAgain { name } => write!(f, "{name} was asked again"),
+            Self::Granted { name, grant } => {
+                let [by, asked] = [grant.by, grant.asked].map(|time| time.as_millis());
+                match grant.wish {
+                    Some(_) => write!(f, "{name} asked for {asked} ms more and got {by} ms")?,
+                    None => write!(f, "an operator gave {name} {by} of {asked} ms more")?,
+                }
+                if !grant.why.is_empty() {
+                    write!(f, ": {}", grant.why)?;
+                }
+                Ok(())
+            }
             Self::Ended { name, state, .. } => write!(f, "{name} ended: {}", state.as_str()),
             Self::ListenerClosed { name, report } => {
                 write!(f, "{name} closed its listener {}", report.address)

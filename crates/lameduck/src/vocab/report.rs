@@ -2,7 +2,7 @@
 
 use core::{fmt, net::SocketAddr, time::Duration};
 
-use super::{Cause, Health, Outcome, Phase, Plan, SignalRecord};
+use super::{Cause, Grant, Health, Outcome, Phase, Plan, Progress, SignalRecord};
 
 /// A whole shutdown. Written as one JSON line, `lameduck.shutdown/1`, by [`to_json`](Self::to_json).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +138,11 @@ impl SignalNote {
 pub enum ParticipantState {
     /// It was not ready when the request came; it is not waited for, and its stop hook does not run.
     NotStarted,
+    /// It had gone away before the request came, and nobody waits for its return; its stop hook does not run.
+    Away {
+        /// How that was noticed.
+        why: String,
+    },
     /// It was ready and had not answered the request.
     Silent,
     /// It had answered and was still at work.
@@ -146,6 +151,11 @@ pub enum ParticipantState {
     Done,
     /// It failed.
     Failed {
+        /// What it said.
+        why: String,
+    },
+    /// It said that it will not finish for this shutdown; it is not waited for.
+    Refused {
         /// What it said.
         why: String,
     },
@@ -162,11 +172,22 @@ impl ParticipantState {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::NotStarted => "not-started",
+            Self::Away { .. } => "away",
             Self::Silent => "silent",
             Self::Working => "working",
             Self::Done => "done",
             Self::Failed { .. } => "failed",
+            Self::Refused { .. } => "refused",
             Self::Overdue { .. } => "overdue",
+        }
+    }
+
+    /// What was said about it, if it is away, failed or refused.
+    #[must_use]
+    pub const fn why(&self) -> Option<&str> {
+        match self {
+            Self::Away { why } | Self::Failed { why } | Self::Refused { why } => Some(why.as_str()),
+            _ => None,
         }
     }
 }
@@ -229,6 +250,12 @@ pub struct ParticipantReport {
     pub state: ParticipantState,
     /// The budget it had.
     pub budget: Option<Duration>,
+    /// What it got beyond that, or did not get.
+    pub grants: Vec<Grant>,
+    /// How far it said that it is, last.
+    pub progress: Option<Progress>,
+    /// What it counted, by name, at most 32: said when it was done.
+    pub figures: Vec<(String, i64)>,
     /// When it finished, failed or was given up.
     pub ended_at: Option<Duration>,
     /// Its stop hook, if it had one.

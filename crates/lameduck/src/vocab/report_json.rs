@@ -4,8 +4,9 @@
 use core::time::Duration;
 
 use super::{
-    Cause, Health, HookState, Known, ListenerReport, Outcome, ParticipantReport, ParticipantState,
-    Plan, Report, Sender, SignalNote, SignalRecord, Straggler, SynGate, json::Json,
+    Cause, Grant, Health, HookState, Known, ListenerReport, Outcome, ParticipantReport,
+    ParticipantState, Plan, Progress, Report, Sender, SignalNote, SignalRecord, Straggler, SynGate,
+    json::Json,
 };
 
 impl Report {
@@ -164,14 +165,24 @@ fn write_participant(json: &mut Json, one: &ParticipantReport, t: Duration) {
     json.text("name", &one.name);
     json.texts("after", &one.after);
     json.text("state", one.state.as_str());
-    match &one.state {
-        ParticipantState::Failed { why } => json.text("why", why),
-        ParticipantState::Overdue { answered } => json.flag("answered", *answered),
-        _ => {}
+    if let Some(why) = one.state.why() {
+        json.text("why", why);
+    }
+    if let ParticipantState::Overdue { answered } = one.state {
+        json.flag("answered", answered);
     }
     if let Some(budget) = one.budget {
         json.millis("budget_ms", budget);
     }
+    if !one.grants.is_empty() {
+        json.list("grants", &one.grants, |json, grant| {
+            write_grant(json, grant, t)
+        });
+    }
+    if let Some(progress) = &one.progress {
+        json.nested("progress", |json| write_progress(json, progress));
+    }
+    write_figures(json, &one.figures);
     if let Some(at) = one.ended_at {
         json.signed_millis("ended_ms", at, t);
     }
@@ -182,6 +193,38 @@ fn write_participant(json: &mut Json, one: &ParticipantReport, t: Duration) {
             json.text("why", why);
         }
         json.millis("took_ms", hook.took);
+    });
+}
+
+/// What one wish, or an operator, brought.
+pub(crate) fn write_grant(json: &mut Json, grant: &Grant, t: Duration) {
+    json.signed_millis("at_ms", grant.at, t);
+    if let Some(wish) = grant.wish {
+        json.number("wish", wish);
+    }
+    json.millis("asked_ms", grant.asked);
+    json.millis("by_ms", grant.by);
+    json.text("why", &grant.why);
+}
+
+/// How far a participant is.
+pub(crate) fn write_progress(json: &mut Json, progress: &Progress) {
+    json.number("done", progress.done);
+    json.number("total", progress.total);
+    if !progress.note.is_empty() {
+        json.text("note", &progress.note);
+    }
+}
+
+/// What a participant counted, where it counted anything.
+pub(crate) fn write_figures(json: &mut Json, figures: &[(String, i64)]) {
+    if figures.is_empty() {
+        return;
+    }
+    json.nested("figures", |json| {
+        for (name, figure) in figures {
+            json.number(name, *figure);
+        }
     });
 }
 

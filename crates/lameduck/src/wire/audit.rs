@@ -65,7 +65,7 @@ mirror! {
     AuditRecord {
         /// `lameduck.audit/1`.
         schema: String,
-        /// `start`, `signal`, `phase`, `reload`, `stragglers`, `participant`, `hook`, `switch` or `exit`.
+        /// `start`, `signal`, `phase`, `reload`, `stragglers`, `participant`, `grant`, `hook`, `switch` or `exit`.
         kind: String,
         /// When, by the system's clock: RFC 3339 in UTC.
         time: String,
@@ -115,6 +115,14 @@ mirror! {
         answered: Option<bool>,
         /// The budget of a participant, in milliseconds.
         budget_ms: Option<f64>,
+        /// The number of a wish for more time.
+        wish: Option<u32>,
+        /// How much more was asked for, in milliseconds.
+        asked_ms: Option<f64>,
+        /// How much more was granted, in milliseconds.
+        by_ms: Option<f64>,
+        /// What a participant counted, by name.
+        figures: std::collections::BTreeMap<String, i64>,
         /// How many stragglers were ended.
         count: Option<u64>,
         /// The first 64 of them.

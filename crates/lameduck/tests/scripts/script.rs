@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! enrol NAME [listens] [after NAME …] [budget SECONDS] [hook SECONDS [fails]]     (before anything else)
-//! ready NAME… | started | start fails WHY | ack NAME | done NAME | fails NAME
+//! ready NAME… | started | start fails WHY | ack NAME | done NAME | fails NAME | refuses NAME
+//! wish NUMBER of NAME SECONDS | grant NAME SECONDS | away NAME | returned NAME
 //! request | connection SECONDS | guard SECONDS          (one request; open for that long)
 //! SIGTERM | SIGINT | SIGINT typed | SIGHUP | …  | shutdown WHY | shutdown within SECONDS | cut
 //! ```
@@ -99,7 +100,25 @@ impl Reader {
             ["started"] => Input::Started,
             ["start", "fails", why @ ..] => Input::StartFailed { why: why.join(" ") },
             ["ack", name] => Input::Answer(self.id(name), Answer::Ack),
-            ["done", name] => Input::Answer(self.id(name), Answer::Done),
+            ["done", name] => Input::Answer(self.id(name), Answer::done()),
+            ["refuses", name] => {
+                let why = "it is busy".to_owned();
+                Input::Answer(self.id(name), Answer::Refused { why })
+            }
+            ["wish", number, "of", name, by] => {
+                let answer = Answer::NeedMore {
+                    wish: number.parse().expect("a number"),
+                    by: secs(by),
+                    why: "so much left".to_owned(),
+                };
+                Input::Answer(self.id(name), answer)
+            }
+            ["grant", name, by] => Input::Grant(self.id(name), secs(by)),
+            ["away", name] => {
+                let why = "its connection ended".to_owned();
+                Input::Answer(self.id(name), Answer::Away { why })
+            }
+            ["returned", name] => Input::Returned(self.id(name)),
             ["fails", name] => {
                 let why = "it broke".to_owned();
                 Input::Answer(self.id(name), Answer::Failed { why })
@@ -197,6 +216,10 @@ fn told(effect: &Effect, names: &[String]) -> Option<String> {
         Effect::OpenAdmission => "listeners open".to_owned(),
         Effect::Enter(phase) => format!("{phase}"),
         Effect::Broadcast(request) => format!("tell everyone: {}", request.cause),
+        Effect::Granted(id, wish, by) => {
+            let wish = wish.map_or_else(|| "no wish".to_owned(), |wish| format!("wish {wish}"));
+            format!("{} gets {:.3} for {wish}", name(id), by.as_secs_f64())
+        }
         Effect::AskAgain(id) => format!("ask {} again", name(id)),
         Effect::CloseAdmission => "listeners close".to_owned(),
         Effect::CloseConnectionsGate => "no more connections".to_owned(),

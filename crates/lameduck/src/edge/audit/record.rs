@@ -6,7 +6,7 @@ use super::{facts::Facts, home::Home, time::rfc3339};
 use crate::vocab::{
     Cause, CutBy, HookState, Hooked, InflightCounts, News, Observed, Outcome, ParticipantState,
     Phase, Sender, SenderUnknown, Signal, SignalRecord, SignalVerdict, Straggler, Weight,
-    json::Json,
+    json::Json, report_json::write_figures,
 };
 
 /// The schema's name and version.
@@ -115,16 +115,22 @@ impl Record {
 }
 
 /// The kind of record, and whether it is a warning; `None` for what is no matter for the audit.
-const fn kind(news: &News) -> Option<(&'static str, bool)> {
+fn kind(news: &News) -> Option<(&'static str, bool)> {
     Some(match news {
         News::Signal { verdict, .. } => ("signal", matches!(verdict, SignalVerdict::Cut)),
         News::PhaseChanged { .. } => ("phase", false),
         News::Reloaded { result, .. } => ("reload", result.is_err()),
         News::Stragglers { .. } => ("stragglers", true),
         News::Ended {
-            state: ParticipantState::Failed { .. } | ParticipantState::Overdue { .. },
+            state:
+                ParticipantState::Failed { .. }
+                | ParticipantState::Refused { .. }
+                | ParticipantState::Overdue { .. },
             ..
-        } => ("participant", true),
+        }
+        | News::Away { .. } => ("participant", true),
+        News::Returned { .. } => ("participant", false),
+        News::Granted { grant, .. } => ("grant", grant.by < grant.asked),
         News::HookEnded {
             hooked:
                 Hooked {
@@ -174,24 +180,8 @@ fn write_news(json: &mut Json, fields: &mut Fields, seen: &Observed, facts: &Fac
             }
         }
         News::Stragglers { named, unnamed } => write_stragglers(json, named, *unnamed),
-        News::Ended {
-            name,
-            state,
-            budget,
-            took,
-        } => {
-            json.text("name", name);
-            json.text("state", state.as_str());
-            match state {
-                ParticipantState::Failed { why } => json.text("why", why),
-                ParticipantState::Overdue { answered } => json.flag("answered", *answered),
-                _ => {}
-            }
-            for (key, time) in [("budget_ms", budget), ("took_ms", took)] {
-                if let Some(time) = time {
-                    json.millis(key, *time);
-                }
-            }
+        News::Ended { .. } | News::Away { .. } | News::Returned { .. } | News::Granted { .. } => {
+            write_participant(json, &seen.news);
         }
         News::HookEnded { name, hooked } => {
             json.text("name", name);
@@ -220,6 +210,53 @@ fn write_news(json: &mut Json, fields: &mut Fields, seen: &Observed, facts: &Fac
             };
             let code = signal.is_none().then(|| outcome.exit_code());
             write_exit(json, fields, outcome.as_str(), code, signal);
+        }
+        _ => {}
+    }
+}
+
+/// What became of a participant, or what it got.
+fn write_participant(json: &mut Json, news: &News) {
+    match news {
+        News::Ended {
+            name,
+            state,
+            budget,
+            took,
+            figures,
+        } => {
+            json.text("name", name);
+            json.text("state", state.as_str());
+            if let Some(why) = state.why() {
+                json.text("why", why);
+            }
+            if let ParticipantState::Overdue { answered } = state {
+                json.flag("answered", *answered);
+            }
+            write_figures(json, figures);
+            for (key, time) in [("budget_ms", budget), ("took_ms", took)] {
+                if let Some(time) = time {
+                    json.millis(key, *time);
+                }
+            }
+        }
+        News::Away { name, why } => {
+            json.text("name", name);
+            json.text("state", "away");
+            json.text("why", why);
+        }
+        News::Returned { name } => {
+            json.text("name", name);
+            json.text("state", "returned");
+        }
+        News::Granted { name, grant } => {
+            json.text("name", name);
+            if let Some(wish) = grant.wish {
+                json.number("wish", wish);
+            }
+            json.millis("asked_ms", grant.asked);
+            json.millis("by_ms", grant.by);
+            json.text("why", &grant.why);
         }
         _ => {}
     }

@@ -102,6 +102,12 @@ fn participants(facts: &Facts, text: &mut Text<'_>) {
         if let Some(budget) = one.enrolment().budget {
             add(format!(", budget {}", Age(budget)));
         }
+        if let Some(progress) = one.progress() {
+            add(format!(", at {}", printable(&progress.to_string())));
+        }
+        for grant in one.grants().iter().filter(|grant| !grant.by.is_zero()) {
+            add(format!(", {} more", Age(grant.by)));
+        }
         if let Some(at) = one.closed_at() {
             add(format!(", told to finish {} ago", age(facts, at)));
         }

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::{Leaving, Present, leaving::Turn, stopped::Stopped};
 use crate::{
-    machine::{Answer, Core, Effect, Input},
+    machine::{Core, Effect, Input},
     vocab::{CutBy, Phase},
 };
 
@@ -68,12 +68,7 @@ impl Draining {
             Input::ConnectionsDrained => self.connections = Drain::Empty,
             Input::GuardsDrained if self.guards == Drain::Waiting => self.guards = Drain::Empty,
             Input::AdmissionClosed(id, report) => core.roster.admission_closed(now, id, report),
-            Input::Answer(id, answer) => {
-                if let Answer::Failed { why } = &answer {
-                    core.note_failure(now, id, why);
-                }
-                core.roster.answer(now, id, &answer);
-            }
+            Input::Answer(id, answer) => core.answer(now, id, &answer),
             Input::Cut => return self.leaving.cut(now, Phase::Draining, CutBy::Api, core),
             Input::Signal(record) => {
                 if let Turn::Cut(signal) = self.leaving.signal(now, record, core) {

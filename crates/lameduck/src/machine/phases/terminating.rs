@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::{Leaving, Present, draining::Draining, leaving::Turn};
 use crate::{
-    machine::{Answer, Core, Effect, Input, Traffic},
+    machine::{Core, Effect, Input, Traffic},
     vocab::{CutBy, Phase},
 };
 
@@ -97,12 +97,7 @@ impl Terminating {
         match input {
             Input::Traffic(traffic) => return self.traffic(now, traffic, core),
             Input::AdmissionClosed(id, report) => core.roster.admission_closed(now, id, report),
-            Input::Answer(id, answer) => {
-                if let Answer::Failed { why } = &answer {
-                    core.note_failure(now, id, why);
-                }
-                core.roster.answer(now, id, &answer);
-            }
+            Input::Answer(id, answer) => core.answer(now, id, &answer),
             Input::Cut => return self.leaving.cut(now, Phase::Terminating, CutBy::Api, core),
             Input::Signal(record) => match self.leaving.signal(now, record, core) {
                 Turn::Nothing => {}

@@ -8,6 +8,7 @@
 //! States are told apart by a 64-bit fingerprint of everything that decides: among a million of them two would share
 //! one with a probability below 10⁻⁷.
 
+mod bargain;
 mod world;
 
 use std::{
@@ -134,6 +135,9 @@ fn setting(shape: Shape, plan: Plan) -> Setting {
         leap: ms(1_000),
         most_leaps: 0,
         late_comers: false,
+        most_wishes: 0,
+        most_gifts: 0,
+        most_gone: 0,
     }
 }
 
@@ -219,6 +223,39 @@ fn inv_3_inv_5_traffic_and_late_comers() {
         "exit forced",
     ];
     search_all("traffic", &settings, &seen);
+}
+
+/// N-1, N-4, N-5: wishes, repeated and late ones too, grants of an operator, refusals, and participants that go away and
+/// come back, in any order.
+#[test]
+fn n_1_n_4_n_5_negotiation_in_any_order() {
+    let alone = Setting {
+        most_wishes: 2,
+        most_gifts: 1,
+        most_gone: 1,
+        ..setting(Shape::Alone, plan(Window::NONE, Repeat::Record))
+    };
+    let pair = Setting {
+        most_wishes: 1,
+        most_gone: 1,
+        most_trouble: 0,
+        ..setting(Shape::Pair, plan(Window::NONE, Repeat::Record))
+    };
+    let settings = [alone, pair];
+    let seen = [
+        "granted all",
+        "granted less",
+        "granted nothing",
+        "given",
+        "participant away",
+        "participant refused",
+        "participant failed",
+        "participant overdue",
+        "exit drained",
+        "exit failed",
+        "exit forced",
+    ];
+    search_all("negotiation", &settings, &seen);
 }
 
 /// What the search stands on: a machine that is never told anything stays where it is.

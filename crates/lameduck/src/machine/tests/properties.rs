@@ -99,8 +99,19 @@ fn input() -> impl Strategy<Value = Input> {
     let why = || Just("why".to_owned());
     let answer = prop_oneof![
         Just(Answer::Ack),
-        Just(Answer::Working { done: 1, total: 2 }),
-        Just(Answer::Done),
+        Just(Answer::Working {
+            done: 1,
+            total: 2,
+            note: "\"a\"".to_owned()
+        }),
+        (0_u32..40, step()).prop_map(|(wish, by)| Answer::NeedMore {
+            wish,
+            by,
+            why: "\\why".to_owned(),
+        }),
+        vec(("[a-c]{1,2}", any::<i64>()), 0..40).prop_map(|figures| Answer::Done { figures }),
+        why().prop_map(|why| Answer::Refused { why }),
+        why().prop_map(|why| Answer::Away { why }),
         why().prop_map(|why| Answer::Failed { why }),
     ];
     prop_oneof![
@@ -108,6 +119,8 @@ fn input() -> impl Strategy<Value = Input> {
         6 => id().prop_map(Input::Ready),
         3 => Just(Input::Started),
         6 => (id(), answer).prop_map(|(id, answer)| Input::Answer(id, answer)),
+        3 => (id(), step()).prop_map(|(id, by)| Input::Grant(id, by)),
+        3 => id().prop_map(Input::Returned),
         3 => id().prop_map(Input::Hooked),
         6 => signal().prop_map(Input::Signal),
         3 => why().prop_map(|why| Input::Terminate { why }),
@@ -188,6 +201,54 @@ proptest! {
         }
         for once in [Effect::CloseAdmission, Effect::CloseGuardsGate, Effect::EndStragglers] {
             prop_assert!(count(&effects, |effect| *effect == once) <= 1, "{:?}", once);
+        }
+    }
+
+    /// N-3, N-4: every wish is answered, a repeated one as the first time, and no grant reaches beyond the end of the drain.
+    #[test]
+    fn n_3_n_4_every_wish_is_answered_once_and_for_all(
+        plan in plan(),
+        script in vec((step(), input()), 0..60),
+    ) {
+        let mut machine = Machine::new(plan);
+        let mut now = Duration::ZERO;
+        let mut leaving = false;
+        let mut answers = std::collections::HashMap::new();
+        for (step, input) in script {
+            now = now.saturating_add(step);
+            let wish = match &input {
+                Input::Answer(id, Answer::NeedMore { wish, by, .. }) => Some((*id, *wish, *by)),
+                _ => None,
+            };
+            let was_over = machine.is_over();
+            machine.handle(now, input);
+            let granted: Vec<_> = core::iter::from_fn(|| machine.poll_effect())
+                .filter_map(|effect| match effect {
+                    Effect::Granted(id, Some(wish), by) => Some((id, wish, by)),
+                    _ => None,
+                })
+                .collect();
+            if !core::mem::replace(&mut leaving, machine.phase().is_leaving()) {
+                // What was asked before a request got nothing, and is another wish.
+                answers.clear();
+            }
+            let Some((id, number, asked)) = wish.filter(|_| !was_over) else {
+                prop_assert!(granted.is_empty());
+                continue;
+            };
+            if machine.is_over() && granted.is_empty() {
+                continue;
+            }
+            prop_assert_eq!(granted.len(), 1);
+            let (to, wish, by) = granted[0];
+            prop_assert_eq!((to, wish), (id, number));
+            prop_assert!(by <= asked);
+            // A wish that found no room for its record gets nothing, then as before.
+            let first = *answers.entry((id, wish)).or_insert(by);
+            prop_assert_eq!(first, by, "{} of {}", wish, id);
+            for one in machine.status().participants {
+                prop_assert!(one.grants().len() <= 2 * crate::vocab::Grant::MOST);
+            }
         }
     }
 

@@ -138,17 +138,21 @@ const MOST_ROWS = 100;
 
 function participants(status) {
   if (!status.participants.length) return element("p", { class: "empty" }, "There are none.");
-  const bad = new Set(["failed", "overdue", "not-started"]);
+  const bad = new Set(["failed", "refused", "overdue", "not-started", "away"]);
   const now = status.uptime_ms;
   // Those that are awaited first, where there are too many for a page.
   const all = status.participants.length <= MOST_ROWS ? status.participants : status.participants.toSorted((a, b) => (a.ended_at_ms !== undefined) - (b.ended_at_ms !== undefined));
   const rows = all.slice(0, MOST_ROWS).map((one) => {
-    const state = element("span", {}, element("span", { class: bad.has(one.state) ? "pill bad" : "pill" }, one.state), one.why ? ` ${one.why}` : "");
-    let budget = element("span", {}, one.budget_ms === undefined ? "until the drain ends" : span(one.budget_ms));
+    const at = one.progress;
+    const figures = Object.entries(one.figures ?? {}).map(([name, figure]) => `${name} ${figure}`).join(", ");
+    const said = [one.why, one.ended_at_ms === undefined && at ? `${at.done} of ${at.total}${at.note ? `, ${at.note}` : ""}` : "", figures].filter(Boolean).join("; ");
+    const state = element("span", {}, element("span", { class: bad.has(one.state) ? "pill bad" : "pill" }, one.state), said ? ` ${said}` : "");
+    const granted = (one.grants ?? []).reduce((sum, grant) => sum + grant.by_ms, 0);
+    let budget = element("span", {}, one.budget_ms === undefined ? "until the drain ends" : `${span(one.budget_ms)}${granted ? ` and ${span(granted)} more` : ""}`);
     let used = "";
     if (one.used_ms !== undefined) {
       used = one.ended_at_ms === undefined ? running(now - one.used_ms) : span(one.used_ms);
-      const whole = one.budget_ms ?? Math.max(1, one.used_ms + (status.drain_ends_in_ms ?? 0));
+      const whole = one.budget_ms !== undefined ? one.budget_ms + granted : Math.max(1, one.used_ms + (status.drain_ends_in_ms ?? 0));
       budget.append(bar(one.used_ms / whole, one.state === "overdue" || one.used_ms > whole));
     }
     const hook = one.hook === "running" ? element("span", {}, "running for ", running(now - one.hook_used_ms)) : one.hook || "none";

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use super::bargain::{Bargain, GIFT, Talk, wish};
 use crate::{
     machine::{
         Answer, Effect, Enrolment, Hook, Input, Listens, Machine, ParticipantId, Traffic,
@@ -49,7 +50,7 @@ impl Shape {
                 id: ParticipantId::new(number),
                 name: number.to_string(),
                 after: after.iter().map(|id| ParticipantId::new(*id)).collect(),
-                budget: (number == 0).then_some(Duration::from_millis(400)),
+                budget: self.budget(number),
                 listens: if number as usize == last {
                     Listens::UntilClosed
                 } else {
@@ -62,6 +63,11 @@ impl Shape {
                 },
             })
             .collect()
+    }
+
+    /// The first has one.
+    pub(super) fn budget(self, id: u32) -> Option<Duration> {
+        (id == 0).then_some(Duration::from_millis(400))
     }
 
     /// Whether `who` stops before `whom`, directly or not.
@@ -90,6 +96,12 @@ pub(super) struct Setting {
     pub(super) most_leaps: u8,
     /// Whether a participant enrols, and a hook is given, after the request.
     pub(super) late_comers: bool,
+    /// How many wishes for more time there are; refusals only if there are any.
+    pub(super) most_wishes: u8,
+    /// How many grants of an operator.
+    pub(super) most_gifts: u8,
+    /// How often a participant goes away.
+    pub(super) most_gone: u8,
 }
 
 /// What the world may do.
@@ -116,6 +128,20 @@ pub(super) enum Act {
     HookFailed(u32),
     LateEnrol,
     LateHook,
+    Talk(Talk),
+}
+
+impl Act {
+    /// Something goes wrong: that has a bound of its own.
+    const fn is_trouble(self) -> bool {
+        matches!(
+            self,
+            Self::StartFailed
+                | Self::Failed(_)
+                | Self::HookFailed(_)
+                | Self::Talk(Talk::Refused(_))
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -153,6 +179,7 @@ struct World {
     hooks_run: u8,
     hooks_owed: u8,
     over: Option<Outcome>,
+    bargain: Bargain,
 }
 
 /// A state of both.
@@ -228,6 +255,9 @@ impl Node {
             may(silent, Act::Ack(id));
             may(!entry.is_ended(), Act::Done(id));
             may(!entry.is_ended() && trouble, Act::Failed(id));
+            for talk in world.bargain.talks(id, &entry.standing, trouble, setting) {
+                may(true, Act::Talk(talk));
+            }
             let admits = self
                 .machine
                 .core
@@ -242,7 +272,15 @@ impl Node {
         acts
     }
 
-    fn ids(&self) -> core::ops::Range<u32> {
+    pub(super) fn requested_at(&self) -> Option<Duration> {
+        self.world.requested_at
+    }
+
+    pub(super) fn bargain(&self) -> &Bargain {
+        &self.world.bargain
+    }
+
+    pub(super) fn ids(&self) -> core::ops::Range<u32> {
         0..u32::try_from(self.machine.core.roster.reports().len()).unwrap_or(0)
     }
 
@@ -295,6 +333,7 @@ impl Node {
         setting: &Setting,
         seen: &mut BTreeSet<String>,
     ) -> Result<(), String> {
+        let before = self.before();
         self.machine.handle(now, input);
         let effects: Vec<Effect> = core::iter::from_fn(|| self.machine.poll_effect()).collect();
         holds!(effects.len() <= MOST_EFFECTS, "INV-11: {effects:?}");
@@ -310,12 +349,13 @@ impl Node {
             }
             self.effect(effect, now, setting, seen)?;
         }
-        Ok(())
+        self.keeps_its_word(&before, now, setting)
     }
 
     fn input(&mut self, act: Act) -> Input {
         let world = &mut self.world;
         let why = String::from("why");
+        world.trouble += u8::from(act.is_trouble());
         match act {
             Act::Wake => Input::Wake,
             Act::Leap => {
@@ -327,16 +367,11 @@ impl Node {
                 world.started = true;
                 Input::Started
             }
-            Act::StartFailed => {
-                world.trouble += 1;
-                Input::StartFailed { why }
-            }
+            Act::StartFailed => Input::StartFailed { why },
             Act::Ack(id) => Input::Answer(ParticipantId::new(id), Answer::Ack),
-            Act::Done(id) => Input::Answer(ParticipantId::new(id), Answer::Done),
-            Act::Failed(id) => {
-                world.trouble += 1;
-                Input::Answer(ParticipantId::new(id), Answer::Failed { why })
-            }
+            Act::Done(id) => Input::Answer(ParticipantId::new(id), Answer::done()),
+            Act::Talk(talk) => world.bargain.say(talk),
+            Act::Failed(id) => Input::Answer(ParticipantId::new(id), Answer::Failed { why }),
             Act::Signal(signal) => {
                 world.signals += 1;
                 Input::Signal(typed(signal))
@@ -371,7 +406,6 @@ impl Node {
                 Input::HookEnded(ParticipantId::new(id), Ok(()))
             }
             Act::HookFailed(id) => {
-                world.trouble += 1;
                 world.hooks_owed &= !bit(id);
                 Input::HookEnded(ParticipantId::new(id), Err(why))
             }
@@ -406,9 +440,14 @@ impl Node {
                 holds!(world.phase < *phase as u8, "INV-1: {phase} entered late");
                 world.phase = *phase as u8;
                 let drained = world.connections == Gate::Drained && world.guards == Gate::Drained;
+                let is_last = *phase == Phase::Stopped;
                 holds!(
-                    *phase != Phase::Stopped || drained || drain_over,
+                    !is_last || drained || drain_over,
                     "INV-4: Stopped before the final scans"
+                );
+                holds!(
+                    !is_last || self.machine.core.roster.all_ended(),
+                    "N-1: Stopped before every participant ended or ran out"
                 );
             }
             Effect::Broadcast(request) => {
@@ -449,6 +488,7 @@ impl Node {
             Effect::ShowStatus => {
                 seen.insert("status".to_owned());
             }
+            Effect::Granted(id, wish, by) => return world.bargain.granted(id.0, *wish, *by, seen),
             Effect::Close(id) | Effect::AskAgain(id) | Effect::RunHook(id) => {
                 return self.about(effect, id.0, since, setting, seen);
             }
@@ -554,7 +594,11 @@ impl Node {
                 for other in dependents {
                     let started = !matches!(
                         other.standing,
-                        Standing::Starting | Standing::Ended(ParticipantState::NotStarted)
+                        Standing::Starting
+                            | Standing::Away { .. }
+                            | Standing::Ended(
+                                ParticipantState::NotStarted | ParticipantState::Away { .. }
+                            )
                     );
                     let open = match other.hook {
                         HookStanding::Waiting => started,
@@ -639,6 +683,9 @@ impl Node {
             Input::HookEnded(ParticipantId::new(0), Ok(())),
             Input::Note("late".to_owned()),
             Input::Switched(Switch::new("breaker", "late")),
+            wish(0, 1),
+            Input::Grant(ParticipantId::new(0), GIFT),
+            Input::Returned(ParticipantId::new(0)),
         ] {
             after.handle(later, input);
         }
