@@ -3,6 +3,7 @@
 //! `main` tells the story: arguments as typed (`args`), then one module per subcommand, and one exit-code table (`exit`).
 
 mod args;
+mod ctl;
 mod demo;
 mod exit;
 mod explain;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     }
     let result = match Arguments::parse().subcommand {
         Subcommand::Verify(arguments) => verify::run(*arguments),
+        Subcommand::Ctl(arguments) => ctl::run(*arguments),
         Subcommand::Demo(arguments) => demo::run(*arguments),
         Subcommand::Plan(arguments) => plan::run(&arguments),
         Subcommand::Report(arguments) => report::run(&arguments),

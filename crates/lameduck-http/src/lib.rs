@@ -30,6 +30,11 @@
 //! [`admin`] puts a page on a loopback address or a Unix socket that shows who holds the exit while it is held, and lets whoever has the token
 //! drain, cut and reload: see [the manual](manual::watching).
 //!
+//! # Control
+//!
+//! With the feature `control`, `control` opens a Unix socket for operators (`lameduck ctl`) and for participants in other processes and languages; the kernel
+//! says who asks, so nobody needs a token: see its manual, `manual::control`.
+//!
 //! # TLS
 //!
 //! With the feature `tls`, `Serve::tls` takes the service's own `Arc<rustls::ServerConfig>`, made with whatever crypto provider it likes. A
@@ -114,6 +119,8 @@ pub use server::limits::{Limits, TcpKeepAlive};
 pub use server::listen::{ListenAddr, LocalAddr, ToListenAddr};
 pub use server::secure::TlsObjection;
 pub use side::{Admin, AdminRequest, AdminRoute, SideServer, TokenError, admin, probes};
+#[cfg(feature = "control")]
+pub use side::{Control, ControlError, control};
 pub use ws::{Farewell, WebSockets, farewell};
 
 /// What reads untrusted or endless bytes, for the fuzzer.

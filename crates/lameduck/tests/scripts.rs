@@ -405,6 +405,42 @@ fn inv_5_what_the_deadline_ends_is_named_after_its_gates_closed() {
     );
 }
 
+/// Of 4 s 0.5 s are margin and 1 s is reserve.
+#[test]
+fn inv_2_whoever_has_less_time_gets_an_earlier_deadline() {
+    let run = check(
+        plan(window(0, 5_000, 5_000)),
+        "0.000 started
+         0.900 connection 60
+         1.000 shutdown within 4.000
+         1.500 shutdown within 2.000",
+        "0.000 listeners open
+         0.000 Running
+         1.000 tell everyone: asked by the program: within 4.000
+         1.000 Terminating
+         2.800 listeners close
+         2.800 Draining
+         2.800 no more connections
+         3.500 no more guards
+         3.500 end and name what is left
+         3.500 Stopped
+         3.500 exit 124 (forced)",
+    );
+    assert_eq!(run.report.plan.grace(), Duration::from_secs(4));
+}
+
+#[test]
+fn nobody_gets_more_time_than_the_plan_has() {
+    let script = |how: &str| format!("0 started\n0.9 connection 60\n1 {how}");
+    let (_, asked) = play(plan(Window::NONE), &script("shutdown"));
+    let (run, more) = play(plan(Window::NONE), &script("shutdown within 600"));
+    assert_eq!(asked, more.replace("within 600", ""));
+    assert_eq!(run.report.plan, plan(Window::NONE));
+    // What leaves no time at all is as little as there can be.
+    let (run, _) = play(plan(Window::NONE), &script("shutdown within 0"));
+    assert_eq!(run.report.plan.grace(), lameduck::Plan::LEAST_GRACE);
+}
+
 #[test]
 fn the_exit_code_of_a_forced_end_can_be_set() {
     let script = "0 started\n0.9 connection 60\n1 SIGTERM";

@@ -45,6 +45,9 @@ pub(crate) struct DemoArguments {
     /// Let the admin listener answer /debug/dump, /debug/waits, /debug/heap and /debug/pprof/profile too: they tell what the process does inside
     #[arg(long, requires = "admin")]
     pub(crate) admin_debug: bool,
+    /// Open a control socket here, for `lameduck ctl` and for participants in other processes; only this user and root may connect
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
     /// A name under which the admin listener may be asked, besides localhost and its address
     #[arg(long, value_name = "NAME", requires = "admin")]
     pub(crate) admin_host: Vec<String>,

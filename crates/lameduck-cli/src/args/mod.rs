@@ -1,5 +1,6 @@
 //! Arguments as typed. What they mean is each subcommand's business.
 
+mod ctl;
 mod demo;
 mod explain;
 mod plan;
@@ -8,6 +9,7 @@ mod verify;
 
 use clap::Parser;
 
+pub(crate) use ctl::{CtlArguments, Deed, StatusFormat};
 pub(crate) use demo::{DemoArguments, LateArgument, LogArgument, ParkArgument, RepeatArgument};
 pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use plan::{PlanArguments, PlanFormat};
@@ -35,6 +37,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Subcommand {
     Verify(Box<VerifyArguments>),
     Demo(Box<DemoArguments>),
+    Ctl(Box<CtlArguments>),
     Plan(PlanArguments),
     Report(Box<ReportArguments>),
     Explain(ExplainArguments),
@@ -68,6 +71,12 @@ mod tests {
             "lameduck verify --profile service.toml --rounds 5 --also markdown=summary.md --also html=verify.html -- node server.mjs {port}",
             "lameduck demo --listen 127.0.0.1:8080 --window 0.2,0.1,1 --grace 4s --late refuse --repeat escalate",
             "lameduck demo --listen 127.0.0.1:0 --probes 127.0.0.1:0 --admin 127.0.0.1:0 --window local --no-sigint",
+            "lameduck demo --control ./demo.sock",
+            "lameduck ctl --socket ./demo.sock status",
+            "lameduck ctl status --socket ./demo.sock --format json",
+            "lameduck ctl --socket ./demo.sock watch",
+            "lameduck ctl --socket ./demo.sock drain --grace 5s",
+            "lameduck ctl --socket ./demo.sock dump",
             "lameduck explain report.json",
             "lameduck demo --audit audit.jsonl --audit-argv",
             "lameduck demo --log json --otlp http://127.0.0.1:4318",

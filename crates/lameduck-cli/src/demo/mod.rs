@@ -199,6 +199,14 @@ async fn serve(
         // A platform may set the variable for every service.
         eprintln!("warning: a token file without --admin: there is nothing to act on");
     }
+    if let Some(path) = &arguments.control {
+        let control = lameduck_http::control(&life, path).route(lameduck_http::admin_metrics());
+        let control = debug::routes()
+            .into_iter()
+            .fold(control, lameduck_http::Control::route)
+            .await?;
+        write!(ready, "  control {}", control.local_addr())?;
+    }
     if let Some(path) = arguments.config.clone() {
         let config = Arc::clone(&config);
         life.on_reload(path.display().to_string(), move || {

@@ -3,6 +3,10 @@
 #[doc = include_str!("watching.md")]
 pub mod watching {}
 
+#[cfg(feature = "control")]
+#[doc = include_str!("control.md")]
+pub mod control {}
+
 #[cfg(feature = "client")]
 #[doc = include_str!("outgoing.md")]
 pub mod outgoing {}

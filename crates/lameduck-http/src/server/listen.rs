@@ -132,6 +132,17 @@ impl Bound {
         }
     }
 
+    /// A Unix socket that was bound elsewhere, and listens; its file is ours to remove.
+    #[cfg(feature = "control")]
+    pub(crate) const fn unix(socket: Socket, path: PathBuf, file: SocketFile) -> Self {
+        Self {
+            socket,
+            local: LocalAddr::Unix(path),
+            file: Some(file),
+            listening: true,
+        }
+    }
+
     /// A listener made elsewhere; whether it listens already is its maker's business.
     pub(crate) fn inherited(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
@@ -215,7 +226,7 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             inode: inode(path)?,

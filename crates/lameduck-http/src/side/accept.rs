@@ -2,12 +2,13 @@
 //!
 //! One request a connection, a second for its head and two for all of it (or what its route asks for), at most 64 at the same time: where
 //! all places are taken, whoever has sent no head for longest gives its place up, so that peers that say nothing keep nobody waiting.
-//! Whoever watches events leaves its place to others, and takes one of those that are counted apart.
+//! Whoever watches events, or takes part, leaves its place to others, and takes one of those that are counted apart.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -23,8 +24,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::admin::Watching;
-use super::role::{Role, Said};
+use super::role::{Held, Role, Said};
 use crate::server::io::{Stream, Unnoted};
 use crate::server::linger::{self, Input};
 use crate::server::listen::{Bound, LocalAddr};
@@ -62,7 +62,7 @@ pub(super) fn listen(bound: Bound) -> io::Result<Listener> {
     }
 }
 
-pub(super) async fn accept(life: &Lifecycle, listener: Listener, role: Role) {
+pub(super) async fn accept(life: &Lifecycle, listener: Listener, role: Arc<dyn Role>) {
     let room = Arc::new(Room::new());
     loop {
         let accepted = match &listener {
@@ -72,15 +72,22 @@ pub(super) async fn accept(life: &Lifecycle, listener: Listener, role: Role) {
             }
         };
         match accepted {
-            Ok(Met::Tcp(stream)) => spawn(life, &role, stream, room.place().await),
-            Ok(Met::Unix(stream)) => spawn(life, &role, stream, room.place().await),
+            Ok(Met::Tcp(stream)) => {
+                spawn(life, Arc::clone(&role), stream, room.place().await);
+            }
+            Ok(Met::Unix(stream)) => {
+                let role = role
+                    .meet(stream.as_fd())
+                    .unwrap_or_else(|| Arc::clone(&role));
+                spawn(life, role, stream, room.place().await);
+            }
             Err(_) => sleep(AFTER_ERROR).await,
         }
     }
 }
 
-fn spawn<S: Stream>(life: &Lifecycle, role: &Role, stream: S, place: Place) {
-    tokio::spawn(converse(life.clone(), role.clone(), stream, place));
+fn spawn<S: Stream>(life: &Lifecycle, role: Arc<dyn Role>, stream: S, place: Place) {
+    tokio::spawn(converse(life.clone(), role, stream, place));
 }
 
 /// The places of a listener.
@@ -146,7 +153,7 @@ struct Asked {
     asked: bool,
     within: Duration,
     has_body: bool,
-    watching: Option<Watching>,
+    held: Option<Box<dyn Held>>,
     afterwards: Option<Afterwards>,
 }
 
@@ -173,7 +180,7 @@ enum Progress {
     Over,
 }
 
-async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S, place: Place) {
+async fn converse<S: Stream>(life: Lifecycle, role: Arc<dyn Role>, stream: S, place: Place) {
     let noted = Mutex::new(Asked::default());
     let note = || noted.lock().unwrap_or_else(PoisonError::into_inner);
     let service = service_fn(|request: Request<Incoming>| {
@@ -183,7 +190,7 @@ async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S, place: Plac
             asked: true,
             within: answering.within,
             has_body,
-            watching: answering.watching,
+            held: answering.held,
             afterwards: None,
         };
         async move {
@@ -216,15 +223,15 @@ async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S, place: Plac
     let answered = match heard {
         Some(Progress::Over) => true,
         Some(Progress::Asked) => {
-            let (within, watching) = {
+            let (within, held) = {
                 let mut asked = note();
-                (asked.within, asked.watching.take())
+                (asked.within, asked.held.take())
             };
-            match watching {
-                Some(watching) => {
+            match held {
+                Some(held) => {
                     // Its place is for others now.
                     drop(permit);
-                    watch(&mut http, watching).await
+                    watch(&mut http, held).await
                 }
                 None => timeout(within, &mut http).await.is_ok(),
             }
@@ -248,10 +255,10 @@ async fn converse<S: Stream>(life: Lifecycle, role: Role, stream: S, place: Plac
 }
 
 /// Sees an event stream to its end; whether all was sent.
-async fn watch(http: impl Future, watching: Watching) -> bool {
+async fn watch(http: impl Future, held: Box<dyn Held>) -> bool {
     tokio::select! {
         _ = http => true,
-        () = watching.stalled() => false,
+        () = held.stalled() => false,
     }
 }
 
@@ -262,6 +269,7 @@ mod tests {
     use tokio::net::UnixStream;
     use tokio::time::Instant;
 
+    use super::super::role::Probes;
     use super::*;
 
     fn life() -> Lifecycle {
@@ -275,7 +283,7 @@ mod tests {
         let room = Room::new();
         let place = room.place().await;
         let began = Instant::now();
-        converse(life(), Role::Probes, ours, place).await;
+        converse(life(), Arc::new(Probes), ours, place).await;
         let took = began.elapsed();
         let mut heard = Vec::new();
         theirs.read_to_end(&mut heard).await.expect("orderly");

@@ -7,18 +7,25 @@
 //! | `accept` | the accept loop, the places, one connection from accept to its end |
 //! | `role` | what each role answers, and what every answer bears |
 //! | `admin` | the admin role: who may ask, its routes, the page, the events, the actions |
+//! | `control` | the control socket: who may ask, by the kernel's word; what the admin role does, and participants from other processes |
 
 mod accept;
 mod admin;
+#[cfg(feature = "control")]
+mod control;
 mod role;
+
+use std::sync::Arc;
 
 use lameduck::Lifecycle;
 use tokio::runtime::Handle;
 
 pub use admin::{Admin, AdminRequest, AdminRoute, TokenError, admin};
+#[cfg(feature = "control")]
+pub use control::{Control, ControlError, control};
 pub(crate) use role::text;
 
-use self::role::Role;
+use self::role::{Probes, Role};
 use crate::serve::ServeError;
 use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
 
@@ -33,7 +40,7 @@ use crate::server::listen::{Bound, LocalAddr, ToListenAddr};
 /// # Cancel safety
 /// It never waits: once polled it has started, before that dropping it changes nothing.
 pub async fn probes(life: &Lifecycle, addr: impl ToListenAddr) -> Result<SideServer, ServeError> {
-    start(life, bind(&addr)?, Role::Probes)
+    start(life, bind(&addr)?, Arc::new(Probes))
 }
 
 /// A probes or admin listener. Dropping the handle changes nothing.
@@ -56,17 +63,33 @@ fn bind(addr: &impl ToListenAddr) -> Result<Bound, ServeError> {
         .map_err(ServeError::Bind)
 }
 
-fn start(life: &Lifecycle, bound: Bound, role: Role) -> Result<SideServer, ServeError> {
+fn start(life: &Lifecycle, bound: Bound, role: Arc<dyn Role>) -> Result<SideServer, ServeError> {
     let runtime = Handle::try_current().map_err(|_| ServeError::Runtime)?;
     let local = bound.local.clone();
     let (bound, file) = bound.into_parts();
     let listener = accept::listen(bound).map_err(ServeError::Bind)?;
     let life = life.clone();
+    // A file is removed while the process is still there.
+    let last = file.is_some().then(|| life.epilogue());
     runtime.spawn(async move {
+        let accepting = accept::accept(&life, listener, role);
+        let end = async {
+            match &last {
+                Some(last) => tokio::select! {
+                    _ = last.begun() => {}
+                    _ = life.outcome() => {}
+                },
+                None => {
+                    let _ = life.outcome().await;
+                }
+            }
+        };
+        tokio::pin!(accepting);
         tokio::select! {
-            () = accept::accept(&life, listener, role) => {}
-            _ = life.outcome() => {}
+            () = &mut accepting => {}
+            () = end => {}
         }
+        // Before the socket is closed: as long as it is open, no successor's file can have its inode.
         if let Some(file) = file {
             file.remove();
         }

@@ -1,6 +1,7 @@
 //! What each role answers, and what every answer bears.
 
 use std::future::{Future, ready};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +13,24 @@ use hyper::body::Incoming;
 use lameduck::Lifecycle;
 
 use super::accept::{Afterwards, PER_CONNECTION};
-use super::admin::{Body, Desk, Watching};
+use super::admin::Body;
 use crate::probes;
 
-/// What a side listener is for.
-#[derive(Clone)]
-pub(super) enum Role {
-    Probes,
-    Admin(Arc<Desk>),
+/// What a side listener is for: what it answers.
+pub(super) trait Role: Send + Sync {
+    fn answer(&self, life: &Lifecycle, request: Request<Incoming>) -> Answering;
+
+    /// Looks at whoever has connected to a Unix socket; what answers this one, if that is not the same for all.
+    fn meet(&self, socket: BorrowedFd<'_>) -> Option<Arc<dyn Role>> {
+        let _ = socket;
+        None
+    }
+}
+
+/// What a connection holds while its answer is a stream, which has limits of its own.
+pub(super) trait Held: Send + Sync {
+    /// Waits until it has gone past them.
+    fn stalled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// How a request is being answered.
@@ -27,7 +38,7 @@ pub(super) struct Answering {
     /// From the end of the head to the end of the connection.
     pub(super) within: Duration,
     /// It has its own limits.
-    pub(super) watching: Option<Watching>,
+    pub(super) held: Option<Box<dyn Held>>,
     pub(super) said: Pin<Box<dyn Future<Output = Said> + Send>>,
 }
 
@@ -43,7 +54,7 @@ impl Answering {
         let response = response.map(|body| Body::Whole(Some(body.into())));
         Self {
             within: PER_CONNECTION,
-            watching: None,
+            held: None,
             said: Box::pin(ready(Said {
                 response,
                 afterwards: None,
@@ -52,12 +63,12 @@ impl Answering {
     }
 }
 
-impl Role {
-    pub(super) fn answer(&self, life: &Lifecycle, request: Request<Incoming>) -> Answering {
-        match self {
-            Self::Probes => Answering::now(probe(life, &request)),
-            Self::Admin(desk) => desk.answer(life, request),
-        }
+/// The probes.
+pub(super) struct Probes;
+
+impl Role for Probes {
+    fn answer(&self, life: &Lifecycle, request: Request<Incoming>) -> Answering {
+        Answering::now(probe(life, &request))
     }
 }
 

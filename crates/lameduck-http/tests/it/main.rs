@@ -5,6 +5,8 @@ mod admission;
 mod breaker;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "control")]
+mod control;
 mod frames;
 mod h1;
 mod h2;

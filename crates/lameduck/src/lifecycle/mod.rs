@@ -155,6 +155,15 @@ impl Lifecycle {
         Enrol::new(Arc::clone(&self.shared), name.into())
     }
 
+    /// The place of the participant with this name, for others that depend on it and know it by its name only; `None` if nobody has enrolled under it.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<Place> {
+        let seats = self.shared.seats();
+        let number = seats.iter().position(|seat| seat.name == name)?;
+        let id = ParticipantId::new(u32::try_from(number).ok()?);
+        Some(Place::new(Arc::clone(&self.shared), id))
+    }
+
     /// Enters work that the shutdown waits for, until the guard is dropped.
     ///
     /// # Phases
@@ -200,6 +209,18 @@ impl Lifecycle {
     /// Asks to terminate, as a signal would. A repeat changes nothing.
     pub fn shutdown(&self, why: impl Into<String>) {
         self.send(Input::Terminate { why: why.into() });
+    }
+
+    /// Asks to terminate, with less time than the plan gives: `grace` from now to SIGKILL, and never more than the plan has. See
+    /// [`Plan::shortened`].
+    ///
+    /// # Phases
+    /// Once the service is leaving its deadline stands, and this changes nothing; whoever cannot wait for it [cuts](Self::cut).
+    pub fn shutdown_within(&self, grace: Duration, why: impl Into<String>) {
+        self.send(Input::TerminateWithin {
+            why: why.into(),
+            grace,
+        });
     }
 
     /// Announces that it will be asked to terminate after `delay`: until then everything is served, and [`cancel`](Self::cancel) takes it
@@ -267,16 +288,10 @@ impl Lifecycle {
     /// # Errors
     /// [`NoParticipant`] if none has this name.
     pub fn grant(&self, name: &str, by: Duration) -> Result<(), NoParticipant> {
-        let at = self
-            .shared
-            .seats()
-            .iter()
-            .position(|seat| seat.name == name);
-        let number = at.and_then(|at| u32::try_from(at).ok());
-        let number = number.ok_or_else(|| NoParticipant {
+        let place = self.place(name).ok_or_else(|| NoParticipant {
             name: name.to_owned(),
         })?;
-        self.send(Input::Grant(ParticipantId::new(number), by));
+        self.send(Input::Grant(place.id(), by));
         Ok(())
     }
 

@@ -24,6 +24,10 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
+    pub(super) const fn new(shared: Arc<Shared>, id: ParticipantId) -> Self {
+        Self { shared, id }
+    }
+
     /// The participant's number: its place in the order of enrolment, from 0 on.
     #[must_use]
     pub const fn id(&self) -> ParticipantId {

@@ -209,6 +209,14 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// The same with less time than the plan gives, or the plan's own where that is shorter; see
+    /// [`Plan::shortened`](crate::Plan::shortened).
+    TerminateWithin {
+        /// Why.
+        why: String,
+        /// From now to SIGKILL.
+        grace: Duration,
+    },
     /// The program will ask to terminate after a while; said again, the last word counts.
     Announce {
         /// Why.

@@ -73,6 +73,8 @@ struct Core {
     effects: VecDeque<Effect>,
     journal: Journal,
     turns: Turns,
+    /// The plan, where that of this drain was shortened.
+    full_plan: Option<Plan>,
 }
 
 /// Whether turns are given to leave.
@@ -107,6 +109,21 @@ impl Core {
         self.journal.enter(now, phase);
         self.journal.news(now, changed);
         self.effect(Effect::Enter(phase));
+    }
+
+    /// Whoever asks has less time than the plan gives. Before the request is told of, so that its deadline is computed once.
+    fn shorten(&mut self, now: Duration, grace: Duration) {
+        let shorter = self.plan.clone().shortened(grace);
+        if shorter != self.plan {
+            let (from, to) = (self.plan.grace(), shorter.grace());
+            self.full_plan = Some(core::mem::replace(&mut self.plan, shorter));
+            self.journal.note(
+                now,
+                format!(
+                    "the grace period of this drain is {to:?} instead of {from:?}, as was asked"
+                ),
+            );
+        }
     }
 
     /// Takes an answer while the service leaves; what went wrong is a line of the report.
@@ -159,6 +176,7 @@ impl Machine {
                 effects: VecDeque::new(),
                 journal: Journal::new(),
                 turns: Turns::default(),
+                full_plan: None,
             },
             present: Present::initializing(),
             now: Duration::ZERO,

@@ -39,6 +39,19 @@ impl Window {
         }
     }
 
+    /// What of it fits into a grace period: floor ≤ 20 % and ceiling ≤ 45 % of that, and both end before the drain does.
+    pub(super) fn within(self, grace: Duration) -> Self {
+        let ceiling = self
+            .ceiling
+            .min(grace.saturating_mul(9) / 20)
+            .min(drain_end_of(grace));
+        Self {
+            floor: self.floor.min(grace / 5).min(ceiling),
+            quiet: self.quiet,
+            ceiling,
+        }
+    }
+
     /// Whether admission closes at once.
     #[must_use]
     pub const fn is_none(&self) -> bool {
@@ -159,6 +172,33 @@ impl Plan {
             self.window = self.preset.window_within(grace);
         }
         self.checked()
+    }
+
+    /// The same plan for a shutdown that has less time: a shorter grace period, at least [`LEAST_GRACE`](Self::LEAST_GRACE), and of the window what
+    /// fits into it: floor at most 20 %, ceiling at most 45 % of it. A grace period that is not shorter changes nothing, so no deadline ever moves
+    /// back.
+    ///
+    /// # Examples
+    /// ```
+    /// use lameduck::{Plan, Preset};
+    /// use std::time::Duration;
+    ///
+    /// let plan = Plan::preset(Preset::Kubernetes);
+    /// let hurried = plan.clone().shortened(Duration::from_secs(10));
+    /// assert_eq!(hurried.deadline(), Duration::from_millis(9_500));
+    /// assert_eq!(plan.clone().shortened(Duration::from_secs(600)), plan);
+    /// ```
+    #[must_use]
+    pub fn shortened(mut self, grace: Duration) -> Self {
+        let grace = grace.max(Self::LEAST_GRACE);
+        if grace >= self.grace {
+            return self;
+        }
+        self.grace = grace;
+        self.margin = margin_of(grace);
+        self.reserve = reserve_of(grace);
+        self.window = self.window.within(grace);
+        self
     }
 
     /// The same plan with another window.
@@ -296,7 +336,7 @@ fn margin_of(grace: Duration) -> Duration {
 }
 
 /// Where the drain ends with this grace period.
-pub(super) fn drain_end_of(grace: Duration) -> Duration {
+fn drain_end_of(grace: Duration) -> Duration {
     grace
         .saturating_sub(margin_of(grace))
         .saturating_sub(reserve_of(grace))

@@ -113,15 +113,7 @@ impl Preset {
         if grace >= self.grace() {
             return window;
         }
-        let ceiling = window
-            .ceiling
-            .min(grace * 9 / 20)
-            .min(super::plan::drain_end_of(grace));
-        Window {
-            floor: window.floor.min(grace / 5).min(ceiling),
-            quiet: window.quiet,
-            ceiling,
-        }
+        window.within(grace)
     }
 
     /// Escalate at a developer's terminal, record everywhere else.

@@ -8,7 +8,7 @@
 //! ready NAME… | started | start fails WHY | ack NAME | done NAME | fails NAME | refuses NAME
 //! wish NUMBER of NAME SECONDS | grant NAME SECONDS | away NAME | returned NAME
 //! request | connection SECONDS | guard SECONDS          (one request; open for that long)
-//! SIGTERM | SIGINT | SIGINT typed | SIGHUP | …  | shutdown WHY | cut
+//! SIGTERM | SIGINT | SIGINT typed | SIGHUP | …  | shutdown WHY | shutdown within SECONDS | cut
 //! ```
 
 use std::time::Duration;
@@ -126,6 +126,10 @@ impl Reader {
             ["request"] => return self.sim.request(at),
             ["connection", open] => return self.sim.connection(at + secs(open)),
             ["guard", held] => return self.sim.guard(at + secs(held)),
+            ["shutdown", "within", grace, ..] => Input::TerminateWithin {
+                why: why(),
+                grace: secs(grace),
+            },
             ["shutdown", ..] => Input::Terminate { why: why() },
             ["cut"] => Input::Cut,
             [name, how @ ..] => Input::Signal(signal(name, how)),

@@ -1,14 +1,18 @@
-//! What somebody with the token may do: drain, cut, reload, force a breaker. Each answer says what was made of it.
+//! What somebody with the token, or on the control socket, may do: drain, cancel, cut, reload, force a breaker. Each answer says what was made of it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use lameduck::{Lifecycle, Phase};
-use std::future::poll_fn;
-use std::pin::Pin;
+use lameduck::{Lifecycle, Phase, Plan};
 
 use super::breakers::{self, Force};
+use super::routes::parameter;
 use crate::side::accept::Afterwards;
 use crate::side::role::text;
 
@@ -16,12 +20,36 @@ use crate::side::role::text;
 const REASON: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(in crate::side) enum Action {
     Drain,
+    /// Take a drain back that waits for its turn.
+    Cancel,
     Cut,
     Reload,
     /// A breaker, which the query names.
     Breaker(Force),
+}
+
+/// Who asks, and where: the end of "drain …".
+#[derive(Clone, Debug)]
+pub(in crate::side) struct Asker(pub(in crate::side) String);
+
+impl Asker {
+    /// Somebody with the token.
+    pub(super) fn with_token() -> Self {
+        Self("on the admin listener".to_owned())
+    }
+
+    /// By whom, and why.
+    pub(in crate::side) fn reason(&self, reason: &str) -> String {
+        let colon = if reason.is_empty() { "" } else { ": " };
+        format!("{}{colon}{reason}", self.0)
+    }
+
+    /// What is asked, by whom and why, as a line for the report.
+    fn said(&self, what: impl fmt::Display, reason: &str) -> String {
+        format!("{what} {}", self.reason(reason))
+    }
 }
 
 /// What follows, and what is said of it.
@@ -29,25 +57,32 @@ type Taken = (Response<String>, Option<Afterwards>);
 
 impl Action {
     /// Does it. The request's body is the reason, a line of text that stands in the report; it may be empty.
-    pub(super) async fn run(self, life: Lifecycle, request: Request<Incoming>) -> Taken {
+    pub(in crate::side) async fn run(
+        self,
+        life: Lifecycle,
+        asker: Asker,
+        request: Request<Incoming>,
+    ) -> Taken {
         let query = request.uri().query().map(str::to_owned);
+        let query = query.as_deref();
         let reason = match reason(request.into_body()).await {
             Ok(reason) => reason,
             Err(why) => return (text(StatusCode::BAD_REQUEST, format!("{why}\n")), None),
         };
         match self {
-            Self::Drain => (drain(&life, &reason), None),
-            Self::Cut => cut(life, &reason),
-            Self::Reload => (reload(&life, &reason), None),
+            Self::Drain => (drain(&life, query, asker.said("drain", &reason)), None),
+            Self::Cancel => (cancel(), None),
+            Self::Cut => cut(life, asker.said("cut", &reason)),
+            Self::Reload => (reload(&life, &asker, &reason), None),
             Self::Breaker(force) => {
-                let query = query.as_deref();
-                (breakers::force(&life, force, query, &reason), None)
+                let reason = asker.reason(&reason);
+                (breakers::force(&life, force, query, reason), None)
             }
         }
     }
 }
 
-fn drain(life: &Lifecycle, reason: &str) -> Response<String> {
+fn drain(life: &Lifecycle, query: Option<&str>, said: String) -> Response<String> {
     let phase = life.phase();
     if phase.is_leaving() {
         let cause = life.cause().map(|cause| format!(": {cause}"));
@@ -59,25 +94,70 @@ fn drain(life: &Lifecycle, reason: &str) -> Response<String> {
             ),
         );
     }
-    life.shutdown(said("drain", reason));
+    let grace = match query.and_then(|query| parameter(query, "grace")) {
+        None => None,
+        Some(grace) => match shorter(grace) {
+            Ok(grace) => Some(grace),
+            Err(why) => return text(StatusCode::BAD_REQUEST, why),
+        },
+    };
+    let plan = life.plan().clone();
+    let plan = match grace {
+        None => {
+            life.shutdown(said);
+            plan
+        }
+        Some(grace) => {
+            life.shutdown_within(grace, said);
+            plan.shortened(grace)
+        }
+    };
+    let has_no_more = grace.is_some_and(|grace| grace > plan.grace());
     text(
         StatusCode::ACCEPTED,
         format!(
-            "draining: gone in {:.1} s at the latest\n",
-            life.plan().deadline().as_secs_f64()
+            "draining: gone in {:.1} s at the latest{}\n",
+            plan.deadline().as_secs_f64(),
+            if has_no_more {
+                ", for the plan has no more"
+            } else {
+                ""
+            }
         ),
     )
 }
 
-fn cut(life: Lifecycle, reason: &str) -> Taken {
-    life.note(said("cut", reason));
+/// The grace period of a request.
+fn shorter(grace: &str) -> Result<Duration, String> {
+    let grace = lameduck::parse_duration(grace)
+        .ok_or_else(|| "grace is a duration such as 4s, 1500ms or 2m\n".to_owned())?;
+    if grace < Plan::LEAST_GRACE {
+        let why = format!(
+            "a grace period of {grace:?} leaves no time to drain: at least {:?}, or cut\n",
+            Plan::LEAST_GRACE
+        );
+        return Err(why);
+    }
+    Ok(grace)
+}
+
+/// Only what waits for its turn can be taken back.
+fn cancel() -> Response<String> {
+    text(
+        StatusCode::CONFLICT,
+        "nothing is waiting for its turn; phases only advance\n".to_owned(),
+    )
+}
+
+fn cut(life: Lifecycle, why: String) -> Taken {
+    life.note(why);
     let said = format!("cut in {}: what was in flight is lost\n", life.phase());
     // The end is so near that the answer goes first.
     let afterwards = Afterwards::new(move || life.cut());
     (text(StatusCode::ACCEPTED, said), Some(afterwards))
 }
 
-fn reload(life: &Lifecycle, reason: &str) -> Response<String> {
+fn reload(life: &Lifecycle, asker: &Asker, reason: &str) -> Response<String> {
     let phase = life.phase();
     if phase != Phase::Running {
         return text(
@@ -86,18 +166,13 @@ fn reload(life: &Lifecycle, reason: &str) -> Response<String> {
         );
     }
     if !reason.is_empty() {
-        life.note(said("reload", reason));
+        life.note(asker.said("reload", reason));
     }
     life.reload();
     text(
         StatusCode::ACCEPTED,
         "reloading: the notes of the status say what came of it\n".to_owned(),
     )
-}
-
-fn said(what: &str, reason: &str) -> String {
-    let end = if reason.is_empty() { "" } else { ": " };
-    format!("{what} on the admin listener{end}{reason}")
 }
 
 /// A body as a line of text.

@@ -107,7 +107,7 @@ pub(super) fn force(
     life: &Lifecycle,
     force: Force,
     query: Option<&str>,
-    reason: &str,
+    reason: String,
 ) -> Response<String> {
     let ids = query.unwrap_or_default().split('&');
     let mut ids = ids.filter_map(|pair| pair.strip_prefix("id="));
@@ -119,8 +119,6 @@ pub(super) fn force(
         let why = "no breaker has this number, or it is gone: /status lists them\n".to_owned();
         return text(StatusCode::NOT_FOUND, why);
     };
-    let colon = if reason.is_empty() { "" } else { ": " };
-    let reason = format!("on the admin listener{colon}{reason}");
     let has_changed = match force {
         Force::Open => breaker.force_open(reason),
         Force::Closed => breaker.force_closed(reason),
@@ -171,7 +169,11 @@ mod tests {
         let breaker = Breaker::new("db", settings).expect("settings that fit");
         let id = format!("id={}", breaker.id());
         let twice = format!("{id}&{id}");
-        let ask = |query: Option<&str>| force(&life, Force::Open, query, "").status().as_u16();
+        let ask = |query: Option<&str>| {
+            force(&life, Force::Open, query, String::new())
+                .status()
+                .as_u16()
+        };
         for (query, status) in [
             (None, 400),
             (Some(""), 400),

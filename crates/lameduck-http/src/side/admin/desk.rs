@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use lameduck::Lifecycle;
 
-use super::actions::Action;
+use super::actions::{Action, Asker};
 use super::breakers::with_breakers;
 use super::events::{Events, Feed, WATCHERS};
 use super::routes::{AdminRequest, AdminRoute, Answers, Handler, Needs};
@@ -21,7 +21,7 @@ use super::token::Token;
 use super::visitor::{self, Hosts, Refusal};
 use super::{Debugging, page};
 use crate::probes;
-use crate::side::role::{Answering, Said, not_allowed, text};
+use crate::side::role::{Answering, Role, Said, not_allowed, text};
 
 /// What an admin listener answers by.
 pub(in crate::side) struct Desk {
@@ -29,17 +29,15 @@ pub(in crate::side) struct Desk {
     pub(super) token: Option<Token>,
     pub(super) debug: Debugging,
     pub(super) routes: Vec<AdminRoute>,
+    /// What is said of a path that there is not.
+    pub(super) no_path: Refusal,
     pub(super) feed: Arc<Feed>,
 }
 
-impl Desk {
-    pub(in crate::side) fn answer(
-        &self,
-        life: &Lifecycle,
-        request: Request<Incoming>,
-    ) -> Answering {
+impl Role for Desk {
+    fn answer(&self, life: &Lifecycle, request: Request<Incoming>) -> Answering {
         let answering = match self.admit(&request) {
-            Ok(route) => self.give(route, life, request),
+            Ok(route) => self.give(route, life, Asker::with_token(), request),
             Err(denied) => Answering::now(denied.response()),
         };
         let said = answering.said;
@@ -52,21 +50,35 @@ impl Desk {
             ..answering
         }
     }
+}
+
+impl Desk {
+    /// The same for somebody whom the kernel has named: no host, no site and no token is asked for.
+    #[cfg(feature = "control")]
+    pub(in crate::side) fn answer_known(
+        &self,
+        life: &Lifecycle,
+        asker: Asker,
+        request: Request<Incoming>,
+    ) -> Answering {
+        match self.find(&request) {
+            Ok(route) => self.give(route, life, asker, request),
+            Err(denied) => Answering::now(denied.response()),
+        }
+    }
+
+    /// What there is to ask for, as "GET /status".
+    #[cfg(feature = "control")]
+    pub(in crate::side) fn paths(&self) -> impl Iterator<Item = String> {
+        let routes = self.routes.iter();
+        routes.map(|route| format!("{} {}", route.method, route.path))
+    }
 
     /// The route that it may have.
     fn admit<B>(&self, request: &Request<B>) -> Result<&AdminRoute, Denied> {
         // Before anything else: to a host that is not ours not even a path is given away.
         self.hosts.check(request)?;
-        let path = request.uri().path();
-        let route = self.routes.iter().find(|route| route.path == path);
-        let route = route.ok_or(NO_PATH)?;
-        if route.needs == Needs::Debug && self.debug == Debugging::Off {
-            return Err(DEBUG_OFF.into());
-        }
-        if !route.takes(request.method()) {
-            let is_post = route.method == Method::POST;
-            return Err(Denied::Method(if is_post { "POST" } else { "GET, HEAD" }));
-        }
+        let route = self.find(request)?;
         let headers = request.headers();
         if route.needs == Needs::Token {
             visitor::may_act(headers, self.token.as_ref())?;
@@ -76,7 +88,28 @@ impl Desk {
         Ok(route)
     }
 
-    fn give(&self, route: &AdminRoute, life: &Lifecycle, request: Request<Incoming>) -> Answering {
+    /// The route that it asks for.
+    fn find<B>(&self, request: &Request<B>) -> Result<&AdminRoute, Denied> {
+        let path = request.uri().path();
+        let route = self.routes.iter().find(|route| route.path == path);
+        let route = route.ok_or(self.no_path)?;
+        if route.needs == Needs::Debug && self.debug == Debugging::Off {
+            return Err(DEBUG_OFF.into());
+        }
+        if !route.takes(request.method()) {
+            let is_post = route.method == Method::POST;
+            return Err(Denied::Method(if is_post { "POST" } else { "GET, HEAD" }));
+        }
+        Ok(route)
+    }
+
+    fn give(
+        &self,
+        route: &AdminRoute,
+        life: &Lifecycle,
+        asker: Asker,
+        request: Request<Incoming>,
+    ) -> Answering {
         match &route.answers {
             Answers::Page => {
                 Answering::now(page::page(self.token.is_some()).unwrap_or_else(|error| {
@@ -87,7 +120,7 @@ impl Desk {
             Answers::Status => Answering::now(status(life)),
             Answers::Probe => Answering::now(probes::answer(life, request.uri().path())),
             Answers::Events => self.events(request.method()),
-            Answers::Does(action) => act(*action, life.clone(), request),
+            Answers::Does(action) => act(*action, life.clone(), asker, request),
             Answers::Given(handler) => ask(route, handler, life, &request),
         }
     }
@@ -106,20 +139,25 @@ impl Desk {
             return Answering::now(full);
         };
         let said = Said {
-            response: stream(Body::Events(Next::of(events))),
+            response: stream(Body::Stream(Box::pin(Next::of(events)))),
             afterwards: None,
         };
         Answering {
-            watching: Some(watching),
+            held: Some(Box::new(watching)),
             said: Box::pin(std::future::ready(said)),
             ..Answering::now(Response::new(Bytes::new()))
         }
     }
 }
 
-const NO_PATH: Refusal = Refusal {
+pub(super) const NO_PATH: Refusal = Refusal {
     status: StatusCode::NOT_FOUND,
     why: "no such path: / is the page, /status its data",
+};
+#[cfg(feature = "control")]
+pub(super) const NO_PATH_HERE: Refusal = Refusal {
+    status: StatusCode::NOT_FOUND,
+    why: "no such path: GET / lists those that there are",
 };
 const DEBUG_OFF: Refusal = Refusal {
     status: StatusCode::NOT_FOUND,
@@ -176,10 +214,10 @@ fn stream<B>(body: B) -> Response<B> {
     response
 }
 
-fn act(action: Action, life: Lifecycle, request: Request<Incoming>) -> Answering {
+fn act(action: Action, life: Lifecycle, asker: Asker, request: Request<Incoming>) -> Answering {
     Answering {
         said: Box::pin(async move {
-            let (response, afterwards) = action.run(life, request).await;
+            let (response, afterwards) = action.run(life, asker, request).await;
             Said {
                 response: response.map(|body| Body::Whole(Some(body.into()))),
                 afterwards,
@@ -202,7 +240,7 @@ fn ask<B>(
     });
     Answering {
         within: route.within,
-        watching: None,
+        held: None,
         said: Box::pin(async move {
             Said {
                 response: answer.await.map(|body| Body::Whole(Some(body))),
@@ -215,7 +253,7 @@ fn ask<B>(
 type Taking = Pin<Box<dyn Future<Output = (Events, Option<Bytes>)> + Send>>;
 
 /// The next event of a stream, being waited for.
-pub(in crate::side) struct Next(Option<Taking>);
+struct Next(Option<Taking>);
 
 impl Next {
     fn of(mut events: Events) -> Self {
@@ -226,10 +264,41 @@ impl Next {
     }
 }
 
+impl http_body::Body for Next {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(taking) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready((events, event)) = taking.as_mut().poll(cx) else {
+            return Poll::Pending;
+        };
+        *self = if event.is_some() {
+            Self::of(events)
+        } else {
+            Self(None)
+        };
+        Poll::Ready(event.map(|event| Ok(Frame::data(event))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// What is told piece by piece.
+pub(in crate::side) type Stream =
+    Pin<Box<dyn http_body::Body<Data = Bytes, Error = Infallible> + Send>>;
+
 /// The body of an answer.
 pub(in crate::side) enum Body {
     Whole(Option<Bytes>),
-    Events(Next),
+    Stream(Stream),
 }
 
 impl http_body::Body for Body {
@@ -240,30 +309,19 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let event = match self.get_mut() {
-            Self::Whole(body) => body.take().filter(|body| !body.is_empty()),
-            Self::Events(next) => {
-                let Some(taking) = &mut next.0 else {
-                    return Poll::Ready(None);
-                };
-                let Poll::Ready((events, event)) = taking.as_mut().poll(cx) else {
-                    return Poll::Pending;
-                };
-                *next = if event.is_some() {
-                    Next::of(events)
-                } else {
-                    Next(None)
-                };
-                event
+        match self.get_mut() {
+            Self::Whole(body) => {
+                let body = body.take().filter(|body| !body.is_empty());
+                Poll::Ready(body.map(|body| Ok(Frame::data(body))))
             }
-        };
-        Poll::Ready(event.map(|event| Ok(Frame::data(event))))
+            Self::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.as_ref().is_none_or(Bytes::is_empty),
-            Self::Events(next) => next.0.is_none(),
+            Self::Stream(stream) => stream.is_end_stream(),
         }
     }
 
@@ -272,7 +330,7 @@ impl http_body::Body for Body {
             Self::Whole(body) => {
                 SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
             }
-            Self::Events(_) => SizeHint::default(),
+            Self::Stream(stream) => stream.size_hint(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! least. A watcher that reads slowly misses statuses, delays none, and keeps no more than one. At the end each gets a last event and a
 //! `retry`.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,6 +16,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, interval, sleep};
 
 use super::breakers::with_breakers;
+use crate::side::role::Held;
 
 /// How many may watch at the same time.
 pub(super) const WATCHERS: usize = 32;
@@ -130,16 +133,22 @@ fn event(name: &str, life: &Lifecycle, status: &Status) -> Bytes {
 }
 
 /// What a watcher's connection holds until all was sent: its place, and the service's patience at the end.
-pub(in crate::side) struct Watching {
+pub(super) struct Watching {
     taken: Arc<AtomicU64>,
     feed: Arc<Feed>,
     _place: OwnedSemaphorePermit,
     _epilogue: Epilogue,
 }
 
+impl Held for Watching {
+    fn stalled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.gone_quiet())
+    }
+}
+
 impl Watching {
     /// Waits until the watcher has taken nothing for too long although there was something.
-    pub(in crate::side) async fn stalled(&self) {
+    async fn gone_quiet(&self) {
         let mut ticks = interval(STALLED / 2);
         let mut before = None;
         let mut quiet = 0;

@@ -29,14 +29,15 @@ use std::sync::Arc;
 use lameduck::Lifecycle;
 use tokio::runtime::Handle;
 
+#[cfg(feature = "control")]
+pub(super) use actions::Asker;
 pub(super) use desk::{Body, Desk};
-pub(super) use events::Watching;
 pub use routes::{AdminRequest, AdminRoute};
 pub use token::TokenError;
 
+use self::events::Feed;
 use self::token::Token;
 use self::visitor::Hosts;
-use super::role::Role;
 use super::{SideServer, start};
 use crate::serve::ServeError;
 use crate::server::listen::{Bound, ToListenAddr};
@@ -149,24 +150,47 @@ impl Admin<'_> {
             return Err(ServeError::Reachable(bound.local.clone()));
         }
         let token = self.token.as_deref().map(Token::at).transpose();
-        let feed = events::Feed::new(self.life.clone());
+        let feed = Feed::new(self.life.clone());
         let desk = Desk {
             hosts: Hosts::of(&bound.local, self.hosts),
             token: token.map_err(ServeError::Token)?,
             debug: self.debug,
             routes: self.routes,
+            no_path: desk::NO_PATH,
             feed: Arc::clone(&feed),
         };
-        let server = start(self.life, bound, Role::Admin(Arc::new(desk)))?;
-        let life = self.life.clone();
-        runtime.spawn(async move {
-            tokio::select! {
-                () = feed.sample() => {}
-                _ = life.outcome() => {}
-            }
-        });
+        let server = start(self.life, bound, Arc::new(desk))?;
+        sample(&runtime, self.life, feed);
         Ok(server)
     }
+}
+
+/// The same answers for somebody whom the kernel has named, but the page, with these routes besides. Samples from now on.
+#[cfg(feature = "control")]
+pub(super) fn desk_for_control(runtime: &Handle, life: &Lifecycle, more: Vec<AdminRoute>) -> Desk {
+    let own = routes::built_in().into_iter();
+    let own = own.filter(|route| !matches!(route.answers, routes::Answers::Page));
+    let feed = Feed::new(life.clone());
+    sample(runtime, life, Arc::clone(&feed));
+    Desk {
+        hosts: Hosts::any(),
+        token: None,
+        debug: Debugging::On,
+        routes: own.chain(more).collect(),
+        no_path: desk::NO_PATH_HERE,
+        feed,
+    }
+}
+
+/// Samples for those who watch, to the end.
+fn sample(runtime: &Handle, life: &Lifecycle, feed: Arc<Feed>) {
+    let life = life.clone();
+    runtime.spawn(async move {
+        tokio::select! {
+            () = feed.sample() => {}
+            _ = life.outcome() => {}
+        }
+    });
 }
 
 impl IntoFuture for Admin<'_> {

@@ -32,7 +32,7 @@ pub(super) enum Needs {
 
 /// What answers.
 #[derive(Clone)]
-pub(super) enum Answers {
+pub(in crate::side) enum Answers {
     Page,
     Status,
     Events,
@@ -41,11 +41,11 @@ pub(super) enum Answers {
     Given(Handler),
 }
 
-pub(super) type Answer = Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
-pub(super) type Handler = Arc<dyn Fn(AdminRequest) -> Answer + Send + Sync>;
+pub(in crate::side) type Answer = Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
+pub(in crate::side) type Handler = Arc<dyn Fn(AdminRequest) -> Answer + Send + Sync>;
 
 /// The routes that every admin listener has.
-pub(super) fn built_in() -> Vec<AdminRoute> {
+pub(in crate::side) fn built_in() -> Vec<AdminRoute> {
     let get = |path, answers| AdminRoute::of(Method::GET, path, Needs::Nothing, answers);
     let post = |path, action| {
         let answers = Answers::Does(action);
@@ -56,6 +56,7 @@ pub(super) fn built_in() -> Vec<AdminRoute> {
         get("/status", Answers::Status),
         get("/events", Answers::Events),
         post("/drain", Action::Drain),
+        post("/cancel", Action::Cancel),
         post("/cut", Action::Cut),
         post("/reload", Action::Reload),
         post("/breakers/open", Action::Breaker(Force::Open)),
@@ -180,10 +181,15 @@ impl AdminRequest {
     /// The value of a query's parameter, as it came.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        let pairs = self.query()?.split('&');
-        pairs
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value)
+        parameter(self.query()?, name)
     }
+}
+
+/// The value of a query's parameter, as it came.
+pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = query.split('&');
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
 }

@@ -69,6 +69,16 @@ impl Hosts {
         }
     }
 
+    /// Every host.
+    #[cfg(feature = "control")]
+    pub(super) const fn any() -> Self {
+        Self {
+            bound: None,
+            names: Vec::new(),
+            any: true,
+        }
+    }
+
     /// Whether the request is for us: by its host, and by its target where that names one.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         if self.any {

@@ -65,6 +65,7 @@ pub const VARIABLES: [&str; 11] = [
     "LAMEDUCK_PROBES_LISTEN",
     "LAMEDUCK_ADMIN_LISTEN",
     "LAMEDUCK_ADMIN_TOKEN_FILE",
+    "LAMEDUCK_CONTROL",
 ];
 
 impl Plan {

@@ -34,6 +34,10 @@ impl Initializing {
             }
             Input::StartFailed { why } => return leave(now, Cause::StartFailed { why }, core),
             Input::Terminate { why } => return leave(now, Cause::Api { why }, core),
+            Input::TerminateWithin { why, grace } => {
+                core.shorten(now, grace);
+                return leave(now, Cause::Api { why }, core);
+            }
             Input::Cut => {
                 return Present::gone(
                     now,

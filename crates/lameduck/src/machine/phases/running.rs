@@ -49,6 +49,13 @@ impl Running {
                 return Terminating::begin(now, leaving, core);
             }
             Input::Terminate { why } => return self.ask(now, Cause::Api { why }, core),
+            Input::TerminateWithin { why, grace } => {
+                // What waits for its turn has its deadline.
+                if !matches!(self.waiting, Some(Waiting::Turn(_))) {
+                    core.shorten(now, grace);
+                }
+                return self.ask(now, Cause::Api { why }, core);
+            }
             Input::StartFailed { why } => {
                 let name = "main".to_owned();
                 return self.fail(now, Cause::ParticipantFailed { name, why }, core);
@@ -170,6 +177,10 @@ impl Running {
             .note(now, format!("the request to leave was taken back: {why}"));
         if let Some(Waiting::Turn(wish)) = self.waiting.take() {
             core.effect(Effect::EndWish(wish.number, WishEnd::Cancelled));
+        }
+        // The hurry went with the request.
+        if let Some(plan) = core.full_plan.take() {
+            core.plan = plan;
         }
         core.effect(Effect::CancelAnswered(Ok(())));
         Present::Running(self)

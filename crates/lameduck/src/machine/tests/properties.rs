@@ -124,6 +124,7 @@ fn input() -> impl Strategy<Value = Input> {
         3 => id().prop_map(Input::Hooked),
         6 => signal().prop_map(Input::Signal),
         3 => why().prop_map(|why| Input::Terminate { why }),
+        2 => (why(), step()).prop_map(|(why, grace)| Input::TerminateWithin { why, grace }),
         1 => why().prop_map(|why| Input::StartFailed { why }),
         1 => Just(Input::Cut),
         1 => Just(Input::Reload),
@@ -262,6 +263,26 @@ proptest! {
             machine.handle(deadline, Input::Wake);
             prop_assert!(machine.is_over());
         }
+    }
+
+    #[test]
+    fn inv_2_no_deadline_is_later_than_the_plan_has_it(
+        plan in plan(),
+        script in vec((step(), input()), 0..40),
+    ) {
+        let (machine, _) = drive(plan.clone(), script);
+        let status = machine.status();
+        if let (Some(from), Some(deadline)) = (status.requested_at, status.deadline) {
+            prop_assert!(deadline.saturating_sub(from) <= plan.deadline());
+            let drain_end = status.drain_end.expect("there is one with a deadline");
+            prop_assert!(drain_end.saturating_sub(from) <= plan.drain_end());
+            prop_assert!(drain_end <= deadline);
+        }
+        let shorter = machine.plan();
+        prop_assert!(shorter.grace() <= plan.grace() && shorter.grace() >= Plan::LEAST_GRACE.min(plan.grace()));
+        prop_assert!(shorter.window().ceiling <= plan.window().ceiling);
+        prop_assert!(shorter.window().ceiling <= shorter.drain_end());
+        prop_assert!(shorter.window().floor <= shorter.window().ceiling);
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! `lameduck ctl`, as typed.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+/// Look at a running service, and tell it to leave, over its control socket
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "A service has a control socket where it asked for one: `lameduck demo --control PATH`, or in a program\n`lameduck_http::control(&life, PATH).await?`. Only the user of the service, root and those that it allows may connect;\nthe kernel says who you are, and your name stands in the cause of the drain and in the audit.
+
+Try it:
+  lameduck demo --control ./demo.sock &
+  export LAMEDUCK_CONTROL=./demo.sock
+  lameduck ctl status
+  lameduck ctl drain --grace 5s --reason 'the disk is failing' && lameduck ctl watch
+
+Exit codes:
+  0    it was done; watch: the service has left, and drained
+  1    the service refused (it is leaving already, a reload needs Running, …), and said why
+  2    it could not be asked: no socket, nobody listens, no permission, no lameduck, a wrong argument
+  3    watch: the service ended without a last word (it was cut or killed)
+  other: watch: the service's own exit code, such as 124 (forced) or 1 (failed)"
+)]
+pub(crate) struct CtlArguments {
+    /// Where the service has its control socket
+    #[arg(long, global = true, value_name = "PATH", env = "LAMEDUCK_CONTROL")]
+    pub(crate) socket: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) deed: Deed,
+}
+
+/// What is asked of the service.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Deed {
+    /// How it stands now: phase, what holds the exit, who asked, what is in flight, participants
+    Status {
+        /// For people, or the object as it came (lameduck.status/1)
+        #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
+        format: StatusFormat,
+    },
+    /// The same while it changes, until the service has left; in a terminal one picture, else a line for each change
+    Watch,
+    /// Tell it to leave: lame-duck window, drain, stop hooks, exit
+    Drain {
+        /// From now to SIGKILL, such as 5s, if there is less time than its plan has; it never gets more
+        #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+        grace: Option<Duration>,
+        /// Why, for its report and its audit: a line of at most 256 bytes
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Take a drain back that still waits for its turn; once admission closes there is no way back
+    Cancel {
+        /// Why, for its report and its audit
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// End it now: what is in flight is lost
+    Cut {
+        /// Why, for its report and its audit
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Load its configuration again, as SIGHUP does; only while it runs
+    Reload {
+        /// Why, for its report and its audit
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// What every thread, task, request, connection and participant is doing, on standard output
+    Dump,
+    /// Who takes part in the shutdown, in this process and in others
+    Participants {
+        /// A table, or the object as it came
+        #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
+        format: StatusFormat,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    /// For people
+    Text,
+    /// One JSON object in one line
+    Json,
+}

@@ -1,0 +1,103 @@
+//! `lameduck ctl`: a running service is looked at, and told to leave.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `socket` | the connection, one request each, and what is said when there is none |
+//! | `view` | a status as lines for people |
+//! | `watch` | the status while it changes, in a terminal and elsewhere |
+
+mod socket;
+mod view;
+mod watch;
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+
+use console::Term;
+use serde_json::Value;
+
+use self::socket::{Answer, Socket};
+use crate::{
+    args::{CtlArguments, Deed, StatusFormat},
+    exit::Failure,
+    lines::columns,
+};
+
+/// The service refused.
+const REFUSED: u8 = 1;
+
+/// Asks, and says what came of it.
+pub(crate) fn run(arguments: CtlArguments) -> Result<ExitCode, Failure> {
+    let socket = Socket::at(place(arguments.socket)?);
+    match arguments.deed {
+        Deed::Status { format } => {
+            let status = socket.ask("GET", "/status", "")?;
+            show(&status, format, view::status)
+        }
+        Deed::Participants { format } => {
+            let all = socket.ask("GET", "/participants", "")?;
+            show(&all, format, view::participants)
+        }
+        Deed::Watch => watch::run(&socket),
+        Deed::Drain { grace, reason } => {
+            let grace = grace.map_or_else(String::new, |grace| format!("?grace={}", text(grace)));
+            done(socket.ask("POST", &format!("/drain{grace}"), &reason)?)
+        }
+        Deed::Cancel { reason } => done(socket.ask("POST", "/cancel", &reason)?),
+        Deed::Cut { reason } => done(socket.ask("POST", "/cut", &reason)?),
+        Deed::Reload { reason } => done(socket.ask("POST", "/reload", &reason)?),
+        Deed::Dump => {
+            let dump = socket.ask("POST", "/dump", "")?;
+            dump.check()?;
+            print(&dump.body)
+        }
+    }
+}
+
+fn place(socket: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    socket
+        .filter(|path| !path.as_os_str().is_empty())
+        .ok_or_else(|| {
+            Failure::new("no control socket was named").hint(
+                "say where the service has it: --socket PATH, or LAMEDUCK_CONTROL=PATH in the environment",
+            )
+        })
+}
+
+/// A duration as the service reads it.
+fn text(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
+
+/// Says what came of a deed.
+fn done(answer: Answer) -> Result<ExitCode, Failure> {
+    let said = answer.said()?;
+    if answer.is_ok() {
+        print(format!("{said}\n").as_bytes())
+    } else {
+        Err(Failure::new(said).code(REFUSED))
+    }
+}
+
+fn show(
+    answer: &Answer,
+    format: StatusFormat,
+    view: fn(&Value, usize) -> String,
+) -> Result<ExitCode, Failure> {
+    answer.check()?;
+    let value = answer.json()?;
+    match format {
+        StatusFormat::Json => print(format!("{value}\n").as_bytes()),
+        StatusFormat::Text => {
+            let width = columns(&Term::stdout()).unwrap_or(usize::MAX);
+            print(view(&value, width).as_bytes())
+        }
+    }
+}
+
+/// Whoever reads no further does not need the rest.
+fn print(text: &[u8]) -> Result<ExitCode, Failure> {
+    match std::io::stdout().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::of(&error)),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,180 @@
+//! `lameduck ctl` against a real service: what it says, what the service's report says of who asked, and exit codes.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use support::control::{Controlled, Scratch, command, ctl, told};
+use support::{BOUND, until};
+
+/// A request that keeps the service for a while.
+fn slow(controlled: &Controlled) -> TcpStream {
+    let mut client = TcpStream::connect(controlled.address).expect("it listens");
+    client.set_read_timeout(Some(BOUND)).expect("a bound");
+    client
+        .write_all(b"GET /slow?ms=1500 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .expect("written");
+    let busy = || {
+        let (status, ..) = told(&controlled.ctl(&["status", "--format", "json"]));
+        let status: Value = serde_json::from_str(&status).ok()?;
+        (status["in_flight"]["busy"] == 1).then_some(())
+    };
+    until("a request is served", busy);
+    client
+}
+
+#[test]
+fn a_drain_is_asked_for_watched_and_reported_by_name() {
+    let controlled = Controlled::start("ctl-drain", &[]);
+    let (said, complaint, code) = told(&controlled.ctl(&["status"]));
+    assert_eq!((complaint.as_str(), code), ("", Some(0)));
+    assert!(said.starts_with("Running for "), "{said}");
+    assert!(said.contains("participants  http 127.0.0.1:"), "{said}");
+    let mut client = slow(&controlled);
+    let mut watch = command(&["--socket", &controlled.socket, "watch"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let drain = ["drain", "--grace", "9s", "--reason", "the disk is failing"];
+    let (said, complaint, code) = told(&controlled.ctl(&drain));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert_eq!(said, "draining: gone in 8.5 s at the latest\n");
+    let (said, complaint, code) = told(&controlled.ctl(&["drain"]));
+    assert_eq!((said.as_str(), code), ("", Some(1)));
+    assert!(
+        complaint.contains("error: it is leaving already, in "),
+        "{complaint}"
+    );
+    let (_, complaint, code) = told(&controlled.ctl(&["reload"]));
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("a reload needs Running"), "{complaint}");
+    let (_, complaint, code) = told(&controlled.ctl(&["cancel"]));
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("phases only advance"), "{complaint}");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("orderly");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let watched = watch.wait_with_output_of();
+    assert_eq!(watched.1, Some(0), "{}", watched.0);
+    for part in [
+        "Running",
+        "Terminating: asked by the program: drain on the control socket by pid ",
+        "drained, ",
+    ] {
+        assert!(watched.0.contains(part), "{part:?} in {}", watched.0);
+    }
+    let ended = controlled.service.end();
+    let report = ended.assert_drained();
+    let why = report["cause"]["why"].as_str().expect("an API cause");
+    assert!(why.ends_with("): the disk is failing"), "{why}");
+    assert_eq!(report["plan"]["grace_ms"], 9_000.0, "{report:#}");
+    let socket = std::path::Path::new(&controlled.socket);
+    assert!(!socket.exists(), "it goes with the service");
+}
+
+/// What a watcher wrote, and its exit code.
+trait Watched {
+    fn wait_with_output_of(&mut self) -> (String, Option<i32>);
+}
+
+impl Watched for std::process::Child {
+    fn wait_with_output_of(&mut self) -> (String, Option<i32>) {
+        let mut said = String::new();
+        let mut stdout = self.stdout.take().expect("it is piped");
+        stdout.read_to_string(&mut said).expect("text");
+        (said, self.wait().expect("our child").code())
+    }
+}
+
+#[test]
+fn a_cut_ends_it_and_a_watcher_says_that_there_was_no_last_word() {
+    let controlled = Controlled::start("ctl-cut", &[]);
+    let mut watch = command(&["watch"])
+        .env("LAMEDUCK_CONTROL", &controlled.socket)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the command runs");
+    // It has begun to watch when it has written.
+    let mut first = [0; 1];
+    let mut stdout = watch.stdout.take().expect("it is piped");
+    stdout.read_exact(&mut first).expect("a line");
+    let (said, complaint, code) = told(&controlled.ctl(&["cut", "--reason", "enough"]));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(said.starts_with("cut in Running"), "{said}");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("text");
+    assert_eq!(watch.wait().expect("our child").code(), Some(3));
+    assert_eq!(controlled.service.end().how(), "exit 125");
+}
+
+#[test]
+fn a_dump_is_text_and_a_table_names_who_takes_part() {
+    let controlled = Controlled::start("ctl-dump", &[]);
+    let (said, complaint, code) = told(&controlled.ctl(&["dump"]));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(said.contains("lameduck"), "{said}");
+    let (said, _, code) = told(&controlled.ctl(&["participants"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        said.starts_with("http 127.0.0.1:") && said.contains("  up"),
+        "{said}"
+    );
+}
+
+#[test]
+fn whoever_cannot_be_asked_is_said_to_be_and_what_to_do() {
+    let scratch = Scratch::new("ctl-nobody");
+    let (_, complaint, code) = told(&ctl(&["status"]));
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("--socket PATH"), "{complaint}");
+    let ask = |path: &str| {
+        let (said, complaint, code) = told(&ctl(&["--socket", path, "status"]));
+        assert_eq!((said.as_str(), code), ("", Some(2)), "{complaint}");
+        assert!(complaint.contains("\nhint: "), "{complaint}");
+        complaint
+    };
+    let missing = ask(&scratch.at("missing.sock"));
+    assert!(missing.contains("there is no socket at"), "{missing}");
+    let stale = scratch.at("stale.sock");
+    drop(UnixListener::bind(&stale).expect("bound"));
+    assert!(ask(&stale).contains("nobody listens on"));
+    let file = scratch.at("file");
+    std::fs::write(&file, "").expect("written");
+    assert!(ask(&file).contains("is no socket"));
+    // Something else listens there.
+    let other = scratch.at("other.sock");
+    let listener = UnixListener::bind(&other).expect("bound");
+    let answers = std::thread::spawn(move || {
+        for answer in ["SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\n\r\n<html>"] {
+            let (mut stream, _) = listener.accept().expect("one connects");
+            stream.write_all(answer.as_bytes()).expect("written");
+        }
+    });
+    assert!(ask(&other).contains("is no control socket of lameduck"));
+    let html = ask(&other);
+    assert!(
+        html.contains("no control socket") && html.contains("<html>"),
+        "{html}"
+    );
+    answers.join().expect("it does not panic");
+}
+
+#[test]
+fn a_service_says_why_it_cannot_have_its_socket_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new("ctl-place");
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(&scratch.0, open).expect("our own");
+    let socket = scratch.at("control.sock");
+    let arguments = ["demo", "--listen", "127.0.0.1:0", "--control", &socket];
+    let service = support::service::Service::start(env!("CARGO_BIN_EXE_lameduck"), &arguments, &[]);
+    let ended = service.end();
+    assert_eq!(ended.how(), "exit 70", "{}", ended.stderr);
+    assert!(ended.stderr.contains("chmod go-w"), "{}", ended.stderr);
+}

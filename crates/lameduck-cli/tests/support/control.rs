@@ -1,0 +1,114 @@
+//! A demo with a control socket, and `lameduck ctl` that asks it.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::service::Service;
+use super::until;
+
+const LAMEDUCK: &str = env!("CARGO_BIN_EXE_lameduck");
+
+/// A directory of this test's own, removed at the end.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let name = format!("lameduck-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).expect("a directory");
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&path, private).expect("our own");
+        Self(path)
+    }
+
+    pub fn at(&self, name: &str) -> String {
+        let path = self.0.join(name);
+        path.to_str().expect("temporary paths are text").to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A demo that runs, and its control socket.
+pub struct Controlled {
+    pub service: Service,
+    pub socket: String,
+    pub address: std::net::SocketAddr,
+    pub scratch: Scratch,
+}
+
+impl Controlled {
+    pub fn start(name: &str, more: &[&str]) -> Self {
+        let scratch = Scratch::new(name);
+        let socket = scratch.at("control.sock");
+        let mut arguments = vec!["demo", "--listen", "127.0.0.1:0", "--control", &socket];
+        arguments.extend(["--grace", "20s", "--window", "none"]);
+        arguments.extend(more);
+        let mut service = Service::start(LAMEDUCK, &arguments, &[]);
+        let line = service.line("listening on");
+        assert!(line.contains("control unix:"), "{line}");
+        let address = Service::address(&line, "listening on ");
+        Self {
+            service,
+            socket,
+            address,
+            scratch,
+        }
+    }
+
+    /// `lameduck ctl` with these arguments.
+    pub fn ctl(&self, arguments: &[&str]) -> Output {
+        ctl(&[&["--socket", &self.socket], arguments].concat())
+    }
+
+    /// How a participant stands; nothing if there is none.
+    pub fn participant(&self, name: &str) -> Value {
+        let output = self.ctl(&["participants", "--format", "json"]);
+        let Ok(all) = serde_json::from_slice::<Value>(&output.stdout) else {
+            return Value::Null;
+        };
+        let all = all["participants"].as_array().cloned().unwrap_or_default();
+        let mut all = all.into_iter();
+        all.find(|one| one["name"] == name).unwrap_or_default()
+    }
+
+    /// Waits until a participant stands like this.
+    #[track_caller]
+    pub fn until_it(&self, name: &str, is: impl Fn(&Value) -> bool) {
+        until(&format!("what is waited for of {name}"), || {
+            is(&self.participant(name)).then_some(())
+        });
+    }
+}
+
+pub fn ctl(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("the command runs")
+}
+
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(LAMEDUCK);
+    command
+        .arg("ctl")
+        .args(arguments)
+        .env_remove("LAMEDUCK_CONTROL")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Standard output, standard error, exit code.
+pub fn told(output: &Output) -> (String, String, Option<i32>) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status.code(),
+    )
+}

@@ -1,0 +1,279 @@
+//! Who takes part from outside: sessions by number and by name, and the names whose process went away while nothing was being drained.
+//!
+//! Bounded: so many sessions at a time, and so many names as a lifecycle takes participants.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use http::StatusCode;
+use lameduck::{EnrolError, Lifecycle, News, Observed, Observer, Participant};
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::caller::Caller;
+use super::messages::{Join, Said};
+use super::session::{Queue, Session};
+
+/// How many participants may be connected at the same time.
+pub(super) const MOST_SESSIONS: usize = 256;
+/// Random bytes of a session's number.
+const RANDOM: usize = 16;
+
+/// Why somebody does not take part, and the status that says so.
+pub(super) struct NotJoined {
+    pub(super) status: StatusCode,
+    pub(super) why: String,
+}
+
+impl NotJoined {
+    fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self {
+            status,
+            why: why.into(),
+        }
+    }
+}
+
+pub(super) struct Book {
+    life: Lifecycle,
+    places: Arc<Semaphore>,
+    entries: Mutex<Entries>,
+    /// Sessions that were cut because they did not read.
+    slow: AtomicU64,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_id: HashMap<String, Arc<Session>>,
+    by_name: HashMap<String, Standing>,
+}
+
+/// How a name stands.
+enum Standing {
+    Here(Arc<Session>),
+    /// Its process went away before anything was drained; it may come back.
+    Away(Participant),
+}
+
+impl Book {
+    pub(super) fn new(life: Lifecycle) -> Arc<Self> {
+        Arc::new(Self {
+            life,
+            places: Arc::new(Semaphore::new(MOST_SESSIONS)),
+            entries: Mutex::default(),
+            slow: AtomicU64::new(0),
+        })
+    }
+
+    /// A place for one more connection; none if there are too many.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// Lets somebody take part, under a name that is free or was its own.
+    pub(super) fn join(
+        &self,
+        caller: Caller,
+        join: Join,
+    ) -> Result<(Arc<Session>, Queue), NotJoined> {
+        let id = random_id().map_err(|error| {
+            let why = format!("no random bytes for a session: {error}");
+            NotJoined::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+        })?;
+        let mut entries = self.lock();
+        let participant = match entries.by_name.remove(&join.name) {
+            Some(Standing::Here(other)) => {
+                let why = format!(
+                    "{:?} takes part already, as {}; give each participant a name of its own",
+                    join.name, other.caller
+                );
+                entries.by_name.insert(join.name, Standing::Here(other));
+                return Err(NotJoined::new(StatusCode::CONFLICT, why));
+            }
+            Some(Standing::Away(participant)) => participant,
+            None => self.enrol(&join)?,
+        };
+        let session = Session::new(
+            id.clone(),
+            join.name.clone(),
+            caller,
+            join.budget,
+            self.life.clone(),
+        );
+        let queue = session.begin(participant);
+        entries.by_id.insert(id, Arc::clone(&session));
+        let here = Standing::Here(Arc::clone(&session));
+        entries.by_name.insert(join.name, here);
+        Ok((session, queue))
+    }
+
+    fn enrol(&self, join: &Join) -> Result<Participant, NotJoined> {
+        let mut enrol = self.life.participate(join.name.clone());
+        for name in &join.after {
+            let Some(place) = self.life.place(name) else {
+                let why = format!(
+                    "nobody has enrolled as {name:?}, which {:?} depends on; /participants lists them",
+                    join.name
+                );
+                return Err(NotJoined::new(StatusCode::CONFLICT, why));
+            };
+            enrol = enrol.after(&place);
+        }
+        if let Some(budget) = join.budget {
+            enrol = enrol.budget(budget);
+        }
+        enrol.register().map_err(|error| {
+            let why = match &error {
+                EnrolError::NameTaken { name } => format!(
+                    "{name:?} is a part of the service itself, or has ended; give each participant a name of its own"
+                ),
+                error => error.to_string(),
+            };
+            NotJoined::new(StatusCode::CONFLICT, why)
+        })
+    }
+
+    /// Hands on what a session says.
+    pub(super) fn hear(&self, id: &str, said: Said) -> Option<Result<(), String>> {
+        let session = self.lock().by_id.get(id).cloned()?;
+        Some(session.take(said))
+    }
+
+    /// A session's connection has ended.
+    pub(super) fn left(&self, session: &Arc<Session>) {
+        let mut entries = self.lock();
+        entries.by_id.remove(&session.id);
+        entries.by_name.remove(&session.name);
+        let Some(participant) = session.take_participant() else {
+            return;
+        };
+        if session.is_over() {
+            // Nothing that it could say counts any more.
+            participant.done();
+            return;
+        }
+        if self.life.phase().is_leaving() {
+            drop(entries);
+            participant.failed("its connection ended");
+            return;
+        }
+        entries
+            .by_name
+            .insert(session.name.clone(), Standing::Away(participant));
+        drop(entries);
+        self.life.note(format!(
+            "participant {} is away: the connection of {} ended",
+            session.name, session.caller
+        ));
+        // It may have begun to leave meanwhile.
+        if self.life.phase().is_leaving() {
+            self.release_the_absent();
+        }
+    }
+
+    /// Nobody waits for those who are away.
+    pub(super) fn release_the_absent(&self) {
+        let mut entries = self.lock();
+        let (away, here) = std::mem::take(&mut entries.by_name)
+            .into_iter()
+            .partition(|(_, standing)| matches!(standing, Standing::Away(_)));
+        entries.by_name = here;
+        drop(entries);
+        let away: HashMap<String, Standing> = away;
+        for standing in away.into_values() {
+            if let Standing::Away(participant) = standing {
+                participant.done();
+            }
+        }
+    }
+
+    /// The lifecycle waits for this participant no longer.
+    fn ended(&self, name: &str, state: &str) {
+        if let Some(Standing::Here(session)) = self.lock().by_name.get(name) {
+            session.over(state);
+        }
+    }
+
+    pub(super) fn count_slow(&self) {
+        // Relaxed: a count for people.
+        self.slow.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All participants, as the status has them, and whose those from outside are.
+    pub(super) fn participants(&self) -> Value {
+        let mut all = statuses(&self.life);
+        let entries = self.lock();
+        for one in &mut all {
+            let name = one["name"].as_str().unwrap_or_default();
+            match entries.by_name.get(name) {
+                Some(Standing::Here(session)) => {
+                    let Caller { pid, uid } = session.caller;
+                    let program = session.caller.program();
+                    one["session"] = json!({
+                        "pid": pid, "uid": uid, "program": program, "ignored": session.ignored(),
+                    });
+                }
+                Some(Standing::Away(_)) => one["away"] = json!(true),
+                None => {}
+            }
+        }
+        // Relaxed: a count for people.
+        let slow = self.slow.load(Ordering::Relaxed);
+        json!({ "participants": all, "sessions": entries.by_id.len(), "cut_for_not_reading": slow })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The participants of a status.
+fn statuses(life: &Lifecycle) -> Vec<Value> {
+    let status: Value = serde_json::from_str(&life.status().to_json()).unwrap_or_default();
+    match status {
+        Value::Object(mut status) => match status.remove("participants") {
+            Some(Value::Array(all)) => all,
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+fn random_id() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; RANDOM];
+    getrandom::fill(&mut bytes)?;
+    let mut text = String::with_capacity(2 * RANDOM);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a string never fails");
+    }
+    Ok(text)
+}
+
+/// Hears of the ends of participants.
+pub(super) struct Ends(pub(super) Weak<Book>);
+
+impl Observer for Ends {
+    fn observe(&mut self, seen: &Observed) {
+        let Some(book) = self.0.upgrade() else { return };
+        match &seen.news {
+            News::Ended { name, state, .. } => book.ended(name, state.as_str()),
+            News::PhaseChanged { to, .. } if to.is_leaving() => book.release_the_absent(),
+            _ => {}
+        }
+    }
+
+    fn missed(&mut self, _count: u64) {
+        let Some(book) = self.0.upgrade() else { return };
+        for one in statuses(&book.life) {
+            if let (Some(name), Some(state), true) = (
+                one["name"].as_str(),
+                one["state"].as_str(),
+                one["ended_at_ms"].is_number(),
+            ) {
+                book.ended(name, state);
+            }
+        }
+    }
+}

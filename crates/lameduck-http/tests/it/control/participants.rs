@@ -1,0 +1,270 @@
+//! Participants that are other processes: from hello to over, and everything that goes wrong in between.
+
+use std::time::Duration;
+
+use lameduck::{Outcome, ParticipantState, Phase, Window};
+
+use super::{Controlled, Sidecar};
+use crate::support::{plan, soon};
+
+async fn leave(controlled: &Controlled) {
+    controlled.rig.life.shutdown("the test");
+    soon("it leaves", controlled.rig.life.drain().steering()).await;
+}
+
+fn state(controlled: &Controlled, name: &str) -> ParticipantState {
+    let report = controlled.rig.life.report().expect("it is over");
+    let mut all = report.participants.iter();
+    let one = all.find(|one| one.name == name).expect("it took part");
+    one.state.clone()
+}
+
+#[tokio::test]
+async fn a_sidecar_takes_part_from_hello_to_over() {
+    let controlled = Controlled::start("whole", plan(Window::NONE)).await;
+    let how = r#"{"name": "shipper", "budget_ms": 15000, "unknown": 1}"#;
+    let mut sidecar = Sidecar::join(&controlled, how).await;
+    assert_eq!(sidecar.drain, controlled.rig.life.drain_id());
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    controlled
+        .until_it("shipper", "it is up", |one| one["state"] == "up")
+        .await;
+    let one = controlled.participant("shipper").await;
+    assert_eq!(one["session"]["pid"], std::process::id(), "{one}");
+    assert_eq!(one["budget_ms"], 15_000.0, "{one}");
+    leave(&controlled).await;
+    let asked = sidecar.told("shutdown_request").await;
+    assert_eq!(asked["id"], sidecar.drain.as_str());
+    assert_eq!(asked["again"], false);
+    assert_eq!(asked["budget_ms"], 15_000);
+    assert_eq!(asked["cause"]["kind"], "api");
+    let left = asked["left_ms"].as_u64().expect("a number");
+    assert!((1..=30_000).contains(&left), "{left}");
+    sidecar
+        .says_taken(r#"{"type": "ack", "id": "DRAIN"}"#)
+        .await;
+    sidecar.told("close").await;
+    let working = r#"{"type": "working", "id": "DRAIN", "done": 3, "total": 9}"#;
+    sidecar.says_taken(working).await;
+    controlled
+        .until_it("shipper", "it works", |one| one["state"] == "working")
+        .await;
+    assert_eq!(
+        controlled.rig.life.phase(),
+        Phase::Draining,
+        "it is waited for"
+    );
+    sidecar
+        .says_taken(r#"{"type": "done", "id": "DRAIN"}"#)
+        .await;
+    let over = sidecar.told("over").await;
+    assert_eq!(over["state"], "done");
+    assert_eq!(soon("the end", sidecar.next()).await, None);
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Drained);
+    assert_eq!(state(&controlled, "shipper"), ParticipantState::Done);
+}
+
+#[tokio::test]
+async fn one_that_vanishes_while_it_is_waited_for_has_failed_at_once() {
+    let controlled = Controlled::start("vanishes", plan(Window::NONE)).await;
+    let mut sidecar = Sidecar::join(&controlled, r#"{"name": "frail"}"#).await;
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    leave(&controlled).await;
+    sidecar.told("shutdown_request").await;
+    sidecar.told("close").await;
+    // As after kill -9: the kernel closes what it had.
+    drop(sidecar);
+    let outcome = soon(
+        "the end, long before the drain's",
+        controlled.rig.life.outcome(),
+    )
+    .await;
+    assert_eq!(outcome, Outcome::Failed);
+    let why = "its connection ended".to_owned();
+    assert_eq!(
+        state(&controlled, "frail"),
+        ParticipantState::Failed { why }
+    );
+}
+
+#[tokio::test]
+async fn one_that_says_nothing_is_asked_again_and_named_at_its_budget() {
+    let controlled = Controlled::start("silent", plan(Window::NONE)).await;
+    let how = r#"{"name": "silent", "budget_ms": 300}"#;
+    let mut sidecar = Sidecar::join(&controlled, how).await;
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    leave(&controlled).await;
+    sidecar.told("shutdown_request").await;
+    sidecar.told("close").await;
+    assert_eq!(sidecar.told("shutdown_request").await["again"], true);
+    assert_eq!(sidecar.told("over").await["state"], "overdue");
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert!(matches!(outcome, Outcome::Forced { .. }), "{outcome}");
+    let answered = false;
+    assert_eq!(
+        state(&controlled, "silent"),
+        ParticipantState::Overdue { answered }
+    );
+}
+
+#[tokio::test]
+async fn one_that_goes_away_while_running_may_come_back_to_its_place() {
+    let controlled = Controlled::start("away", plan(Window::NONE)).await;
+    let sidecar = Sidecar::join(&controlled, r#"{"name": "agent"}"#).await;
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    let old = sidecar.session.clone();
+    drop(sidecar);
+    controlled
+        .until_it("agent", "it is away", |one| one["away"] == true)
+        .await;
+    assert_eq!(
+        controlled.rig.life.phase(),
+        Phase::Running,
+        "nothing failed"
+    );
+    let mut sidecar = Sidecar::join(&controlled, r#"{"name": "agent"}"#).await;
+    assert_ne!(sidecar.session, old);
+    let line = format!("POST /v1/sessions/{old}");
+    assert_eq!(controlled.json(&line, r#"{"type": "ready"}"#).await.0, 404);
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    leave(&controlled).await;
+    sidecar.told("shutdown_request").await;
+    sidecar
+        .says_taken(r#"{"type": "done", "id": "DRAIN"}"#)
+        .await;
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_one_that_is_away() {
+    let controlled = Controlled::start("absent", plan(Window::NONE)).await;
+    let sidecar = Sidecar::join(&controlled, r#"{"name": "agent"}"#).await;
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    drop(sidecar);
+    controlled
+        .until_it("agent", "it is away", |one| one["away"] == true)
+        .await;
+    leave(&controlled).await;
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn late_and_repeated_answers_are_harmless_and_counted() {
+    let controlled = Controlled::start("late", plan(Window::NONE)).await;
+    let mut sidecar = Sidecar::join(&controlled, r#"{"name": "chatty"}"#).await;
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    for other in [
+        r#"{"type": "done", "id": "of another drain"}"#,
+        r#"{"type": "ack", "id": ""}"#,
+    ] {
+        let (status, answer) = sidecar.says(other).await;
+        assert_eq!((status, &answer["taken"]), (200, &false.into()), "{answer}");
+    }
+    controlled
+        .until_it("chatty", "both were counted", |one| {
+            one["session"]["ignored"] == 2
+        })
+        .await;
+    leave(&controlled).await;
+    sidecar.told("shutdown_request").await;
+    for _ in 0..3 {
+        sidecar
+            .says_taken(r#"{"type": "ack", "id": "DRAIN"}"#)
+            .await;
+    }
+    sidecar
+        .says_taken(r#"{"type": "done", "id": "DRAIN"}"#)
+        .await;
+    let (status, answer) = sidecar.says(r#"{"type": "done", "id": "DRAIN"}"#).await;
+    assert!(status == 404 || answer["taken"] == false, "{answer}");
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused_with_a_reason() {
+    let controlled = Controlled::start("refused", plan(Window::NONE)).await;
+    let long = format!(r#"{{"name": "{}"}}"#, "x".repeat(65));
+    let large = format!(r#"{{"name": "a", "more": "{}"}}"#, "x".repeat(17 * 1024));
+    for (body, status, why) in [
+        ("", 400, "no JSON"),
+        ("[]", 400, "name"),
+        ("{}", 400, "name is missing"),
+        (r#"{"name": ""}"#, 400, "1 to 64 bytes"),
+        (r#"{"name": "a\nb"}"#, 400, "1 to 64 bytes"),
+        (&long, 400, "1 to 64 bytes"),
+        (&large, 400, "more than 16384 bytes"),
+        (r#"{"name": "a", "budget_ms": 0}"#, 400, "budget_ms"),
+        (r#"{"name": "a", "after": "b"}"#, 400, "after"),
+        (
+            r#"{"name": "a", "after": ["nobody"]}"#,
+            409,
+            r#"enrolled as "nobody""#,
+        ),
+    ] {
+        let (got, said) = controlled.json("POST /v1/participants", body).await;
+        assert_eq!(got, status, "{body}: {said}");
+        assert!(
+            said["said"].as_str().expect("text").contains(why),
+            "{body}: {said}"
+        );
+    }
+    let sidecar = Sidecar::join(&controlled, r#"{"name": "taken"}"#).await;
+    let (status, said) = controlled
+        .json("POST /v1/participants", r#"{"name": "taken"}"#)
+        .await;
+    assert_eq!(status, 409);
+    let who = format!("as pid {}", std::process::id());
+    assert!(
+        said["said"].as_str().expect("text").contains(&who),
+        "{said}"
+    );
+    for (message, why) in [
+        ("", "no JSON"),
+        ("3", "a JSON object"),
+        (r#"{"type": "dance"}"#, r#""dance" is no type"#),
+        (r#"{"type": "ack"}"#, "id is missing"),
+        (
+            r#"{"type": "working", "id": "x", "done": -1, "total": 2}"#,
+            "done is missing",
+        ),
+    ] {
+        let (status, said) = sidecar.says(message).await;
+        assert_eq!(status, 400, "{message}: {said}");
+        assert!(said["said"].as_str().expect("text").contains(why), "{said}");
+    }
+    leave(&controlled).await;
+    let (status, said) = controlled
+        .json("POST /v1/participants", r#"{"name": "late"}"#)
+        .await;
+    assert_eq!(status, 409, "{said}");
+    drop(sidecar);
+    soon("the end", controlled.rig.life.outcome()).await;
+}
+
+#[tokio::test]
+async fn what_others_depend_on_closes_after_them() {
+    let controlled = Controlled::start("order", plan(Window::NONE)).await;
+    let mut store = Sidecar::join(&controlled, r#"{"name": "store"}"#).await;
+    let mut writer = Sidecar::join(&controlled, r#"{"name": "writer", "after": ["store"]}"#).await;
+    for sidecar in [&store, &writer] {
+        sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    }
+    leave(&controlled).await;
+    store.told("shutdown_request").await;
+    writer.told("shutdown_request").await;
+    writer.told("close").await;
+    let early = tokio::time::timeout(Duration::from_millis(50), store.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    writer
+        .says_taken(r#"{"type": "done", "id": "DRAIN"}"#)
+        .await;
+    store.told("close").await;
+    store.says_taken(r#"{"type": "done", "id": "DRAIN"}"#).await;
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Drained);
+}
