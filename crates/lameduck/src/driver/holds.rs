@@ -10,15 +10,28 @@ use crate::{
 };
 
 impl Status {
-    /// What still holds the exit, as one sentence; `None` as long as nothing was asked to leave.
+    /// What still holds the exit, as one sentence; `None` as long as nothing was asked to leave, and nothing announced.
     #[must_use]
     pub fn holds(&self) -> Option<String> {
         match self.machine.phase {
-            Phase::Initializing | Phase::Running => None,
+            Phase::Initializing => None,
+            Phase::Running => self.holds_departure(),
             Phase::Terminating => Some(self.holds_admission()),
             Phase::Draining => Some(self.holds_drain()),
             Phase::Stopped => Some(self.holds_end()),
         }
+    }
+
+    fn holds_departure(&self) -> Option<String> {
+        let waits = self.machine.waits.as_ref()?;
+        let left = waits.until.saturating_sub(self.now).as_secs_f64();
+        Some(if waits.for_turn {
+            format!(
+                "It waits for its turn to leave and serves meanwhile; without one it leaves in {left:.1} s."
+            )
+        } else {
+            format!("It was announced to leave in {left:.1} s, and serves until then.")
+        })
     }
 
     fn holds_admission(&self) -> String {

@@ -29,6 +29,7 @@ mod supervisor;
 mod tally;
 mod thread;
 mod traffic;
+mod turns;
 
 pub(crate) use facts::Facts;
 pub use figures::{Figures, Latency, ParticipantFigures, PhaseFigures, SignalFigures};
@@ -43,3 +44,4 @@ pub(crate) use supervisor::Supervisor;
 pub(crate) use supervisor::Word;
 pub use tally::{Count, Tally};
 pub(crate) use thread::{Authority, Driver};
+pub(crate) use turns::{Cancelling, Wished};

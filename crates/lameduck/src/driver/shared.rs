@@ -22,6 +22,7 @@ use super::{
     reload::Reloads,
     supervisor::Supervisor,
     tally::Tally,
+    turns::Desk,
 };
 use crate::{
     inflight::{Admission, Requests, Slots, Tasks, Token},
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     commands: Commands,
     reloads: Reloads,
     epilogues: Epilogues,
+    turns: Desk,
     observers: Observers,
     commons: Commons,
     /// Records of the audit that were not written.
@@ -140,6 +142,7 @@ impl Shared {
             commands,
             reloads: Reloads::default(),
             epilogues: Epilogues::default(),
+            turns: Desk::default(),
             observers: Observers::default(),
             commons: Commons::default(),
             audit_lost: AtomicU64::new(0),
@@ -353,6 +356,11 @@ impl Shared {
         machine
     }
 
+    /// Where turns are asked for.
+    pub(crate) const fn turns(&self) -> &Desk {
+        &self.turns
+    }
+
     /// Something that has a last word to say after the end.
     pub(crate) const fn epilogues(&self) -> &Epilogues {
         &self.epilogues
@@ -371,6 +379,8 @@ impl Shared {
         let _ = self.report.set(report);
         let _ = self.outcome.set(outcome);
         self.over.fire();
+        // After the outcome: who asks from now on sees it, and does not wait for an answer.
+        self.turns.close();
         let held = self.gone.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.gone.1.notify_all();
         drop(held);

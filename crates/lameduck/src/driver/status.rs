@@ -236,6 +236,17 @@ impl Status {
             if let Some(cause) = &machine.cause {
                 json.text("cause", &cause.to_string());
             }
+            if let Some(waits) = &machine.waits {
+                json.nested("waits", |json| {
+                    json.text("for", if waits.for_turn { "turn" } else { "time" });
+                    json.text("why", &waits.why);
+                    json.millis("since_ms", waits.since);
+                    json.signed_millis("until_in_ms", waits.until, self.now);
+                    if let Some(deadline) = waits.deadline {
+                        json.signed_millis("deadline_in_ms", deadline, self.now);
+                    }
+                });
+            }
             if let Some(at) = machine.requested_at {
                 json.millis("requested_at_ms", at);
             }

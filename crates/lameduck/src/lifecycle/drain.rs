@@ -115,7 +115,7 @@ impl Drain {
         self.shared.request().map(|request| request.drain_end)
     }
 
-    /// When a connection with this hash is told to go elsewhere: T plus its share of the window's floor, on the clock of
+    /// When a connection with this hash is told to go elsewhere: the beginning of `Terminating` (T, unless a turn was waited for) plus its share of the window's floor, on the clock of
     /// [`Lifecycle::elapsed`](crate::Lifecycle::elapsed). `u64::MAX` is the end of the floor; `None` before T.
     #[must_use]
     pub fn steer_at(&self, hash: u64) -> Option<Duration> {
@@ -126,6 +126,6 @@ impl Drain {
             let nanos = u128::from(hash) * request.spread.as_nanos() / u128::from(u64::MAX);
             Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
         };
-        Some(request.requested_at.saturating_add(share))
+        Some(request.begun_at.saturating_add(share))
     }
 }

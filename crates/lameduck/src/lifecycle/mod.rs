@@ -14,6 +14,7 @@ mod run;
 #[cfg(feature = "tokio")]
 mod spawn;
 mod start;
+mod turns;
 mod wait;
 #[cfg(feature = "tokio")]
 mod worker;
@@ -30,6 +31,7 @@ pub use participant::{Member, Participant, Place};
 #[cfg(feature = "tokio")]
 pub use run::run;
 pub use start::{Start, StartError};
+pub use turns::{Cancel, Turns, Wanted, Wish};
 pub use wait::{Draining, Over, Running};
 #[cfg(feature = "tokio")]
 pub use worker::{Stop, Worker};
@@ -196,6 +198,62 @@ impl Lifecycle {
     /// Asks to terminate, as a signal would. A repeat changes nothing.
     pub fn shutdown(&self, why: impl Into<String>) {
         self.send(Input::Terminate { why: why.into() });
+    }
+
+    /// Announces that it will be asked to terminate after `delay`: until then everything is served, and [`cancel`](Self::cancel) takes it
+    /// back. Said again, the last word counts; whatever asks earlier comes earlier.
+    ///
+    /// # Phases
+    /// Only in `Running`.
+    pub fn shutdown_after(&self, delay: Duration, why: impl Into<String>) {
+        self.send(Input::Announce {
+            why: why.into(),
+            delay,
+        });
+    }
+
+    /// Takes back a departure that has not begun: one that was announced, or that waits for its turn. What it returns says whether that was
+    /// still possible.
+    ///
+    /// # Errors
+    /// [`Uncancellable`](crate::machine::Uncancellable): nothing waits, a signal asked for it, or clients have been told already.
+    ///
+    /// # Cancel safety
+    /// The request is made by the call; dropping the future loses only the answer.
+    pub fn cancel(&self, why: impl Into<String>) -> Cancel {
+        Cancel::ask(&self.shared, why.into())
+    }
+
+    /// Lets requests to terminate wait for a turn, which the caller gives: for replicas that must not all leave at once.
+    ///
+    /// A request keeps its deadline while it waits, and everything is served. It leaves without a turn when only `needs` is left before the
+    /// drain's end; `None`: half of the drain's time, at least the window's ceiling. A service that has failed does not wait, nor does one that
+    /// is cut. `None` is returned if somebody gives turns already.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lameduck::{Lifecycle, Outcome, Phase, Plan, Preset, Window};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let life = Lifecycle::embedded(Plan::preset(Preset::Local).with_window(Window::NONE)?)?;
+    /// let mut turns = life.turns(None).expect("nobody else gives turns");
+    /// life.ready();
+    /// life.running().await;
+    ///
+    /// life.shutdown("a new version");
+    /// let wish = turns.wanted().await;
+    /// assert_eq!(life.phase(), Phase::Running);
+    /// wish.granted("the only one of its group");
+    /// assert_eq!(life.outcome().await, Outcome::Drained);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub fn turns(&self, needs: Option<Duration>) -> Option<Turns> {
+        let plan = self.plan();
+        let needs = needs.unwrap_or_else(|| (plan.drain_end() / 2).max(plan.window().ceiling));
+        Turns::take(&self.shared, needs)
     }
 
     /// Cuts the shutdown: the end, now, in any phase. What is in flight is lost.

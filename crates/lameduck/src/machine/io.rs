@@ -128,6 +128,30 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// The program will ask to terminate after a while; said again, the last word counts.
+    Announce {
+        /// Why.
+        why: String,
+        /// After how long.
+        delay: Duration,
+    },
+    /// What waits for its time or its turn is to be forgotten; answered by [`Effect::CancelAnswered`].
+    Cancel {
+        /// Why.
+        why: String,
+    },
+    /// From now on requests wait for a turn, but leave when so much is left before the drain's end; `None`: they do not wait.
+    TakesTurns {
+        /// What the drain itself needs.
+        needs: Option<Duration>,
+    },
+    /// The answer to [`Effect::AskTurn`]: it leaves now.
+    TurnGiven {
+        /// Which wish; one that is over is passed over.
+        wish: u64,
+        /// Why, for the report.
+        note: String,
+    },
     /// The program, or an operator, cuts the shutdown.
     Cut,
     /// The program, or an operator, asked to reload; refused outside `Running`.
@@ -165,6 +189,8 @@ pub struct ShutdownRequest {
     pub cause: Cause,
     /// When the request came (T), since the start.
     pub requested_at: Duration,
+    /// When it began to leave, since the start: later than T if it waited for its turn.
+    pub begun_at: Duration,
     /// When the drain ends and stragglers are ended, since the start.
     pub drain_end: Duration,
     /// When the process is gone, since the start.
@@ -172,6 +198,56 @@ pub struct ShutdownRequest {
     /// Over how long clients are steered away: the window's floor.
     pub spread: Duration,
 }
+
+/// A wish for a turn to leave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TurnRequest {
+    /// Its number.
+    pub number: u64,
+    /// Why it wants to leave.
+    pub cause: Cause,
+    /// When it leaves without a turn, since the start.
+    pub until: Duration,
+    /// When the drain ends, whenever it begins, since the start.
+    pub drain_end: Duration,
+}
+
+/// How a wish for a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WishEnd {
+    /// The service leaves now, with its turn or without.
+    Leaves,
+    /// The request was taken back.
+    Cancelled,
+    /// The service was cut.
+    Cut,
+}
+
+/// Why a request to leave is not taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Uncancellable {
+    /// There is none.
+    NothingWaits,
+    /// A signal asked: whoever sent it will kill the process.
+    Signalled,
+    /// Clients and participants have been told: phases only advance (INV-1).
+    Leaving,
+}
+
+impl fmt::Display for Uncancellable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NothingWaits => "nothing was announced, and nothing waits for its turn",
+            Self::Signalled => "a signal asked for it, and whoever sent that will kill the process",
+            Self::Leaving => "clients have been told that it leaves, and phases only advance",
+        })
+    }
+}
+
+impl core::error::Error for Uncancellable {}
 
 /// What the machine wants done, in this order. An effect is executed once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -181,6 +257,12 @@ pub enum Effect {
     OpenAdmission,
     /// Publish the phase.
     Enter(Phase),
+    /// Ask for a turn, and hand it back as [`Input::TurnGiven`].
+    AskTurn(TurnRequest),
+    /// A wish for a turn is over.
+    EndWish(u64, WishEnd),
+    /// The answer to [`Input::Cancel`].
+    CancelAnswered(Result<(), Uncancellable>),
     /// Tell every participant; begin to steer.
     Broadcast(ShutdownRequest),
     /// Ask a silent participant again.

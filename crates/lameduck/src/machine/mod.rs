@@ -43,6 +43,7 @@ use std::collections::VecDeque;
 
 pub use io::{
     Answer, Effect, Enrolment, Hook, Input, Listens, ParticipantId, ShutdownRequest, Traffic,
+    TurnRequest, Uncancellable, WishEnd,
 };
 use journal::Journal;
 use phases::{Leaving, Present};
@@ -50,7 +51,7 @@ use phases::{Leaving, Present};
 pub(crate) use repeats::ends_waiting;
 pub use roster::MOST_PARTICIPANTS;
 use roster::Roster;
-pub use status::{ParticipantStatus, Status};
+pub use status::{ParticipantStatus, Status, Waits};
 
 use crate::vocab::{News, Phase, Plan, Report};
 
@@ -69,6 +70,16 @@ struct Core {
     roster: Roster,
     effects: VecDeque<Effect>,
     journal: Journal,
+    turns: Turns,
+}
+
+/// Whether turns are given to leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Turns {
+    /// They are, and of a drain's time its own work needs so much.
+    needs: Option<Duration>,
+    /// How many were asked for.
+    wishes: u64,
 }
 
 impl Core {
@@ -121,6 +132,7 @@ impl Machine {
                 roster: Roster::default(),
                 effects: VecDeque::new(),
                 journal: Journal::new(),
+                turns: Turns::default(),
             },
             present: Present::initializing(),
             now: Duration::ZERO,
@@ -229,6 +241,22 @@ impl Machine {
                     // It enrolled while the request was on its way: as those still starting then, it is not waited for.
                     self.core.roster.ask_all(now);
                 }
+                None
+            }
+            Input::TakesTurns { needs } => {
+                self.core.turns.needs = needs;
+                None
+            }
+            Input::Cancel { why } if self.phase() != Phase::Running => {
+                let refused = if self.phase().is_leaving() {
+                    Uncancellable::Leaving
+                } else {
+                    Uncancellable::NothingWaits
+                };
+                self.core
+                    .journal
+                    .note(now, format!("cannot be taken back: {refused} ({why})"));
+                self.core.effect(Effect::CancelAnswered(Err(refused)));
                 None
             }
             // INV-10: once hooks run, the place of another one in their order may have passed.

@@ -23,6 +23,8 @@ pub struct Status {
     pub requested_at: Option<Duration>,
     /// Its cause.
     pub cause: Option<Cause>,
+    /// What is waited for before it leaves: its time, or its turn.
+    pub waits: Option<Waits>,
     /// When the lame-duck window ends at the latest, while it is open.
     pub window_until: Option<Duration>,
     /// When the drain ends.
@@ -47,6 +49,7 @@ impl Status {
             since,
             requested_at: leaving.map(|leaving| leaving.requested_at),
             cause: leaving.map(|leaving| leaving.cause.clone()),
+            waits: present.waiting().map(|waiting| waiting.status(core)),
             window_until: leaving.and_then(|leaving| leaving.window_until()),
             drain_end,
             deadline: leaving.map(|leaving| leaving.deadline(&core.plan)),
@@ -63,6 +66,22 @@ impl Status {
             .filter(|one| !one.is_ended())
             .map(ParticipantStatus::name)
     }
+}
+
+/// A departure that has not begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waits {
+    /// Whether it waits for its turn; otherwise for its time.
+    pub for_turn: bool,
+    /// Why it is to leave.
+    pub why: String,
+    /// Since when it waits.
+    pub since: Duration,
+    /// When it leaves at the latest.
+    pub until: Duration,
+    /// When the process is gone; an announced departure has no deadline yet.
+    pub deadline: Option<Duration>,
 }
 
 /// How one participant stands.

@@ -73,6 +73,10 @@ pub enum SignalVerdict {
     Merged,
     /// A repeat that was written down and changed nothing.
     Recorded,
+    /// It asked to leave, and waits for its turn.
+    Waits,
+    /// A repeat that ended the wait for a turn.
+    EndedWait,
     /// A repeat that ended the lame-duck window.
     EndedWindow,
     /// A repeat that cut the shutdown.
@@ -93,6 +97,8 @@ impl SignalVerdict {
             Self::Started => "started",
             Self::Merged => "merged",
             Self::Recorded => "recorded",
+            Self::Waits => "waits",
+            Self::EndedWait => "ended-wait",
             Self::EndedWindow => "ended-window",
             Self::Cut => "cut",
             Self::Reload => "reload",

@@ -235,7 +235,7 @@ fn write_signal(json: &mut Json, fields: &mut Fields, news: &News, facts: &Facts
         return;
     };
     let after = match verdict {
-        SignalVerdict::Started => Phase::Terminating,
+        SignalVerdict::Started | SignalVerdict::EndedWait => Phase::Terminating,
         _ => *phase,
     };
     json.text("phase", phase.as_str());

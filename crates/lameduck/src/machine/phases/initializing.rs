@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Leaving, Present, running::Running, terminating::Terminating};
+use super::{Leaving, Present, leaving::Asked, running::Running, terminating::Terminating};
 use crate::{
     machine::{Answer, Core, Effect, Input},
     vocab::{Cause, CutBy, Outcome, Phase, Signal, SignalVerdict, Window},
@@ -72,6 +72,6 @@ impl Initializing {
 
 /// Nothing was ever admitted, so there is no window; what had started still gets its stop hook.
 fn leave(now: Duration, cause: Cause, core: &mut Core) -> Present {
-    let leaving = Leaving::begin(now, cause, Window::NONE, core);
+    let leaving = Leaving::begin(now, Asked::now(now, cause), Window::NONE, core);
     Terminating::begin(now, leaving, core)
 }

@@ -11,12 +11,37 @@ use crate::{
     vocab::{Cause, CutBy, Outcome, Phase, Plan, Signal, SignalRecord, SignalVerdict, Window},
 };
 
+/// A request to leave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::machine) struct Asked {
+    pub(super) cause: Cause,
+    /// T: the deadline counts from here.
+    pub(super) at: Duration,
+    pub(super) repeats: Repeats,
+}
+
+impl Asked {
+    pub(super) fn now(now: Duration, cause: Cause) -> Self {
+        let signal = match &cause {
+            Cause::Signal(record) => Some(record.signal),
+            _ => None,
+        };
+        Self {
+            cause,
+            at: now,
+            repeats: Repeats::after(now, signal),
+        }
+    }
+}
+
 /// A shutdown under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::machine) struct Leaving {
     pub(in crate::machine) cause: Cause,
     /// T.
     pub(in crate::machine) requested_at: Duration,
+    /// When `Terminating` began: later than T if a turn was waited for. The window counts from here.
+    pub(super) begun_at: Duration,
     pub(super) window: Window,
     /// The lame-duck window is open: a repeat can still end it.
     pub(super) in_window: bool,
@@ -36,25 +61,23 @@ pub(super) enum Turn {
 }
 
 impl Leaving {
-    /// The request: the deadline is computed here, once, and everyone is told.
-    pub(super) fn begin(now: Duration, cause: Cause, window: Window, core: &mut Core) -> Self {
-        let signal = match &cause {
-            Cause::Signal(record) => Some(record.signal),
-            _ => None,
-        };
+    /// The departure: the deadline is computed here, once, from when it was asked for, and everyone is told.
+    pub(super) fn begin(now: Duration, asked: Asked, window: Window, core: &mut Core) -> Self {
         let leaving = Self {
-            requested_at: now,
+            cause: asked.cause,
+            requested_at: asked.at,
+            begun_at: now,
             window,
             in_window: false,
-            repeats: Repeats::after(now, signal),
+            repeats: asked.repeats,
             forced: false,
             given_up: false,
-            cause,
         };
         core.roster.ask_all(now);
         core.effect(Effect::Broadcast(ShutdownRequest {
             cause: leaving.cause.clone(),
-            requested_at: now,
+            requested_at: leaving.requested_at,
+            begun_at: now,
             drain_end: leaving.drain_end(&core.plan),
             deadline: leaving.deadline(&core.plan),
             spread: window.floor,
@@ -75,12 +98,17 @@ impl Leaving {
     /// When the lame-duck window ends at the latest, while it is open.
     pub(in crate::machine) fn window_until(&self) -> Option<Duration> {
         self.in_window
-            .then(|| self.after_request(self.window.ceiling))
+            .then(|| self.after_begun(self.window.ceiling))
     }
 
     /// T plus a time; a plan may hold times that are too long for the clock.
-    pub(super) fn after_request(&self, time: Duration) -> Duration {
+    fn after_request(&self, time: Duration) -> Duration {
         self.requested_at.saturating_add(time)
+    }
+
+    /// A time of the window: it counts from when clients were first told to go elsewhere.
+    pub(super) fn after_begun(&self, time: Duration) -> Duration {
+        self.begun_at.saturating_add(time)
     }
 
     pub(super) fn signal(&mut self, now: Duration, record: SignalRecord, core: &mut Core) -> Turn {

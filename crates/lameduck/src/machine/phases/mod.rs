@@ -6,6 +6,7 @@ mod leaving;
 mod running;
 mod stopped;
 mod terminating;
+mod waiting;
 
 use core::time::Duration;
 
@@ -13,7 +14,7 @@ pub(super) use leaving::Leaving;
 
 use self::{
     draining::Draining, initializing::Initializing, running::Running, stopped::Stopped,
-    terminating::Terminating,
+    terminating::Terminating, waiting::Waiting,
 };
 use super::{Core, Effect, Input};
 use crate::vocab::{News, Outcome, Phase};
@@ -82,6 +83,14 @@ impl Present {
         }
     }
 
+    /// What is waited for in `Running`, if anything is.
+    pub(super) const fn waiting(&self) -> Option<&Waiting> {
+        match self {
+            Self::Running(phase) => phase.waiting.as_ref(),
+            _ => None,
+        }
+    }
+
     pub(super) const fn outcome(&self) -> Option<Outcome> {
         match self {
             Self::Gone(gone) => Some(gone.outcome),
@@ -116,13 +125,15 @@ impl Present {
             Self::Terminating(phase) => phase.wake(now, core),
             Self::Draining(phase) => phase.wake(now, core),
             Self::Stopped(phase) => phase.wake(now, core),
-            Self::Initializing(_) | Self::Running(_) | Self::Gone(_) => self,
+            Self::Running(phase) => phase.wake(now, core),
+            Self::Initializing(_) | Self::Gone(_) => self,
         }
     }
 
     pub(super) fn timeout(&self, core: &Core) -> Option<Duration> {
         match self {
-            Self::Initializing(_) | Self::Running(_) | Self::Gone(_) => None,
+            Self::Initializing(_) | Self::Gone(_) => None,
+            Self::Running(phase) => phase.timeout(),
             Self::Terminating(phase) => Some(phase.timeout(core)),
             Self::Draining(phase) => Some(phase.timeout(core)),
             Self::Stopped(phase) => Some(phase.timeout(core)),

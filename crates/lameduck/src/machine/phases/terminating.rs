@@ -135,7 +135,7 @@ impl Terminating {
         watch.requests = Some(traffic.requests);
         if now >= watch.end(&self.leaving) {
             debug_assert!(
-                now >= self.leaving.after_request(self.leaving.window.floor),
+                now >= self.leaving.after_begun(self.leaving.window.floor),
                 "INV-3: only an escalation ends a window before its floor"
             );
             return Self::sweep(now, self.leaving, core);
@@ -152,7 +152,7 @@ impl Terminating {
             return Draining::begin(now, self.leaving, core);
         }
         match &mut self.step {
-            Step::Window(_) if now >= self.leaving.after_request(self.leaving.window.ceiling) => {
+            Step::Window(_) if now >= self.leaving.after_begun(self.leaving.window.ceiling) => {
                 Self::sweep(now, self.leaving, core)
             }
             Step::Window(watch) => {
@@ -174,7 +174,7 @@ impl Terminating {
                 } else {
                     end.max(watch.sampled_at())
                 };
-                soon.min(self.leaving.after_request(self.leaving.window.ceiling))
+                soon.min(self.leaving.after_begun(self.leaving.window.ceiling))
             }
             Step::Sweep { until } => *until,
         };
@@ -188,8 +188,8 @@ impl Watch {
         let window = leaving.window;
         let quiet = self.last_request_at.saturating_add(self.quiet);
         quiet
-            .max(leaving.after_request(window.floor))
-            .min(leaving.after_request(window.ceiling))
+            .max(leaving.after_begun(window.floor))
+            .min(leaving.after_begun(window.ceiling))
     }
 
     /// No earlier than a little after the last sample, so that every wake moves a timer.

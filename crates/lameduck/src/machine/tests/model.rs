@@ -134,6 +134,8 @@ fn setting(shape: Shape, plan: Plan) -> Setting {
         leap: ms(1_000),
         most_leaps: 0,
         late_comers: false,
+        needs: None,
+        most_changes: 0,
     }
 }
 
@@ -219,6 +221,50 @@ fn inv_3_inv_5_traffic_and_late_comers() {
         "exit forced",
     ];
     search_all("traffic", &settings, &seen);
+}
+
+/// INV-1, INV-2: a request that waits for its turn or its time, and whatever can come between.
+#[test]
+fn inv_1_inv_2_turns_and_what_is_taken_back() {
+    let with = |window, repeat| Setting {
+        signals: vec![Signal::Term, Signal::Int],
+        most_trouble: 0,
+        needs: Some(ms(1_000)),
+        most_changes: 1,
+        leap: ms(1_100),
+        ..setting(Shape::Alone, plan(window, repeat))
+    };
+    let signals = [Repeat::Record, Repeat::Escalate].map(|repeat| Setting {
+        most_signals: 2,
+        ..with(Window::NONE, repeat)
+    });
+    let window = Setting {
+        most_leaps: 1,
+        ..with(SHORT, Repeat::Record)
+    };
+    let trouble = Setting {
+        most_trouble: 1,
+        most_changes: 2,
+        ..with(Window::NONE, Repeat::Record)
+    };
+    let [record, escalate] = signals;
+    let settings = [record, escalate, window, trouble];
+    let seen = [
+        "waits for its turn",
+        "wish Leaves",
+        "wish Cancelled",
+        "wish Cut",
+        "cancel Ok(())",
+        "cancel Err(NothingWaits)",
+        "cancel Err(Signalled)",
+        "cancel Err(Leaving)",
+        "exit drained",
+        "exit failed",
+        "exit forced",
+        "exit cut by request",
+        "exit cut by a repeated SIGINT",
+    ];
+    search_all("turns", &settings, &seen);
 }
 
 /// What the search stands on: a machine that is never told anything stays where it is.

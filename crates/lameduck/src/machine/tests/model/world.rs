@@ -1,5 +1,15 @@
 //! The small world of the model: what it may do in each state, and what must hold after it.
 
+macro_rules! holds {
+    ($condition:expr, $($said:tt)+) => {
+        if !$condition {
+            return Err(format!($($said)+));
+        }
+    };
+}
+
+mod turns;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
@@ -88,6 +98,10 @@ pub(super) struct Setting {
     /// Time that the driver did not notice, and how often.
     pub(super) leap: Duration,
     pub(super) most_leaps: u8,
+    /// Whether turns are given, and how much of the drain's time its own work needs.
+    pub(super) needs: Option<Duration>,
+    /// How often a departure is announced or taken back.
+    pub(super) most_changes: u8,
     /// Whether a participant enrols, and a hook is given, after the request.
     pub(super) late_comers: bool,
 }
@@ -105,6 +119,10 @@ pub(super) enum Act {
     Failed(u32),
     Signal(Signal),
     Terminate,
+    Announce,
+    Cancel,
+    TurnGiven,
+    TurnGivenLate,
     Cut,
     NoRequest,
     OneRequest,
@@ -139,6 +157,17 @@ struct World {
     late_hooked: bool,
     opened: bool,
     requested_at: Option<Duration>,
+    /// When it began to leave.
+    begun_at: Option<Duration>,
+    /// The wish that is open.
+    wish: Option<u64>,
+    wishes: u64,
+    announced: bool,
+    /// A request to take something back has had no answer.
+    cancelling: bool,
+    changes: u8,
+    /// A signal asked for the departure that waits.
+    signalled: bool,
     /// A reading of the traffic is owed.
     read: bool,
     admission_closed: bool,
@@ -162,20 +191,14 @@ pub(super) struct Node {
     world: World,
 }
 
-macro_rules! holds {
-    ($condition:expr, $($said:tt)+) => {
-        if !$condition {
-            return Err(format!($($said)+));
-        }
-    };
-}
-
 impl Node {
     pub(super) fn start(setting: &Setting) -> Self {
         let mut machine = Machine::new(setting.plan.clone());
         for enrolment in setting.shape.enrolments() {
             machine.handle(Duration::ZERO, Input::Enrol(enrolment));
         }
+        let needs = setting.needs;
+        machine.handle(Duration::ZERO, Input::TakesTurns { needs });
         Self {
             machine,
             world: World::default(),
@@ -196,7 +219,13 @@ impl Node {
                 acts.push(act);
             }
         };
-        may(leaving, Act::Wake);
+        let waits = world.wish.is_some() || world.announced;
+        let changes = world.changes < setting.most_changes;
+        may(leaving || waits, Act::Wake);
+        may(changes && !leaving && world.wish.is_none(), Act::Announce);
+        may(changes, Act::Cancel);
+        may(world.wish.is_some(), Act::TurnGiven);
+        may(changes && world.wishes > 0, Act::TurnGivenLate);
         may(leaving && world.leaps < setting.most_leaps, Act::Leap);
         may(!world.started && !leaving, Act::Started);
         may(trouble && !leaving, Act::StartFailed);
@@ -262,11 +291,11 @@ impl Node {
                 .ok_or("no timer while leaving")?,
             _ => before,
         };
-        let input = self.input(act);
+        let input = self.input(act, setting);
         self.give(now, input, setting, seen)?;
         if self.world.read && setting.most_requests == 0 {
             // As the driver does it: at once.
-            let input = self.input(Act::NoRequest);
+            let input = self.input(Act::NoRequest, setting);
             self.give(now, input, setting, seen)?;
         }
         self.look(seen);
@@ -313,35 +342,33 @@ impl Node {
         Ok(())
     }
 
-    fn input(&mut self, act: Act) -> Input {
+    fn input(&mut self, act: Act, setting: &Setting) -> Input {
         let world = &mut self.world;
         let why = String::from("why");
         match act {
-            Act::Wake => Input::Wake,
-            Act::Leap => {
-                world.leaps += 1;
+            Act::Wake | Act::Leap => {
+                world.leaps += u8::from(matches!(act, Act::Leap));
                 Input::Wake
             }
-            Act::Ready(id) => Input::Ready(ParticipantId::new(id)),
-            Act::Started => {
-                world.started = true;
-                Input::Started
-            }
-            Act::StartFailed => {
-                world.trouble += 1;
-                Input::StartFailed { why }
-            }
-            Act::Ack(id) => Input::Answer(ParticipantId::new(id), Answer::Ack),
-            Act::Done(id) => Input::Answer(ParticipantId::new(id), Answer::Done),
-            Act::Failed(id) => {
-                world.trouble += 1;
-                Input::Answer(ParticipantId::new(id), Answer::Failed { why })
+            Act::Started | Act::StartFailed => {
+                let failed = matches!(act, Act::StartFailed);
+                world.trouble += u8::from(failed);
+                world.started |= !failed;
+                if failed {
+                    Input::StartFailed { why }
+                } else {
+                    Input::Started
+                }
             }
             Act::Signal(signal) => {
                 world.signals += 1;
+                world.signalled |= matches!(signal, Signal::Term | Signal::Int);
                 Input::Signal(typed(signal))
             }
             Act::Terminate => Input::Terminate { why },
+            Act::Announce | Act::Cancel | Act::TurnGiven | Act::TurnGivenLate => {
+                turns::input(world, act, setting)
+            }
             Act::Cut => Input::Cut,
             Act::NoRequest | Act::OneRequest => {
                 world.read = false;
@@ -350,9 +377,6 @@ impl Node {
                     requests: u64::from(world.requests),
                     mean_gap: None,
                 })
-            }
-            Act::AdmissionClosed(id) => {
-                Input::AdmissionClosed(ParticipantId::new(id), listener_report())
             }
             Act::ConnectionsDrained => {
                 world.connections = Gate::Drained;
@@ -366,15 +390,6 @@ impl Node {
                 world.stragglers_owed = false;
                 Input::Stragglers(Vec::new(), 0)
             }
-            Act::HookOk(id) => {
-                world.hooks_owed &= !bit(id);
-                Input::HookEnded(ParticipantId::new(id), Ok(()))
-            }
-            Act::HookFailed(id) => {
-                world.trouble += 1;
-                world.hooks_owed &= !bit(id);
-                Input::HookEnded(ParticipantId::new(id), Err(why))
-            }
             Act::LateEnrol => {
                 world.late_enrolled = true;
                 Input::Enrol(late_comer(self.ids().end))
@@ -383,6 +398,7 @@ impl Node {
                 world.late_hooked = true;
                 Input::Hooked(ParticipantId::new(0))
             }
+            _ => of_participant(world, act),
         }
     }
 
@@ -403,21 +419,20 @@ impl Node {
                 world.opened = true;
             }
             Effect::Enter(phase) => {
-                holds!(world.phase < *phase as u8, "INV-1: {phase} entered late");
-                world.phase = *phase as u8;
-                let drained = world.connections == Gate::Drained && world.guards == Gate::Drained;
-                holds!(
-                    *phase != Phase::Stopped || drained || drain_over,
-                    "INV-4: Stopped before the final scans"
-                );
+                return enters(world, *phase, drain_over);
             }
             Effect::Broadcast(request) => {
-                holds!(world.requested_at.is_none(), "two requests");
+                holds!(world.begun_at.is_none(), "two requests");
+                let requested_at = *world.requested_at.get_or_insert(now);
                 holds!(
-                    request.deadline == now + setting.plan.deadline(),
-                    "another deadline"
+                    request.deadline == requested_at + setting.plan.deadline(),
+                    "INV-2: the wait for a turn moved the deadline"
                 );
-                world.requested_at = Some(now);
+                world.begun_at = Some(now);
+                world.announced = false;
+            }
+            Effect::AskTurn(_) | Effect::EndWish(..) | Effect::CancelAnswered(_) => {
+                return turns::effect(world, effect, now, setting, seen);
             }
             Effect::ReadTraffic => world.read = true,
             Effect::CloseAdmission
@@ -471,6 +486,10 @@ impl Node {
                 holds!(!world.admission_closed, "admission closes twice");
                 world.admission_closed = true;
                 let window = setting.plan.window();
+                // The window counts from when clients were first told.
+                let waited =
+                    world.begun_at.unwrap_or_default() - world.requested_at.unwrap_or_default();
+                let since = since.saturating_sub(waited);
                 let early = world.opened && since < window.floor;
                 let escalated = early && setting.plan.repeat() == crate::vocab::Repeat::Escalate;
                 holds!(!early || escalated, "INV-3: admission closed before floor");
@@ -601,15 +620,22 @@ impl Node {
         if self.world.over.is_some() {
             return Ok(());
         }
+        holds!(
+            !self.world.cancelling,
+            "nobody was told what became of a cancel"
+        );
         let Some(requested_at) = self.world.requested_at else {
             holds!(
-                self.machine.poll_timeout().is_none(),
-                "a timer before a request"
+                self.machine.poll_timeout().is_some() == self.world.announced,
+                "a timer before a request, or none of one that was announced"
             );
             return Ok(());
         };
         let deadline = requested_at + setting.plan.deadline();
-        let status = self.machine.status().deadline;
+        let status = self.machine.status();
+        let status = status
+            .deadline
+            .or_else(|| status.waits.and_then(|waits| waits.deadline));
         holds!(status == Some(deadline), "the deadline moved: {status:?}");
         let mut alone = self.machine.clone();
         for _ in 0..MOST_WAKES {
@@ -662,6 +688,49 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// What a participant says, or what came of its hook.
+fn of_participant(world: &mut World, act: Act) -> Input {
+    let why = String::from("why");
+    match act {
+        Act::Ready(id) => Input::Ready(ParticipantId::new(id)),
+        Act::Ack(id) => Input::Answer(ParticipantId::new(id), Answer::Ack),
+        Act::Done(id) => Input::Answer(ParticipantId::new(id), Answer::Done),
+        Act::Failed(id) => {
+            world.trouble += 1;
+            Input::Answer(ParticipantId::new(id), Answer::Failed { why })
+        }
+        Act::AdmissionClosed(id) => {
+            Input::AdmissionClosed(ParticipantId::new(id), listener_report())
+        }
+        Act::HookOk(id) | Act::HookFailed(id) => {
+            let failed = matches!(act, Act::HookFailed(_));
+            world.trouble += u8::from(failed);
+            world.hooks_owed &= !bit(id);
+            Input::HookEnded(
+                ParticipantId::new(id),
+                if failed { Err(why) } else { Ok(()) },
+            )
+        }
+        _ => Input::Wake,
+    }
+}
+
+/// A phase is entered.
+fn enters(world: &mut World, phase: Phase, drain_over: bool) -> Result<(), String> {
+    holds!(world.phase < phase as u8, "INV-1: {phase} entered late");
+    world.phase = phase as u8;
+    holds!(
+        !phase.is_leaving() || world.wish.is_none(),
+        "it leaves, and nobody was told that the wish is over"
+    );
+    let drained = world.connections == Gate::Drained && world.guards == Gate::Drained;
+    holds!(
+        phase != Phase::Stopped || drained || drain_over,
+        "INV-4: Stopped before the final scans"
+    );
+    Ok(())
 }
 
 /// It depends on the first, and by mistake on itself.
