@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lameduck::group::{Carrier, Rules, SlotHost, Turn, UnixCarrier};
+use lameduck::group::{Carrier, Group, Rules, SlotHost, Turn, UnixCarrier};
+use lameduck::{Lifecycle, Outcome, Phase, Plan, Preset, Window};
 use suite::{BOUND, asks, member, slot, within};
 use tokio::task::JoinHandle;
 
@@ -148,6 +149,78 @@ async fn the_next_host_knows_what_the_last_one_lent() {
     assert!(!third.is_finished());
     drop(held);
     let _slot = within("who asked last", third).await.expect("it runs");
+}
+
+/// The lifecycle of a member that waits for its turn with a minute in view.
+async fn living(carrier: &Arc<dyn Carrier>, name: &str) -> (Lifecycle, Group) {
+    let plan = Plan::preset(Preset::Systemd).with_window(Window::NONE);
+    let life = Lifecycle::embedded(plan.expect("a plan")).expect("a driver");
+    let group = member(carrier, name, "").await;
+    life.leave_in_turn(group.clone(), None)
+        .expect("nobody else gives turns");
+    assert_eq!(
+        life.leave_in_turn(group.clone(), None)
+            .map_err(|taken| taken.to_string().contains("already")),
+        Err(true)
+    );
+    life.ready();
+    assert!(within("Running", life.running()).await);
+    (life, group)
+}
+
+#[tokio::test]
+async fn lifecycles_leave_one_after_the_other() {
+    let (_ground, carrier) = Ground::with_host("1");
+    let (first, first_group) = living(&carrier, "first").await;
+    let (second, second_group) = living(&carrier, "second").await;
+    let work = first.enter().expect("it runs");
+    first.shutdown("a new version");
+    within("the drain", first.drain().closing()).await;
+    second.shutdown("a new version");
+    assert_eq!(within("its place", second_group.waiting()).await, 0);
+    assert_eq!(second.phase(), Phase::Running, "the first has not left");
+    // Taken back, and asked for once more.
+    within("an answer", second.cancel("not yet"))
+        .await
+        .expect("nothing has begun");
+    second.shutdown("a new version");
+    assert_eq!(within("its place", second_group.waiting()).await, 0);
+    drop((work, first_group, second_group));
+    for life in [first, second] {
+        assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+        let report = life.report().expect("it is over").to_json();
+        assert!(report.contains("the group lent a slot"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_lifecycle_that_failed_is_unavailable() {
+    let (_ground, carrier) = Ground::with_host("1");
+    let (failed, group) = living(&carrier, "failed").await;
+    let other = member(&carrier, "other", "").await;
+    let worker = failed
+        .participate("worker")
+        .register()
+        .expect("a name of its own");
+    let work = failed.enter().expect("it runs");
+    worker.failed("on purpose");
+    within("the drain", failed.drain().closing()).await;
+    // Answered by the group, so that what was said before is known.
+    within(
+        "the end of its time",
+        group.hand_over(["p".to_owned()], Duration::from_millis(300)),
+    )
+    .await;
+    let none = within(
+        "the end of its time",
+        other.turn(Duration::from_millis(200)),
+    )
+    .await;
+    assert!(matches!(none, Turn::RanOut { .. }), "{none:?}");
+    other.serves();
+    drop(work);
+    let _ = within("the end", failed.outcome()).await;
+    let _slot = within("what it took", slot(&other)).await;
 }
 
 #[tokio::test]

@@ -214,6 +214,13 @@ impl Group {
         turn
     }
 
+    /// The member leaves without a slot, and without having asked for one: it counts as unavailable.
+    pub fn leaves_alone(&self) {
+        self.member
+            .state
+            .send_modify(|state| state.aim = Aim::Alone);
+    }
+
     /// The member serves after all: it was told to leave without a slot, and does not.
     pub fn serves(&self) {
         self.member.state.send_modify(State::serve);

@@ -13,6 +13,8 @@
 //! [`Rules`] say how many may be unavailable at once, as a number or a percentage, of the whole group or of each zone. The [`Book`] decides who is
 //! next; it is pure, and every carrier asks it.
 //!
+//! A lifecycle leaves in its turn with [`Lifecycle::leave_in_turn`](crate::Lifecycle::leave_in_turn); without one, ask [`Group::turn`] yourself.
+//!
 //! Owns the book, a member's task and the Unix carrier; not the lifecycle, whose termination waits for a turn elsewhere. What is promised,
 //! and how it compares with a PodDisruptionBudget: [the manual's page](crate::manual::group).
 
