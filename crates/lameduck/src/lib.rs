@@ -6,6 +6,8 @@ extern crate alloc;
 mod driver;
 #[cfg(feature = "signals")]
 mod edge;
+#[cfg(feature = "group")]
+pub mod group;
 pub mod inflight;
 #[cfg(feature = "tokio")]
 pub mod lending;

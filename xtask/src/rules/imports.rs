@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("inflight", &["vocab", "sync"]),
     ("driver", &["vocab", "machine", "inflight", "sync", "sys"]),
     ("lending", &["inflight"]),
+    ("group", &["sys"]),
     (
         EDGES,
         &["vocab", "machine", "inflight", "sync", "sys", "driver"],

@@ -5,6 +5,8 @@ mod drain;
 mod drains;
 mod enrol;
 mod epilogue;
+#[cfg(feature = "group")]
+mod grouped;
 mod guard;
 #[cfg(feature = "tower")]
 mod layer;
@@ -25,6 +27,8 @@ use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 pub use drain::Drain;
 pub use enrol::{Enrol, EnrolError};
 pub use epilogue::{Begun, Epilogue};
+#[cfg(feature = "group")]
+pub use grouped::TurnsTaken;
 pub use guard::Guard;
 #[cfg(feature = "tower")]
 pub use layer::{DrainBody, DrainFuture, DrainLayer, DrainService};

@@ -18,3 +18,7 @@ pub mod channels {}
 #[cfg(feature = "tokio")]
 #[doc = include_str!("lending.md")]
 pub mod lending {}
+
+#[cfg(feature = "group")]
+#[doc = include_str!("group.md")]
+pub mod group {}

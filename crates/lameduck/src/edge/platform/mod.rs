@@ -53,7 +53,7 @@ impl fmt::Display for Detected {
 const GRACE_FILE_MAX: u64 = 64;
 
 /// The variables that lameduck reads, for `--help` and for the warning about others.
-pub const VARIABLES: [&str; 11] = [
+pub const VARIABLES: [&str; 12] = [
     "LAMEDUCK_GRACE",
     "LAMEDUCK_GRACE_FILE",
     "LAMEDUCK_PRESET",
