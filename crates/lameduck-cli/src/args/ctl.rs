@@ -72,6 +72,14 @@ pub(crate) enum Deed {
     },
     /// What every thread, task, request, connection and participant is doing, on standard output
     Dump,
+    /// Give a participant more time than its budget, as far as the end of the drain allows; only while the service leaves
+    Grant {
+        /// Its name, as `lameduck ctl participants` has it
+        name: String,
+        /// How much more, such as 5s
+        #[arg(value_parser = super::duration)]
+        duration: Duration,
+    },
     /// Who takes part in the shutdown, in this process and in others
     Participants {
         /// A table, or the object as it came

@@ -77,6 +77,8 @@ mod tests {
             "lameduck ctl --socket ./demo.sock watch",
             "lameduck ctl --socket ./demo.sock drain --grace 5s",
             "lameduck ctl --socket ./demo.sock dump",
+            "lameduck ctl --socket ./demo.sock grant shipper 5s",
+            "lameduck ctl --socket ./demo.sock participants --format json",
             "lameduck explain report.json",
             "lameduck demo --audit audit.jsonl --audit-argv",
             "lameduck demo --log json --otlp http://127.0.0.1:4318",

@@ -13,7 +13,7 @@ mod watch;
 use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use console::Term;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::socket::{Answer, Socket};
 use crate::{
@@ -45,6 +45,11 @@ pub(crate) fn run(arguments: CtlArguments) -> Result<ExitCode, Failure> {
         Deed::Cancel { reason } => done(socket.ask("POST", "/cancel", &reason)?),
         Deed::Cut { reason } => done(socket.ask("POST", "/cut", &reason)?),
         Deed::Reload { reason } => done(socket.ask("POST", "/reload", &reason)?),
+        Deed::Grant { name, duration } => {
+            let by = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            let gift = json!({ "name": name, "by_ms": by }).to_string();
+            done(socket.ask("POST", "/grant", &gift)?)
+        }
         Deed::Dump => {
             let dump = socket.ask("POST", "/dump", "")?;
             dump.check()?;

@@ -173,8 +173,20 @@ impl Seen<'_> {
             more.push(printable(why));
         }
         let is_ended = one.get("ended_at_ms").is_some();
+        if let Some(progress) = one.get("progress") {
+            let count = |key| number(progress, key).unwrap_or_default();
+            let note = progress.get("note").and_then(Value::as_str);
+            let note = note.map_or_else(String::new, |note| format!(" ({})", printable(note)));
+            more.push(format!("{} of {}{note}", count("done"), count("total")));
+        }
         if let Some(budget) = number(one, "budget_ms") {
-            more.push(format!("budget {}", short(budget)));
+            let grants = list(one, "grants").iter();
+            let granted: f64 = grants.filter_map(|grant| number(grant, "by_ms")).sum();
+            let granted = match granted {
+                none if none <= 0.0 => String::new(),
+                more => format!(" + {}", short(more)),
+            };
+            more.push(format!("budget {}{granted}", short(budget)));
         }
         if let Some(used) = number(one, "used_ms") {
             let used = if is_ended { used } else { used + self.age };
@@ -189,9 +201,6 @@ impl Seen<'_> {
         }
         if let Some(session) = one.get("session") {
             more.push(of_session(session));
-        }
-        if one.get("away").is_some() {
-            more.push("away: its process is gone, and may come back".to_owned());
         }
         if let Some(after) = one.get("after").and_then(Value::as_array)
             && !after.is_empty()
@@ -336,7 +345,7 @@ mod tests {
             "in_flight": {"connections": 2, "busy": 1, "idle": 1, "guards": 0, "requests_total": 40,
                 "requests": [{"method": "GET", "path": "/slow", "age_ms": 100.0}], "unnamed": 3},
             "participants": [
-                {"name": "outbox", "state": "working", "budget_ms": 5_000.0, "used_ms": 1_000.0, "due_in_ms": 4_000.0, "after": ["http"]},
+                {"name": "outbox", "state": "working", "budget_ms": 5_000.0, "progress": {"done": 3, "total": 9, "note": "mail"}, "grants": [{"by_ms": 500.0}], "used_ms": 1_000.0, "due_in_ms": 4_000.0, "after": ["http"]},
                 {"name": "a", "state": "failed", "why": "its connection ended", "ended_at_ms": 1.0}
             ],
             "notes": [{"at_ms": 11_000.0, "what": "a thing"}]
@@ -358,7 +367,7 @@ in flight     2 connections (1 busy, 1 idle), 0 guards, 40 requests so far
               GET /slow for 0.1 s
               and 3 more
 
-participants  outbox  working  budget 5.0 s, used 1.0 s, due in 4.0 s, stops before http
+participants  outbox  working  3 of 9 (mail), budget 5.0 s + 0.5 s, used 1.0 s, due in 4.0 s, stops before http
               a       failed   its connection ended
 
 lately        1.0 s ago  a thing

@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use http::StatusCode;
-use lameduck::{EnrolError, Lifecycle, News, Observed, Observer, Participant};
+use lameduck::{EnrolError, Lifecycle, News, NoParticipant, Observed, Observer, Participant};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 
 use super::caller::Caller;
 use super::messages::{Join, Said};
@@ -18,6 +20,9 @@ use super::session::{Queue, Session};
 
 /// How many participants may be connected at the same time.
 pub(super) const MOST_SESSIONS: usize = 256;
+/// How often, and how far apart, it is looked whether a grant was made.
+const LOOKS: u32 = 50;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Random bytes of a session's number.
 const RANDOM: usize = 16;
 
@@ -83,6 +88,11 @@ impl Book {
             NotJoined::new(StatusCode::INTERNAL_SERVER_ERROR, why)
         })?;
         let mut entries = self.lock();
+        let phase = self.life.phase();
+        if phase.is_leaving() {
+            let why = format!("nobody can join in {phase}: the service is leaving");
+            return Err(NotJoined::new(StatusCode::CONFLICT, why));
+        }
         let participant = match entries.by_name.remove(&join.name) {
             Some(Standing::Here(other)) => {
                 let why = format!(
@@ -92,17 +102,15 @@ impl Book {
                 entries.by_name.insert(join.name, Standing::Here(other));
                 return Err(NotJoined::new(StatusCode::CONFLICT, why));
             }
-            Some(Standing::Away(participant)) => participant,
+            Some(Standing::Away(participant)) => {
+                participant.returned();
+                participant
+            }
             None => self.enrol(&join)?,
         };
-        let session = Session::new(
-            id.clone(),
-            join.name.clone(),
-            caller,
-            join.budget,
-            self.life.clone(),
-        );
-        let queue = session.begin(participant);
+        let name = join.name.clone();
+        let life = self.life.clone();
+        let (session, queue) = Session::begin(id.clone(), name, caller, life, participant);
         entries.by_id.insert(id, Arc::clone(&session));
         let here = Standing::Here(Arc::clone(&session));
         entries.by_name.insert(join.name, here);
@@ -154,39 +162,27 @@ impl Book {
             participant.done();
             return;
         }
-        if self.life.phase().is_leaving() {
-            drop(entries);
-            participant.failed("its connection ended");
-            return;
-        }
-        entries
-            .by_name
-            .insert(session.name.clone(), Standing::Away(participant));
-        drop(entries);
-        self.life.note(format!(
-            "participant {} is away: the connection of {} ended",
-            session.name, session.caller
-        ));
-        // It may have begun to leave meanwhile.
-        if self.life.phase().is_leaving() {
-            self.release_the_absent();
-        }
+        // The lifecycle knows whether it may come back, or has failed.
+        participant.away("its connection ended");
+        let away = Standing::Away(participant);
+        entries.by_name.insert(session.name.clone(), away);
     }
 
-    /// Nobody waits for those who are away.
-    pub(super) fn release_the_absent(&self) {
-        let mut entries = self.lock();
-        let (away, here) = std::mem::take(&mut entries.by_name)
-            .into_iter()
-            .partition(|(_, standing)| matches!(standing, Standing::Away(_)));
-        entries.by_name = here;
-        drop(entries);
-        let away: HashMap<String, Standing> = away;
-        for standing in away.into_values() {
-            if let Standing::Away(participant) = standing {
-                participant.done();
+    /// Gives a participant more time, as an operator does; what it got, if that is soon known.
+    pub(super) async fn grant(
+        &self,
+        name: &str,
+        by: Duration,
+    ) -> Result<Option<Duration>, NoParticipant> {
+        let before = gifts(&self.life, name).len();
+        self.life.grant(name, by)?;
+        for _ in 0..LOOKS {
+            if let Some(got) = gifts(&self.life, name).get(before) {
+                return Ok(Some(*got));
             }
+            sleep(BETWEEN_LOOKS).await;
         }
+        Ok(None)
     }
 
     /// The lifecycle waits for this participant no longer.
@@ -215,8 +211,7 @@ impl Book {
                         "pid": pid, "uid": uid, "program": program, "ignored": session.ignored(),
                     });
                 }
-                Some(Standing::Away(_)) => one["away"] = json!(true),
-                None => {}
+                Some(Standing::Away(_)) | None => {}
             }
         }
         // Relaxed: a count for people.
@@ -241,6 +236,19 @@ fn statuses(life: &Lifecycle) -> Vec<Value> {
     }
 }
 
+/// What operators gave a participant, in order.
+fn gifts(life: &Lifecycle, name: &str) -> Vec<Duration> {
+    let all = statuses(life);
+    let one = all.iter().find(|one| one["name"] == name);
+    let grants = one.and_then(|one| one["grants"].as_array());
+    let gifts = grants.into_iter().flatten();
+    let gifts = gifts.filter(|grant| grant.get("wish").is_none());
+    let millis = gifts.filter_map(|grant| grant["by_ms"].as_f64());
+    millis
+        .filter_map(|millis| Duration::try_from_secs_f64(millis / 1_000.0).ok())
+        .collect()
+}
+
 fn random_id() -> Result<String, getrandom::Error> {
     let mut bytes = [0; RANDOM];
     getrandom::fill(&mut bytes)?;
@@ -257,10 +265,8 @@ pub(super) struct Ends(pub(super) Weak<Book>);
 impl Observer for Ends {
     fn observe(&mut self, seen: &Observed) {
         let Some(book) = self.0.upgrade() else { return };
-        match &seen.news {
-            News::Ended { name, state, .. } => book.ended(name, state.as_str()),
-            News::PhaseChanged { to, .. } if to.is_leaving() => book.release_the_absent(),
-            _ => {}
+        if let News::Ended { name, state, .. } = &seen.news {
+            book.ended(name, state.as_str());
         }
     }
 

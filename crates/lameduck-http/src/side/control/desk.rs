@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::answers;
 use super::book::{Book, MOST_SESSIONS};
 use super::caller::{Allowed, Caller, peer_of};
-use super::messages::{self, Join, Said as Message};
+use super::messages::{self, Gift, Join, Said as Message};
 use super::session::{Hold, Joining};
 use crate::side::admin::{Asker, Body, Desk};
 use crate::side::role::{Answering, Role, Said, not_allowed};
@@ -102,12 +102,13 @@ impl Inner {
             }
             (Method::POST, "/v1/participants") => self.join(*caller, request),
             (Method::POST, "/dump") => self.dump(life, caller),
+            (Method::POST, "/grant") => self.grant(life, caller, request),
             (Method::POST, path) if path.starts_with(SESSIONS) => {
                 self.hear(path[SESSIONS.len()..].to_owned(), request)
             }
             (_, "/" | "/participants") => now_text(not_allowed("GET, HEAD")),
             (_, "/v1/participants") => now_text(not_allowed("GET, HEAD, POST")),
-            (_, "/dump") => now_text(not_allowed("POST")),
+            (_, "/dump" | "/grant") => now_text(not_allowed("POST")),
             (_, path) if path.starts_with(SESSIONS) => now_text(not_allowed("POST")),
             _ => self.as_admin(life, caller, request),
         }
@@ -176,6 +177,7 @@ impl Inner {
         let own = [
             "GET /participants",
             "POST /dump",
+            "POST /grant",
             "POST /v1/participants",
             "POST /v1/sessions/SESSION",
         ];
@@ -208,6 +210,45 @@ impl Inner {
                     }
                     Ok(Err(error)) => answers::said(StatusCode::INTERNAL_SERVER_ERROR, error),
                     Err(error) => answers::said(StatusCode::INTERNAL_SERVER_ERROR, error),
+                })
+            }),
+            ..now(Response::new(Bytes::new()))
+        }
+    }
+
+    /// More time for a participant.
+    fn grant(&self, life: &Lifecycle, caller: &Caller, request: Request<Incoming>) -> Answering {
+        let (life, caller, book) = (life.clone(), *caller, Arc::clone(&self.book));
+        Answering {
+            said: Box::pin(async move {
+                let gift = match answers::body(request.into_body(), MOST_OF_JOIN).await {
+                    Ok(body) => Gift::read(&body),
+                    Err(why) => Err(why),
+                };
+                let Gift { name, by } = match gift {
+                    Ok(gift) => gift,
+                    Err(why) => return whole(answers::said(StatusCode::BAD_REQUEST, why)),
+                };
+                let phase = life.phase();
+                if !phase.is_leaving() {
+                    let why =
+                        format!("only a service that leaves has time to give, this is {phase}");
+                    return whole(answers::said(StatusCode::CONFLICT, why));
+                }
+                let what = format!("grant {name} {} ms", by.as_millis());
+                whole(match book.grant(&name, by).await {
+                    Err(error) => answers::said(StatusCode::NOT_FOUND, error),
+                    Ok(None) => answers::said(
+                        StatusCode::CONFLICT,
+                        format!("{name:?} has ended, or nothing could be given to it"),
+                    ),
+                    Ok(Some(got)) => {
+                        life.switched(deed(&caller, what));
+                        answers::object(
+                            StatusCode::OK,
+                            &json!({ "ok": true, "by_ms": u64::try_from(got.as_millis()).unwrap_or(u64::MAX), "said": given(&name, by, got) }),
+                        )
+                    }
                 })
             }),
             ..now(Response::new(Bytes::new()))
@@ -289,6 +330,18 @@ impl Inner {
 
 /// Deeds whose asker stands nowhere else: the cause of a drain names it by itself, and what came of a breaker does.
 const AUDITED: [&str; 3] = ["cut", "reload", "cancel"];
+
+/// What a participant got, in a sentence.
+fn given(name: &str, by: Duration, got: Duration) -> String {
+    let (by, got) = (by.as_secs_f64(), got.as_secs_f64());
+    if got < by {
+        format!(
+            "{name} has {got:.1} s more, of {by:.1} s: the drain ends then, or it has no budget to add to"
+        )
+    } else {
+        format!("{name} has {got:.1} s more")
+    }
+}
 
 /// Somebody did something, for the audit.
 fn deed(caller: &Caller, what: String) -> Switch {

@@ -4,13 +4,16 @@
 
 use std::time::Duration;
 
-use lameduck::{Cause, Lifecycle};
+use bytes::Bytes;
+use lameduck::{Cause, Lifecycle, Terms};
 use serde_json::{Map, Value, json};
 
 /// The most bytes of a message.
 pub(super) const MOST: usize = 16 * 1024;
 /// The most bytes of a note or a reason; what is longer is cut.
 const MOST_OF_TEXT: usize = 256;
+/// The most figures of a participant.
+const MOST_FIGURES: usize = 32;
 
 /// What a participant says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +26,22 @@ pub(super) enum Said {
         id: String,
         done: u64,
         total: u64,
+        note: String,
+    },
+    NeedMore {
+        id: String,
+        /// The same number is the same wish.
+        wish: u32,
+        by: Duration,
+        why: String,
     },
     Done {
         id: String,
+        figures: Vec<(String, i64)>,
+    },
+    Refused {
+        id: String,
+        why: String,
     },
     Failed {
         /// Without one it fails whatever is going on.
@@ -35,6 +51,19 @@ pub(super) enum Said {
 }
 
 impl Said {
+    /// The drain that it is about, if it is about one.
+    pub(super) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Ready => None,
+            Self::Ack { id }
+            | Self::Working { id, .. }
+            | Self::NeedMore { id, .. }
+            | Self::Done { id, .. }
+            | Self::Refused { id, .. } => Some(id),
+            Self::Failed { id, .. } => id.as_deref(),
+        }
+    }
+
     pub(super) fn read(message: &[u8]) -> Result<Self, String> {
         let message: Value =
             serde_json::from_slice(message).map_err(|error| format!("this is no JSON: {error}"))?;
@@ -51,9 +80,21 @@ impl Said {
                 id: text(&fields, "id")?,
                 done: number(&fields, "done")?,
                 total: number(&fields, "total")?,
+                note: optional_text(&fields, "note")?,
+            },
+            "need_more" => Self::NeedMore {
+                id: text(&fields, "id")?,
+                wish: wish(&fields)?,
+                by: Duration::from_millis(number(&fields, "by_ms")?),
+                why: optional_text(&fields, "why")?,
             },
             "done" => Self::Done {
                 id: text(&fields, "id")?,
+                figures: figures(&fields)?,
+            },
+            "refused" => Self::Refused {
+                id: text(&fields, "id")?,
+                why: text(&fields, "why")?,
             },
             "failed" => Self::Failed {
                 id: fields
@@ -119,6 +160,26 @@ impl Join {
     }
 }
 
+/// More time for a participant, from an operator.
+pub(super) struct Gift {
+    pub(super) name: String,
+    pub(super) by: Duration,
+}
+
+impl Gift {
+    pub(super) fn read(message: &[u8]) -> Result<Self, String> {
+        let message: Value =
+            serde_json::from_slice(message).map_err(|error| format!("this is no JSON: {error}"))?;
+        let Value::Object(fields) = message else {
+            return Err(r#"whoever gives time says {"name": NAME, "by_ms": NUMBER}"#.to_owned());
+        };
+        Ok(Self {
+            name: text(&fields, "name")?,
+            by: Duration::from_millis(number(&fields, "by_ms")?),
+        })
+    }
+}
+
 fn text(fields: &Map<String, Value>, name: &str) -> Result<String, String> {
     let text = fields.get(name).and_then(Value::as_str);
     let text = text.ok_or_else(|| format!("{name} is missing, or no text"))?;
@@ -127,6 +188,33 @@ fn text(fields: &Map<String, Value>, name: &str) -> Result<String, String> {
         end -= 1;
     }
     Ok(text[..end].to_owned())
+}
+
+fn optional_text(fields: &Map<String, Value>, name: &str) -> Result<String, String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(_) => text(fields, name),
+    }
+}
+
+fn wish(fields: &Map<String, Value>) -> Result<u32, String> {
+    let wish = number(fields, "wish")?;
+    let wish = u32::try_from(wish).ok().filter(|wish| *wish > 0);
+    wish.ok_or_else(|| "wishes are numbered from 1 on".to_owned())
+}
+
+fn figures(fields: &Map<String, Value>) -> Result<Vec<(String, i64)>, String> {
+    let figures = match fields.get("figures") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Object(figures)) if figures.len() <= MOST_FIGURES => figures,
+        Some(_) => return Err(format!("figures is an object of at most {MOST_FIGURES}")),
+    };
+    let figures = figures.iter().map(|(name, figure)| {
+        let figure = figure.as_i64();
+        let figure = figure.ok_or_else(|| format!("the figure {name:?} is no whole number"))?;
+        Ok((name.clone(), figure))
+    });
+    figures.collect()
 }
 
 fn number(fields: &Map<String, Value>, name: &str) -> Result<u64, String> {
@@ -145,6 +233,11 @@ pub(super) enum Told<'a> {
         again: bool,
     },
     Close,
+    /// More time; wish 0: an operator's.
+    Granted {
+        wish: u32,
+        by: Duration,
+    },
     Over {
         state: &'a str,
     },
@@ -152,31 +245,34 @@ pub(super) enum Told<'a> {
 
 impl Told<'_> {
     /// As an event of the stream.
-    pub(super) fn event(self, life: &Lifecycle, budget: Option<Duration>) -> bytes::Bytes {
+    pub(super) fn event(self, life: &Lifecycle, terms: Option<Terms>) -> Bytes {
         let id = life.drain_id();
-        let drain = life.drain();
-        let left = drain
-            .drain_end()
-            .map(|end| millis(end.saturating_sub(life.elapsed())));
-        let budget = budget.map(millis);
+        let left = terms.map(|terms| millis(terms.left));
+        let budget = terms.and_then(|terms| terms.budget).map(millis);
         let (kind, message) = match self {
             Self::Hello { session } => (
                 "hello",
-                json!({ "type": "hello", "v": 1, "session": session, "phase": life.phase().as_str(), "drain_id": id }),
+                json!({ "v": 1, "session": session, "phase": life.phase().as_str(), "drain_id": id }),
             ),
             Self::ShutdownRequest { again } => (
                 "shutdown_request",
-                json!({ "type": "shutdown_request", "id": id, "cause": cause(drain.cause()), "left_ms": left, "budget_ms": budget, "again": again }),
+                json!({ "id": id, "cause": cause(life.cause()), "left_ms": left, "budget_ms": budget, "again": again }),
             ),
             Self::Close => (
                 "close",
-                json!({ "type": "close", "id": id, "left_ms": left, "budget_ms": budget }),
+                json!({ "id": id, "left_ms": left, "budget_ms": budget }),
+            ),
+            Self::Granted { wish, by } => (
+                "granted",
+                json!({ "id": id, "wish": wish, "by_ms": millis(by), "left_ms": left, "budget_ms": budget }),
             ),
             Self::Over { state } => (
                 "over",
-                json!({ "type": "over", "id": id, "state": state.replace('-', "_") }),
+                json!({ "id": id, "state": state.replace('-', "_") }),
             ),
         };
+        let mut message = message;
+        message["type"] = kind.into();
         format!("event: {kind}\ndata: {message}\n\n").into()
     }
 }
@@ -197,4 +293,58 @@ fn cause(cause: Option<Cause>) -> Value {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_read_with_its_bounds() {
+        let read = |message: &str| Said::read(message.as_bytes());
+        assert_eq!(read(r#"{"type":"ready","more":[1]}"#), Ok(Said::Ready));
+        let long = format!(
+            r#"{{"type":"refused","id":"x","why":"{}"}}"#,
+            "ä".repeat(200)
+        );
+        let Ok(Said::Refused { why, .. }) = read(&long) else {
+            panic!("a refusal");
+        };
+        assert_eq!(why.len(), MOST_OF_TEXT);
+        let wish = r#"{"type":"need_more","id":"x","wish":3,"by_ms":2500,"why":"slow"}"#;
+        let by = Duration::from_millis(2_500);
+        assert!(matches!(read(wish), Ok(Said::NeedMore { wish: 3, by: got, .. }) if got == by));
+        let done = r#"{"type":"done","id":"x","figures":{"sent":-4}}"#;
+        let figures = vec![("sent".to_owned(), -4)];
+        let id = "x".to_owned();
+        assert_eq!(read(done), Ok(Said::Done { id, figures }));
+        let many: Vec<_> = (0..33).map(|at| format!(r#""{at}":1"#)).collect();
+        let many = format!(
+            r#"{{"type":"done","id":"x","figures":{{{}}}}}"#,
+            many.join(",")
+        );
+        for (message, why) in [
+            (
+                r#"{"type":"need_more","id":"x","wish":0,"by_ms":1}"#,
+                "from 1 on",
+            ),
+            (
+                r#"{"type":"need_more","id":"x","wish":4294967296,"by_ms":1}"#,
+                "from 1 on",
+            ),
+            (
+                r#"{"type":"need_more","id":"x","wish":1,"by_ms":-1}"#,
+                "by_ms is missing",
+            ),
+            (
+                r#"{"type":"done","id":"x","figures":{"a":0.5}}"#,
+                "\"a\" is no whole number",
+            ),
+            (r#"{"type":"refused","id":"x"}"#, "why is missing"),
+            (&many, "at most 32"),
+        ] {
+            let refused = read(message).expect_err(message);
+            assert!(refused.contains(why), "{message}: {refused}");
+        }
+    }
 }

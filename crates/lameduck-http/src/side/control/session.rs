@@ -3,9 +3,10 @@
 //! The participant itself is one of the lifecycle's own; this is its handle, held for somebody outside. The connection is its life: [`Hold`] is
 //! dropped with it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
-use lameduck::{Lifecycle, Participant};
+use lameduck::inflight::Fired;
+use lameduck::{Given, Grant, Lifecycle, Participant, Terms};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
@@ -33,9 +35,12 @@ pub(super) struct Session {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) caller: Caller,
-    budget: Option<Duration>,
     life: Lifecycle,
     participant: Mutex<Option<Participant>>,
+    /// Where it is told things; none once it is over.
+    out: Mutex<Option<Sender<Bytes>>>,
+    /// Its wishes, and what was granted; at most [`Grant::MOST`].
+    wishes: Mutex<HashMap<u32, Option<Duration>>>,
     /// How it ended for the lifecycle, in a word.
     ended: OnceLock<String>,
     /// Rings when that is known.
@@ -55,62 +60,61 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(
+    /// Begins to tell it what happens; what it is told comes out of the queue.
+    pub(super) fn begin(
         id: String,
         name: String,
         caller: Caller,
-        budget: Option<Duration>,
         life: Lifecycle,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+        participant: Participant,
+    ) -> (Arc<Self>, Queue) {
+        let (into, queue) = mpsc::channel(MOST_WAITING);
+        let heard = Heard {
+            closing: participant.closing(),
+            asked_again: participant.asked_again(),
+            given: Some(participant.given()),
+        };
+        let session = Arc::new(Self {
             id,
             name,
             caller,
-            budget,
             life,
-            participant: Mutex::new(None),
+            participant: Mutex::new(Some(participant)),
+            out: Mutex::new(Some(into)),
+            wishes: Mutex::default(),
             ended: OnceLock::new(),
             rang: Notify::new(),
             overflowed: Notify::new(),
             ignored: AtomicU64::new(0),
-        })
-    }
-
-    /// Begins to tell it what happens; what it is told comes out of the queue.
-    pub(super) fn begin(self: &Arc<Self>, participant: Participant) -> Queue {
-        let (into, queue) = mpsc::channel(MOST_WAITING);
-        let telling = tell(
-            Arc::clone(self),
-            into,
-            participant.closing(),
-            participant.asked_again(),
-        );
-        *self.lock() = Some(participant);
-        tokio::spawn(telling);
-        Queue(queue)
+        });
+        tokio::spawn(tell(Arc::clone(&session), heard));
+        (session, Queue(queue))
     }
 
     /// What it says is taken, or ignored for a reason.
-    pub(super) fn take(&self, said: Said) -> Result<(), String> {
-        let about = match &said {
-            Said::Ready => None,
-            Said::Ack { id } | Said::Working { id, .. } | Said::Done { id } => Some(id),
-            Said::Failed { id, .. } => id.as_ref(),
-        };
-        if about.is_some_and(|id| id != self.life.drain_id()) {
+    pub(super) fn take(self: &Arc<Self>, said: Said) -> Result<(), String> {
+        if said.id().is_some_and(|id| id != self.life.drain_id()) {
             return self.ignore("it is about another drain");
         }
-        let mut held = self.lock();
+        let mut held = lock(&self.participant);
         let Some(participant) = &*held else {
             return self.ignore("it has ended");
         };
         match said {
             Said::Ready => participant.ready(),
             Said::Ack { .. } => participant.ack(),
-            Said::Working { done, total, .. } => participant.working(done, total),
-            Said::Done { .. } => {
+            Said::Working {
+                done, total, note, ..
+            } => participant.working_on(done, total, note),
+            Said::NeedMore { wish, by, why, .. } => self.wish(participant, wish, by, why),
+            Said::Done { figures, .. } => {
                 if let Some(participant) = held.take() {
-                    participant.done();
+                    participant.done_with(figures);
+                }
+            }
+            Said::Refused { why, .. } => {
+                if let Some(participant) = held.take() {
+                    participant.refuse(why);
                 }
             }
             Said::Failed { why, .. } => {
@@ -120,6 +124,30 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The same wish gets the same answer again; a new one is the lifecycle's to answer.
+    fn wish(self: &Arc<Self>, participant: &Participant, wish: u32, by: Duration, why: String) {
+        let mut wishes = lock(&self.wishes);
+        let answered = match wishes.get(&wish) {
+            Some(answered) => *answered,
+            None if wishes.len() >= Grant::MOST => Some(Duration::ZERO),
+            None => {
+                wishes.insert(wish, None);
+                let (session, granting) = (Arc::clone(self), participant.need_more(by, why));
+                tokio::spawn(async move {
+                    let by = granting.await;
+                    lock(&session.wishes).insert(wish, Some(by));
+                    let terms = session.terms();
+                    session.say(Told::Granted { wish, by }, terms);
+                });
+                None
+            }
+        };
+        drop(wishes);
+        if let Some(by) = answered {
+            self.say(Told::Granted { wish, by }, participant.terms());
+        }
     }
 
     fn ignore(&self, why: &str) -> Result<(), String> {
@@ -145,23 +173,26 @@ impl Session {
 
     /// Its handle, if it has not ended.
     pub(super) fn take_participant(&self) -> Option<Participant> {
-        self.lock().take()
+        lock(&self.participant).take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Participant>> {
-        self.participant
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// How much time it has.
+    fn terms(&self) -> Option<Terms> {
+        lock(&self.participant).as_ref()?.terms()
     }
 
-    /// Whether there was room for it.
-    fn say(&self, into: &Sender<Bytes>, told: Told<'_>) -> bool {
-        let there_is_room = into.try_send(told.event(&self.life, self.budget)).is_ok();
-        if !there_is_room {
+    /// Tells it something; one that does not read what it is told is cut.
+    fn say(&self, told: Told<'_>, terms: Option<Terms>) {
+        let out = lock(&self.out);
+        let Some(into) = &*out else { return };
+        if into.try_send(told.event(&self.life, terms)).is_err() {
             self.overflowed.notify_one();
         }
-        there_is_room
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a session is told, as the body of its answer.
@@ -180,17 +211,32 @@ impl http_body::Body for Queue {
     }
 }
 
-/// Tells a session what happens, until it is over for one of the two.
-async fn tell(
-    session: Arc<Session>,
-    into: Sender<Bytes>,
-    mut closing: lameduck::inflight::Fired,
-    mut asked_again: lameduck::inflight::Fired,
-) {
-    let (life, id) = (&session.life, session.id.as_str());
-    if !session.say(&into, Told::Hello { session: id }) {
-        return;
+/// What the lifecycle tells a participant.
+struct Heard {
+    closing: Fired,
+    asked_again: Fired,
+    /// None once there is nobody to give to.
+    given: Option<Given>,
+}
+
+/// What an operator gives.
+async fn more(given: &mut Option<Given>) -> Duration {
+    match given {
+        Some(given) => given.await,
+        None => pending().await,
     }
+}
+
+/// Tells a session what happens, until it is over for one of the two; then its stream ends.
+async fn tell(session: Arc<Session>, heard: Heard) {
+    let Heard {
+        mut closing,
+        mut asked_again,
+        mut given,
+    } = heard;
+    let life = &session.life;
+    let id = session.id.as_str();
+    session.say(Told::Hello { session: id }, None);
     let mut steering = life.drain().steering();
     let (mut is_asked, mut is_asked_again, mut is_closing) = (false, false, false);
     loop {
@@ -198,8 +244,8 @@ async fn tell(
             biased;
             () = session.rang.notified() => {
                 let state = session.ended.get().map_or("done", String::as_str);
-                session.say(&into, Told::Over { state });
-                return;
+                session.say(Told::Over { state }, None);
+                break;
             }
             () = &mut steering, if !is_asked => {
                 is_asked = true;
@@ -213,12 +259,16 @@ async fn tell(
                 is_closing = true;
                 Told::Close
             }
-            _ = life.outcome() => return,
+            by = more(&mut given) => {
+                let held = lock(&session.participant);
+                given = held.as_ref().map(Participant::given);
+                Told::Granted { wish: 0, by }
+            }
+            _ = life.outcome() => break,
         };
-        if !session.say(&into, told) {
-            return;
-        }
+        session.say(told, session.terms());
     }
+    lock(&session.out).take();
 }
 
 /// What the connection of a participant holds: dropped, the participant is gone.

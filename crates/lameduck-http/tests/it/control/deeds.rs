@@ -121,7 +121,7 @@ async fn nothing_can_be_taken_back_and_unknown_paths_say_where_to_look() {
     let (status, dump) = controlled.ask("POST /dump", "").await;
     assert_eq!(status, 200);
     assert!(dump.contains("participant"), "{dump}");
-    end(&controlled.rig).await;
+    let _ = end(&controlled.rig).await;
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn another_user_is_refused_and_audited() {
         }
     })
     .await;
-    end(&rig).await;
+    let _ = end(&rig).await;
 }
 
 const ASK: &str = "

@@ -44,25 +44,101 @@ async fn a_sidecar_takes_part_from_hello_to_over() {
         .says_taken(r#"{"type": "ack", "id": "DRAIN"}"#)
         .await;
     sidecar.told("close").await;
-    let working = r#"{"type": "working", "id": "DRAIN", "done": 3, "total": 9}"#;
+    let working = r#"{"type": "working", "id": "DRAIN", "done": 3, "total": 9, "note": "half"}"#;
     sidecar.says_taken(working).await;
     controlled
-        .until_it("shipper", "it works", |one| one["state"] == "working")
+        .until_it("shipper", "it works", |one| {
+            one["state"] == "working" && one["progress"]["note"] == "half"
+        })
         .await;
     assert_eq!(
         controlled.rig.life.phase(),
         Phase::Draining,
         "it is waited for"
     );
-    sidecar
-        .says_taken(r#"{"type": "done", "id": "DRAIN"}"#)
-        .await;
+    let done = r#"{"type": "done", "id": "DRAIN", "figures": {"sent": 41}}"#;
+    sidecar.says_taken(done).await;
     let over = sidecar.told("over").await;
     assert_eq!(over["state"], "done");
     assert_eq!(soon("the end", sidecar.next()).await, None);
     let outcome = soon("the end", controlled.rig.life.outcome()).await;
     assert_eq!(outcome, Outcome::Drained);
     assert_eq!(state(&controlled, "shipper"), ParticipantState::Done);
+    let report = controlled.rig.life.report().expect("it is over").to_json();
+    assert!(report.contains(r#""figures":{"sent":41}"#), "{report}");
+}
+
+#[tokio::test]
+async fn wishes_are_granted_once_and_answered_again_and_operators_give_too() {
+    let controlled = Controlled::start("wishes", plan(Window::NONE)).await;
+    let how = r#"{"name": "slow", "budget_ms": 10000}"#;
+    let mut sidecar = Sidecar::join(&controlled, how).await;
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    let gift = r#"{"name": "slow", "by_ms": 1000}"#;
+    let (status, said) = controlled.json("POST /grant", gift).await;
+    assert_eq!(status, 409, "nothing is to be given yet: {said}");
+    leave(&controlled).await;
+    sidecar.told("shutdown_request").await;
+    sidecar.told("close").await;
+    let wish = r#"{"type": "need_more", "id": "DRAIN", "wish": 7, "by_ms": 2000, "why": "much"}"#;
+    for _ in 0..3 {
+        sidecar.says_taken(wish).await;
+        let granted = sidecar.told("granted").await;
+        assert_eq!(
+            (&granted["wish"], &granted["by_ms"]),
+            (&7.into(), &2_000.into())
+        );
+        assert_eq!(granted["budget_ms"], 12_000, "once only: {granted}");
+    }
+    let (status, said) = controlled.json("POST /grant", gift).await;
+    assert_eq!((status, &said["by_ms"]), (200, &1_000.into()), "{said}");
+    let granted = sidecar.told("granted").await;
+    assert_eq!(
+        (&granted["wish"], &granted["by_ms"]),
+        (&0.into(), &1_000.into())
+    );
+    assert_eq!(granted["budget_ms"], 13_000, "{granted}");
+    // No more than the drain has.
+    let (status, said) = controlled
+        .json("POST /grant", r#"{"name": "slow", "by_ms": 600000}"#)
+        .await;
+    let got = said["by_ms"].as_u64().expect("a number");
+    assert_eq!((status, got < 30_000), (200, true), "{said}");
+    assert_eq!(sidecar.told("granted").await["by_ms"], got);
+    let (status, _) = controlled
+        .json("POST /grant", r#"{"name": "nobody", "by_ms": 1}"#)
+        .await;
+    assert_eq!(status, 404);
+    sidecar
+        .says_taken(r#"{"type": "done", "id": "DRAIN"}"#)
+        .await;
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn one_that_refuses_is_not_waited_for_and_is_named() {
+    let controlled = Controlled::start("refuses", plan(Window::NONE)).await;
+    let mut sidecar = Sidecar::join(&controlled, r#"{"name": "stubborn"}"#).await;
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
+    leave(&controlled).await;
+    sidecar.told("shutdown_request").await;
+    let refused = r#"{"type": "refused", "id": "DRAIN", "why": "a backup runs"}"#;
+    sidecar.says_taken(refused).await;
+    let over = loop {
+        let told = soon("its end", sidecar.next()).await.expect("not over");
+        if told["type"] == "over" {
+            break told;
+        }
+    };
+    assert_eq!(over["state"], "refused");
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Failed);
+    let why = "a backup runs".to_owned();
+    assert_eq!(
+        state(&controlled, "stubborn"),
+        ParticipantState::Refused { why }
+    );
 }
 
 #[tokio::test]
@@ -116,7 +192,7 @@ async fn one_that_goes_away_while_running_may_come_back_to_its_place() {
     let old = sidecar.session.clone();
     drop(sidecar);
     controlled
-        .until_it("agent", "it is away", |one| one["away"] == true)
+        .until_it("agent", "it is away", |one| one["state"] == "away")
         .await;
     assert_eq!(
         controlled.rig.life.phase(),
@@ -144,7 +220,7 @@ async fn nobody_waits_for_one_that_is_away() {
     sidecar.says_taken(r#"{"type": "ready"}"#).await;
     drop(sidecar);
     controlled
-        .until_it("agent", "it is away", |one| one["away"] == true)
+        .until_it("agent", "it is away", |one| one["state"] == "away")
         .await;
     leave(&controlled).await;
     let outcome = soon("the end", controlled.rig.life.outcome()).await;
@@ -243,7 +319,7 @@ async fn what_cannot_be_meant_is_refused_with_a_reason() {
         .await;
     assert_eq!(status, 409, "{said}");
     drop(sidecar);
-    soon("the end", controlled.rig.life.outcome()).await;
+    let _ = soon("the end", controlled.rig.life.outcome()).await;
 }
 
 #[tokio::test]
