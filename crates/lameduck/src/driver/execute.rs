@@ -23,7 +23,11 @@ impl Driver {
         match effect {
             Effect::OpenAdmission => self.open_admission(),
             Effect::Enter(phase) => self.enter(phase),
-            Effect::AskTurn(request) => self.shared.turns().ask(request),
+            Effect::AskTurn(request) => {
+                // Who hears of the wish finds a status that says so.
+                self.shared.set_status(self.machine.status());
+                self.shared.turns().ask(request);
+            }
             Effect::EndWish(number, end) => self.shared.turns().end(number, end),
             Effect::CancelAnswered(answer) => {
                 // Who hears that it was taken back finds a status that says so.
