@@ -14,6 +14,7 @@ mod lifecycle;
 pub mod machine;
 #[cfg(feature = "signals")]
 pub mod manual;
+pub mod negotiation;
 #[cfg(feature = "signals")]
 pub mod process;
 #[cfg(feature = "signals")]

@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("sys", &["vocab", "sync"]),
     ("machine", &["vocab"]),
+    ("negotiation", &["vocab"]),
     ("inflight", &["vocab", "sync"]),
     ("driver", &["vocab", "machine", "inflight", "sync", "sys"]),
     ("lending", &["inflight"]),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lameduck::inflight::Protocol;
-use lameduck::{Cause, Count, Figures, Lifecycle, Phase, PhaseFigures};
+use lameduck::{Count, Figures, Lifecycle, Phase, PhaseFigures};
 use lameduck_breaker::{Group, Panel};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -138,7 +138,7 @@ impl Scrape {
         )?;
         for pair in self.figures.phases.windows(2) {
             let cause = match &self.figures.cause {
-                Some(cause) if pair[1].phase.is_leaving() => kind(cause),
+                Some(cause) if pair[1].phase.is_leaving() => cause.kind(),
                 _ => "ready",
             };
             let labels = labels([
@@ -429,15 +429,4 @@ impl Figure {
 
 pub(super) fn labels<const N: usize>(of: [(&'static str, &str); N]) -> Labels {
     of.map(|(name, value)| (name, value.to_owned())).to_vec()
-}
-
-/// One word for what started a shutdown, as in the report.
-const fn kind(cause: &Cause) -> &'static str {
-    match cause {
-        Cause::Signal(_) => "signal",
-        Cause::Api { .. } => "api",
-        Cause::ParticipantFailed { .. } => "participant-failed",
-        Cause::StartFailed { .. } => "start-failed",
-        _ => "other",
-    }
 }

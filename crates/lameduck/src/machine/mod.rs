@@ -349,6 +349,13 @@ impl Machine {
         );
     }
 
+    /// Forgets what only reports and observers read, so that a model's states differ only in what decides.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.core.journal.forget();
+        self.core.roster.forget();
+    }
+
     fn step(&mut self, transition: impl FnOnce(Present, &mut Core) -> Present) {
         let present = core::mem::replace(&mut self.present, Present::initializing());
         self.present = transition(present, &mut self.core);

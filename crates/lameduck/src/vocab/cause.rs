@@ -30,6 +30,17 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// One lower-case word: `signal`, `api`, `participant-failed` or `start-failed`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Signal(_) => "signal",
+            Self::Api { .. } => "api",
+            Self::ParticipantFailed { .. } => "participant-failed",
+            Self::StartFailed { .. } => "start-failed",
+        }
+    }
+
     /// Whether leaving for this cause is a failure of the service (exit code 1, see [`Outcome`](super::Outcome)).
     #[must_use]
     pub const fn is_failure(&self) -> bool {

@@ -62,6 +62,11 @@ impl Json {
         let _ = write!(self.out, "{value},");
     }
 
+    pub(crate) fn null(&mut self, key: &str) {
+        self.key(key);
+        self.out.push_str("null,");
+    }
+
     pub(crate) fn nested(&mut self, key: &str, fields: impl FnOnce(&mut Self)) {
         self.key(key);
         self.braced('{', '}', fields);

@@ -63,7 +63,7 @@ impl Grant {
 }
 
 /// How much time a participant has. Durations only: they may travel to another process, whose clock is another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Terms {
     /// Until the drain ends.

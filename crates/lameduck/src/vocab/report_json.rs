@@ -116,24 +116,14 @@ pub(crate) fn exit(json: &mut Json, outcome: Outcome) {
 }
 
 fn write_cause(json: &mut Json, cause: &Cause) {
+    json.text("kind", cause.kind());
     match cause {
-        Cause::Signal(record) => {
-            json.text("kind", "signal");
-            write_record(json, record);
-        }
-        Cause::Api { why } => {
-            json.text("kind", "api");
-            json.text("why", why);
-        }
+        Cause::Signal(record) => write_record(json, record),
         Cause::ParticipantFailed { name, why } => {
-            json.text("kind", "participant-failed");
             json.text("participant", name);
             json.text("why", why);
         }
-        Cause::StartFailed { why } => {
-            json.text("kind", "start-failed");
-            json.text("why", why);
-        }
+        Cause::Api { why } | Cause::StartFailed { why } => json.text("why", why),
     }
     json.text("said", &cause.to_string());
 }

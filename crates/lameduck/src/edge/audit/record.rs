@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use super::{facts::Facts, home::Home, time::rfc3339};
 use crate::vocab::{
-    Cause, CutBy, HookState, Hooked, InflightCounts, News, Observed, Outcome, ParticipantState,
-    Phase, Sender, SenderUnknown, Signal, SignalRecord, SignalVerdict, Straggler, Weight,
-    json::Json, report_json::write_figures,
+    CutBy, HookState, Hooked, InflightCounts, News, Observed, Outcome, ParticipantState, Phase,
+    Sender, SenderUnknown, Signal, SignalRecord, SignalVerdict, Straggler, Weight, json::Json,
+    report_json::write_figures,
 };
 
 /// The schema's name and version.
@@ -303,7 +303,7 @@ fn write_phase(json: &mut Json, fields: &mut Fields, seen: &Observed) {
     json.millis("took_ms", *took);
     if let Some(cause) = cause {
         json.text("cause", &cause.to_string());
-        json.text("cause_kind", cause_kind(cause));
+        json.text("cause_kind", cause.kind());
     }
     if let Some(deadline) = deadline {
         json.signed_millis("deadline_in_ms", *deadline, seen.at);
@@ -328,15 +328,6 @@ fn write_exit(
         }
     });
     fields.push(("LAMEDUCK_OUTCOME", outcome.to_owned()));
-}
-
-const fn cause_kind(cause: &Cause) -> &'static str {
-    match cause {
-        Cause::Signal(_) => "signal",
-        Cause::Api { .. } => "api",
-        Cause::ParticipantFailed { .. } => "participant-failed",
-        Cause::StartFailed { .. } => "start-failed",
-    }
 }
 
 fn write_sender(json: &mut Json, record: &SignalRecord, facts: &Facts) {
