@@ -3,10 +3,11 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done; for `verify`: nothing failed |
-//! | 1 | `verify`: something failed |
+//! | 1 | `verify`: something failed; `ctl`: the service refused |
 //! | 2 | usage, or something that was needed could not be had |
 //! | 3 | `verify`: nothing failed, but something was inconclusive |
-//! | others | `demo`: the outcome of its shutdown |
+//! | 3 | `ctl watch`: the service ended without a last word |
+//! | others | `demo`: the outcome of its shutdown; `ctl watch`: that of the service |
 
 use std::{error::Error, fmt::Display, process::ExitCode};
 

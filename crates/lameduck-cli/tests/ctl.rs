@@ -3,29 +3,29 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::net::UnixListener;
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-use serde_json::Value;
+use support::control::{Controlled, Holding, Scratch, command, ctl, told};
 
-use support::control::{Controlled, Scratch, command, ctl, told};
-use support::{BOUND, until};
+/// Begins to watch; it has begun when it has written something.
+fn watch(mut command: Command) -> (Child, ChildStdout) {
+    let mut watch = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the command runs");
+    let mut stdout = watch.stdout.take().expect("it is piped");
+    let mut first = [0; 1];
+    stdout.read_exact(&mut first).expect("a line");
+    (watch, stdout)
+}
 
-/// A request that keeps the service for a while.
-fn slow(controlled: &Controlled) -> TcpStream {
-    let mut client = TcpStream::connect(controlled.address).expect("it listens");
-    client.set_read_timeout(Some(BOUND)).expect("a bound");
-    client
-        .write_all(b"GET /slow?ms=1500 HTTP/1.1\r\nhost: a\r\n\r\n")
-        .expect("written");
-    let busy = || {
-        let (status, ..) = told(&controlled.ctl(&["status", "--format", "json"]));
-        let status: Value = serde_json::from_str(&status).ok()?;
-        (status["in_flight"]["busy"] == 1).then_some(())
-    };
-    until("a request is served", busy);
-    client
+/// What it wrote from there on, and its exit code.
+fn watched((mut watch, mut stdout): (Child, ChildStdout)) -> (String, Option<i32>) {
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).expect("text");
+    (said, watch.wait().expect("our child").code())
 }
 
 #[test]
@@ -35,81 +35,57 @@ fn a_drain_is_asked_for_watched_and_reported_by_name() {
     assert_eq!((complaint.as_str(), code), ("", Some(0)));
     assert!(said.starts_with("Running for "), "{said}");
     assert!(said.contains("participants  http 127.0.0.1:"), "{said}");
-    let mut client = slow(&controlled);
-    let mut watch = command(&["--socket", &controlled.socket, "watch"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the command runs");
-    let drain = ["drain", "--grace", "9s", "--reason", "the disk is failing"];
+    let mut holding = Holding::join(&controlled, "holding");
+    let watching = watch(command(&["--socket", &controlled.socket, "watch"]));
+    let drain = ["drain", "--grace", "60s", "--reason", "the disk is failing"];
     let (said, complaint, code) = told(&controlled.ctl(&drain));
     assert_eq!(code, Some(0), "{complaint}");
-    assert_eq!(said, "draining: gone in 8.5 s at the latest\n");
-    let (said, complaint, code) = told(&controlled.ctl(&["drain"]));
-    assert_eq!((said.as_str(), code), ("", Some(1)));
-    assert!(
-        complaint.contains("error: it is leaving already, in "),
-        "{complaint}"
-    );
-    let (_, complaint, code) = told(&controlled.ctl(&["reload"]));
-    assert_eq!(code, Some(1));
-    assert!(complaint.contains("a reload needs Running"), "{complaint}");
-    let (_, complaint, code) = told(&controlled.ctl(&["cancel"]));
-    assert_eq!(code, Some(1));
-    assert!(complaint.contains("phases only advance"), "{complaint}");
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).expect("orderly");
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let watched = watch.wait_with_output_of();
-    assert_eq!(watched.1, Some(0), "{}", watched.0);
-    for part in [
-        "Running",
-        "Terminating: asked by the program: drain on the control socket by pid ",
-        "drained, ",
+    assert_eq!(said, "draining: gone in 58.0 s at the latest\n");
+    for (arguments, why) in [
+        (&["drain"][..], "error: it is leaving already, in "),
+        (&["reload"], "a reload needs Running"),
+        (&["cancel"], "phases only advance"),
+        (
+            &["grant", "nobody", "1s"],
+            "no participant is named \"nobody\"",
+        ),
     ] {
-        assert!(watched.0.contains(part), "{part:?} in {}", watched.0);
+        let (said, complaint, code) = told(&controlled.ctl(arguments));
+        assert_eq!((said.as_str(), code), ("", Some(1)), "{complaint}");
+        assert!(complaint.contains(why), "{complaint}");
     }
-    let ended = controlled.service.end();
-    let report = ended.assert_drained();
+    holding.told("close");
+    let (said, _, code) = told(&controlled.ctl(&["status"]));
+    assert_eq!(code, Some(0));
+    assert!(said.contains("held by       The exit waits for"), "{said}");
+    holding.done();
+    let (said, code) = watched(watching);
+    assert_eq!(code, Some(0), "{said}");
+    for part in [
+        "Terminating: asked by the program: drain on the control socket by pid ",
+        "participant holding done",
+        "\ndrained, ",
+    ] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    let report = controlled.service.end().assert_drained();
     let why = report["cause"]["why"].as_str().expect("an API cause");
     assert!(why.ends_with("): the disk is failing"), "{why}");
-    assert_eq!(report["plan"]["grace_ms"], 9_000.0, "{report:#}");
+    assert_eq!(report["plan"]["grace_ms"], 60_000.0, "{report:#}");
     let socket = std::path::Path::new(&controlled.socket);
     assert!(!socket.exists(), "it goes with the service");
-}
-
-/// What a watcher wrote, and its exit code.
-trait Watched {
-    fn wait_with_output_of(&mut self) -> (String, Option<i32>);
-}
-
-impl Watched for std::process::Child {
-    fn wait_with_output_of(&mut self) -> (String, Option<i32>) {
-        let mut said = String::new();
-        let mut stdout = self.stdout.take().expect("it is piped");
-        stdout.read_to_string(&mut said).expect("text");
-        (said, self.wait().expect("our child").code())
-    }
 }
 
 #[test]
 fn a_cut_ends_it_and_a_watcher_says_that_there_was_no_last_word() {
     let controlled = Controlled::start("ctl-cut", &[]);
-    let mut watch = command(&["watch"])
-        .env("LAMEDUCK_CONTROL", &controlled.socket)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the command runs");
-    // It has begun to watch when it has written.
-    let mut first = [0; 1];
-    let mut stdout = watch.stdout.take().expect("it is piped");
-    stdout.read_exact(&mut first).expect("a line");
+    let mut by_variable = command(&["watch"]);
+    by_variable.env("LAMEDUCK_CONTROL", &controlled.socket);
+    let watching = watch(by_variable);
     let (said, complaint, code) = told(&controlled.ctl(&["cut", "--reason", "enough"]));
     assert_eq!(code, Some(0), "{complaint}");
     assert!(said.starts_with("cut in Running"), "{said}");
-    let mut rest = String::new();
-    stdout.read_to_string(&mut rest).expect("text");
-    assert_eq!(watch.wait().expect("our child").code(), Some(3));
+    assert_eq!(watched(watching).1, Some(3));
     assert_eq!(controlled.service.end().how(), "exit 125");
 }
 

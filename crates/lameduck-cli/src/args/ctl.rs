@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 #[command(
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "A service has a control socket where it asked for one: `lameduck demo --control PATH`, or in a program\n`lameduck_http::control(&life, PATH).await?`. Only the user of the service, root and those that it allows may connect;\nthe kernel says who you are, and your name stands in the cause of the drain and in the audit.
+    after_help = "A service has a control socket where it asked for one: `lameduck demo --control PATH`, or in a program `lameduck_http::control(&life, PATH).await?`. \
+Only its own user, root and those whom it allows may connect; the kernel says who you are, and that stands in the cause of a drain and in the audit.
 
 Try it:
   lameduck demo --control ./demo.sock &
@@ -18,11 +19,11 @@ Try it:
   lameduck ctl drain --grace 5s --reason 'the disk is failing' && lameduck ctl watch
 
 Exit codes:
-  0    it was done; watch: the service has left, and drained
-  1    the service refused (it is leaving already, a reload needs Running, …), and said why
-  2    it could not be asked: no socket, nobody listens, no permission, no lameduck, a wrong argument
-  3    watch: the service ended without a last word (it was cut or killed)
-  other: watch: the service's own exit code, such as 124 (forced) or 1 (failed)"
+  0    done; watch: the service has left, and drained
+  1    the service refused, and said why: it is leaving already, a reload needs Running, …
+  2    it could not be asked: no socket, nobody listens, no permission, no lameduck, usage
+  3    watch: it ended without a last word: it was cut, or killed
+  any  watch: that of the service, such as 124 (forced) or 1 (failed)"
 )]
 pub(crate) struct CtlArguments {
     /// Where the service has its control socket

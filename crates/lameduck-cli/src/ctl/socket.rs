@@ -50,8 +50,12 @@ impl Socket {
         let mut reader = self.send(method, target, body, patience)?;
         let head = self.head(&mut reader, patience)?;
         let mut body = Vec::new();
-        let read = reader.by_ref().take(MOST + 1).read_to_end(&mut body);
-        read.map_err(|error| self.broke_off(&error, patience))?;
+        match reader.by_ref().take(MOST + 1).read_to_end(&mut body) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+                return Err(self.broke_off(&error, patience));
+            }
+            _ => {}
+        }
         if head
             .length
             .is_some_and(|length| length != body.len() as u64)
@@ -122,7 +126,11 @@ impl Socket {
         let mut lines = Vec::new();
         loop {
             let mut line = Vec::new();
-            let read = reader.read_until(b'\n', &mut line);
+            let read = match reader.read_until(b'\n', &mut line) {
+                // Whoever closes with our request unread: what was answered before that is here.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(line.len()),
+                read => read,
+            };
             let count = read.map_err(|error| self.broke_off(&error, patience))?;
             if count == 0 || line == b"\r\n" || line == b"\n" {
                 break;

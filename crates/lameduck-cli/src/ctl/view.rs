@@ -132,13 +132,18 @@ impl Seen<'_> {
             return "unknown".to_owned();
         };
         let count = |key| number(inflight, key).unwrap_or_default();
+        let many = |key, one| {
+            let count = count(key);
+            let s = if count == 1.0 { "" } else { "s" };
+            format!("{count} {one}{s}")
+        };
         format!(
-            "{} connections ({} busy, {} idle), {} guards, {} requests so far",
-            count("connections"),
+            "{} ({} busy, {} idle), {}, {} so far",
+            many("connections", "connection"),
             count("busy"),
             count("idle"),
-            count("guards"),
-            count("requests_total")
+            many("guards", "guard"),
+            many("requests_total", "request")
         )
     }
 

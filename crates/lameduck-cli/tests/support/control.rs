@@ -1,13 +1,15 @@
 //! A demo with a control socket, and `lameduck ctl` that asks it.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 use super::service::Service;
-use super::until;
+use super::{BOUND, until};
 
 /// Tests of other crates share this directory and have no such program.
 const LAMEDUCK: &str = match option_env!("CARGO_BIN_EXE_lameduck") {
@@ -54,7 +56,7 @@ impl Controlled {
         let scratch = Scratch::new(name);
         let socket = scratch.at("control.sock");
         let mut arguments = vec!["demo", "--listen", "127.0.0.1:0", "--control", &socket];
-        arguments.extend(["--grace", "20s", "--window", "none"]);
+        arguments.extend(["--grace", "120s", "--window", "none"]);
         arguments.extend(more);
         let mut service = Service::start(LAMEDUCK, &arguments, &[]);
         let line = service.line("listening on");
@@ -91,6 +93,71 @@ impl Controlled {
             is(&self.participant(name)).then_some(())
         });
     }
+}
+
+/// A participant in this process of the test: the service waits for it until it says that it is done.
+pub struct Holding {
+    socket: String,
+    stream: BufReader<UnixStream>,
+    session: String,
+    drain: String,
+}
+
+impl Holding {
+    pub fn join(controlled: &Controlled, name: &str) -> Self {
+        let socket = controlled.socket.clone();
+        let how = format!(r#"{{"name": "{name}"}}"#);
+        let mut holding = Self {
+            stream: BufReader::new(post(&socket, "/v1/participants", &how)),
+            socket,
+            session: String::new(),
+            drain: String::new(),
+        };
+        let hello = holding.told("hello");
+        let text = |key: &str| hello[key].as_str().expect("text").to_owned();
+        (holding.session, holding.drain) = (text("session"), text("drain_id"));
+        holding.says(r#"{"type": "ready"}"#);
+        controlled.until_it(name, |one| one["state"] == "up");
+        holding
+    }
+
+    /// The next message of this type.
+    pub fn told(&mut self, kind: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            let read = self.stream.read_line(&mut line).expect("orderly");
+            assert!(read > 0, "the stream ended before {kind}");
+            let Some(data) = line.strip_prefix("data: ") else {
+                continue;
+            };
+            let told: Value = serde_json::from_str(data).expect("JSON");
+            if told["type"] == kind {
+                return told;
+            }
+        }
+    }
+
+    pub fn done(self) {
+        let done = format!(r#"{{"type": "done", "id": "{}"}}"#, self.drain);
+        self.says(&done);
+    }
+
+    fn says(&self, message: &str) {
+        let path = format!("/v1/sessions/{}", self.session);
+        let mut answer = String::new();
+        let mut stream = post(&self.socket, &path, message);
+        stream.read_to_string(&mut answer).expect("orderly");
+        assert!(answer.contains(r#""taken":true"#), "{answer}");
+    }
+}
+
+fn post(socket: &str, path: &str, body: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).expect("it listens");
+    stream.set_read_timeout(Some(BOUND)).expect("a bound");
+    let length = body.len();
+    let request = format!("POST {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).expect("written");
+    stream
 }
 
 pub fn ctl(arguments: &[&str]) -> Output {
