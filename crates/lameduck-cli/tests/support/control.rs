@@ -114,8 +114,7 @@ impl Holding {
             drain: String::new(),
         };
         let hello = holding.told("hello");
-        let text = |key: &str| hello[key].as_str().expect("text").to_owned();
-        (holding.session, holding.drain) = (text("session"), text("drain_id"));
+        holding.session = hello["session"].as_str().expect("text").to_owned();
         holding.says(r#"{"type": "ready"}"#);
         controlled.until_it(name, |one| one["state"] == "up");
         holding
@@ -131,6 +130,9 @@ impl Holding {
                 continue;
             };
             let told: Value = serde_json::from_str(data).expect("JSON");
+            if let Some(id) = told["id"].as_str() {
+                id.clone_into(&mut self.drain);
+            }
             if told["type"] == kind {
                 return told;
             }

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::StatusCode;
+use lameduck::negotiation::{End, FromParticipant};
 use lameduck::{EnrolError, Lifecycle, News, NoParticipant, Observed, Observer, Participant};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::caller::Caller;
-use super::messages::{Join, Said};
+use super::join::Join;
 use super::session::{Queue, Session};
 
 /// How many participants may be connected at the same time.
@@ -144,9 +145,13 @@ impl Book {
     }
 
     /// Hands on what a session says.
-    pub(super) fn hear(&self, id: &str, said: Said) -> Option<Result<(), String>> {
+    pub(super) fn hear(
+        &self,
+        id: &str,
+        message: FromParticipant,
+    ) -> Option<Result<(), &'static str>> {
         let session = self.lock().by_id.get(id).cloned()?;
-        Some(session.take(said))
+        Some(session.take(message))
     }
 
     /// A session's connection has ended.
@@ -186,9 +191,9 @@ impl Book {
     }
 
     /// The lifecycle waits for this participant no longer.
-    fn ended(&self, name: &str, state: &str) {
+    fn ended(&self, name: &str, end: End) {
         if let Some(Standing::Here(session)) = self.lock().by_name.get(name) {
-            session.over(state);
+            session.over(end);
         }
     }
 
@@ -236,6 +241,18 @@ fn statuses(life: &Lifecycle) -> Vec<Value> {
     }
 }
 
+/// How a participant of a status has ended, if it has.
+fn end_of(one: &Value) -> Option<End> {
+    one.get("ended_at_ms")?;
+    Some(match one["state"].as_str()? {
+        "failed" => End::Failed,
+        "refused" => End::Refused,
+        "overdue" => End::Overdue,
+        "not-started" | "away" => End::NotStarted,
+        _ => End::Done,
+    })
+}
+
 /// What operators gave a participant, in order.
 fn gifts(life: &Lifecycle, name: &str) -> Vec<Duration> {
     let all = statuses(life);
@@ -266,19 +283,16 @@ impl Observer for Ends {
     fn observe(&mut self, seen: &Observed) {
         let Some(book) = self.0.upgrade() else { return };
         if let News::Ended { name, state, .. } = &seen.news {
-            book.ended(name, state.as_str());
+            // Who has ended is waited for no longer.
+            book.ended(name, End::of(state).unwrap_or(End::Done));
         }
     }
 
     fn missed(&mut self, _count: u64) {
         let Some(book) = self.0.upgrade() else { return };
         for one in statuses(&book.life) {
-            if let (Some(name), Some(state), true) = (
-                one["name"].as_str(),
-                one["state"].as_str(),
-                one["ended_at_ms"].is_number(),
-            ) {
-                book.ended(name, state);
+            if let (Some(name), Some(end)) = (one["name"].as_str(), end_of(&one)) {
+                book.ended(name, end);
             }
         }
     }

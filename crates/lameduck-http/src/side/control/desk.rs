@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use lameduck::negotiation::{self, FromParticipant};
 use lameduck::{Lifecycle, Switch, Weight};
 use serde_json::json;
 use tokio::time::Instant;
@@ -16,15 +17,13 @@ use tokio::time::Instant;
 use super::answers;
 use super::book::{Book, MOST_SESSIONS};
 use super::caller::{Allowed, Caller, peer_of};
-use super::messages::{self, Gift, Join, Said as Message};
+use super::join::{self, Gift, Join};
 use super::session::{Hold, Joining};
 use crate::side::admin::{Asker, Body, Desk};
 use crate::side::role::{Answering, Role, Said, not_allowed};
 
 /// How long a dump may take: stacks are copied, unwound and named.
 const TO_DUMP: Duration = Duration::from_secs(30);
-/// The most bytes of what a participant says when it joins.
-const MOST_OF_JOIN: usize = 16 * 1024;
 /// Refusals are audited once in this time; those between are counted.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(1);
 const SESSIONS: &str = "/v1/sessions/";
@@ -221,11 +220,8 @@ impl Inner {
         let (life, caller, book) = (life.clone(), *caller, Arc::clone(&self.book));
         Answering {
             said: Box::pin(async move {
-                let gift = match answers::body(request.into_body(), MOST_OF_JOIN).await {
-                    Ok(body) => Gift::read(&body),
-                    Err(why) => Err(why),
-                };
-                let Gift { name, by } = match gift {
+                let body = answers::body(request.into_body(), join::MOST).await;
+                let Gift { name, by } = match body.and_then(|body| Gift::read(&body)) {
                     Ok(gift) => gift,
                     Err(why) => return whole(answers::said(StatusCode::BAD_REQUEST, why)),
                 };
@@ -273,11 +269,8 @@ impl Inner {
         Answering {
             held: Some(Box::new(hold)),
             said: Box::pin(async move {
-                let join = match answers::body(request.into_body(), MOST_OF_JOIN).await {
-                    Ok(body) => Join::read(&body),
-                    Err(why) => Err(why),
-                };
-                let join = match join {
+                let body = answers::body(request.into_body(), join::MOST).await;
+                let join = match body.and_then(|body| Join::read(&body)) {
                     Ok(join) => join,
                     Err(why) => return whole(answers::said(StatusCode::BAD_REQUEST, why)),
                 };
@@ -300,10 +293,8 @@ impl Inner {
         let book = Arc::clone(&self.book);
         Answering {
             said: Box::pin(async move {
-                let message = match answers::body(request.into_body(), messages::MOST).await {
-                    Ok(body) => Message::read(&body),
-                    Err(why) => Err(why),
-                };
+                let body = answers::body(request.into_body(), negotiation::MOST_BYTES).await;
+                let message = body.and_then(|body| read(&body));
                 let message = match message {
                     Ok(message) => message,
                     Err(why) => return whole(answers::said(StatusCode::BAD_REQUEST, why)),
@@ -330,6 +321,12 @@ impl Inner {
 
 /// Deeds whose asker stands nowhere else: the cause of a drain names it by itself, and what came of a breaker does.
 const AUDITED: [&str; 3] = ["cut", "reload", "cancel"];
+
+/// A message of a participant.
+fn read(body: &[u8]) -> Result<FromParticipant, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "a message is UTF-8".to_owned())?;
+    FromParticipant::parse(text.trim()).map_err(|error| error.to_string())
+}
 
 /// What a participant got, in a sentence.
 fn given(name: &str, by: Duration, got: Duration) -> String {

@@ -8,14 +8,14 @@
 //! | `answers` | answers as JSON, bodies with a bound |
 //! | `book` | who takes part: sessions, names, those who are away |
 //! | `session` | one connection of a participant: what it is told, what it says |
-//! | `messages` | the protocol `lameduck.negotiation/1` as JSON |
+//! | `join` | what somebody says who wants to take part, or gives time |
 
 mod answers;
 mod book;
 mod caller;
 mod desk;
 mod door;
-mod messages;
+mod join;
 mod session;
 
 use std::fmt;

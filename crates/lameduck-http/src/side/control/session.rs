@@ -3,12 +3,10 @@
 //! The participant itself is one of the lifecycle's own; this is its handle, held for somebody outside. The connection is its life: [`Hold`] is
 //! dropped with it.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,14 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use lameduck::inflight::Fired;
-use lameduck::{Given, Grant, Lifecycle, Participant, Terms};
+use lameduck::negotiation::{End, FromParticipant, Heard, Ledger, ToParticipant};
+use lameduck::{Cause, Given, Lifecycle, Participant, Terms};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
 
 use super::book::Book;
 use super::caller::Caller;
-use super::messages::{Said, Told};
 use crate::side::accept::PER_CONNECTION;
 use crate::side::role::Held;
 
@@ -36,18 +34,22 @@ pub(super) struct Session {
     pub(super) name: String,
     pub(super) caller: Caller,
     life: Lifecycle,
-    participant: Mutex<Option<Participant>>,
-    /// Where it is told things; none once it is over.
-    out: Mutex<Option<Sender<Bytes>>>,
-    /// Its wishes, and what was granted; at most [`Grant::MOST`].
-    wishes: Mutex<HashMap<u32, Option<Duration>>>,
-    /// How it ended for the lifecycle, in a word.
-    ended: OnceLock<String>,
+    line: Mutex<Line>,
+    /// How it ended for the lifecycle.
+    ended: OnceLock<End>,
     /// Rings when that is known.
     rang: Notify,
     /// Rings when more was to be told than it reads.
     overflowed: Notify,
-    ignored: AtomicU64,
+}
+
+/// The way between a participant of the lifecycle and the one that it stands for.
+struct Line {
+    ledger: Ledger,
+    /// None once its last word was said.
+    participant: Option<Participant>,
+    /// None once it is told nothing more.
+    out: Option<Sender<Bytes>>,
 }
 
 impl fmt::Debug for Session {
@@ -69,101 +71,92 @@ impl Session {
         participant: Participant,
     ) -> (Arc<Self>, Queue) {
         let (into, queue) = mpsc::channel(MOST_WAITING);
-        let heard = Heard {
+        let signs = Signs {
             closing: participant.closing(),
             asked_again: participant.asked_again(),
             given: Some(participant.given()),
+        };
+        let line = Line {
+            ledger: Ledger::new(id.clone()),
+            participant: Some(participant),
+            out: Some(into),
         };
         let session = Arc::new(Self {
             id,
             name,
             caller,
             life,
-            participant: Mutex::new(Some(participant)),
-            out: Mutex::new(Some(into)),
-            wishes: Mutex::default(),
+            line: Mutex::new(line),
             ended: OnceLock::new(),
             rang: Notify::new(),
             overflowed: Notify::new(),
-            ignored: AtomicU64::new(0),
         });
-        tokio::spawn(tell(Arc::clone(&session), heard));
+        tokio::spawn(tell(Arc::clone(&session), signs));
         (session, Queue(queue))
     }
 
     /// What it says is taken, or ignored for a reason.
-    pub(super) fn take(self: &Arc<Self>, said: Said) -> Result<(), String> {
-        if said.id().is_some_and(|id| id != self.life.drain_id()) {
-            return self.ignore("it is about another drain");
-        }
-        let mut held = lock(&self.participant);
-        let Some(participant) = &*held else {
-            return self.ignore("it has ended");
-        };
-        match said {
-            Said::Ready => participant.ready(),
-            Said::Ack { .. } => participant.ack(),
-            Said::Working {
-                done, total, note, ..
-            } => participant.working_on(done, total, note),
-            Said::NeedMore { wish, by, why, .. } => self.wish(participant, wish, by, why),
-            Said::Done { figures, .. } => {
-                if let Some(participant) = held.take() {
-                    participant.done_with(figures);
-                }
+    pub(super) fn take(self: &Arc<Self>, message: FromParticipant) -> Result<(), &'static str> {
+        let mut line = self.line();
+        match line.ledger.hear(message) {
+            Heard::New(message) => self.act(&mut line, message),
+            Heard::Known { wish, by } => {
+                let terms = self.terms(&line);
+                let told = line.ledger.granted(wish, by, terms);
+                self.say(&line, told);
             }
-            Said::Refused { why, .. } => {
-                if let Some(participant) = held.take() {
-                    participant.refuse(why);
-                }
-            }
-            Said::Failed { why, .. } => {
-                if let Some(participant) = held.take() {
-                    participant.failed(why);
-                }
-            }
+            Heard::Awaited => {}
+            _ => return Err("it is about another drain, or comes after the last word"),
         }
         Ok(())
     }
 
-    /// The same wish gets the same answer again; a new one is the lifecycle's to answer.
-    fn wish(self: &Arc<Self>, participant: &Participant, wish: u32, by: Duration, why: String) {
-        let mut wishes = lock(&self.wishes);
-        let answered = match wishes.get(&wish) {
-            Some(answered) => *answered,
-            None if wishes.len() >= Grant::MOST => Some(Duration::ZERO),
-            None => {
-                wishes.insert(wish, None);
+    fn act(self: &Arc<Self>, line: &mut Line, message: FromParticipant) {
+        if message.is_last() {
+            let Some(participant) = line.participant.take() else {
+                return;
+            };
+            match message {
+                FromParticipant::Done { figures, .. } => participant.done_with(figures),
+                FromParticipant::Refused { why, .. } => participant.refuse(why),
+                FromParticipant::Failed { why, .. } => participant.failed(why),
+                // The others are not the last.
+                _ => {}
+            }
+            return;
+        }
+        let Some(participant) = &line.participant else {
+            return;
+        };
+        match message {
+            FromParticipant::Ready => participant.ready(),
+            FromParticipant::Ack { .. } => participant.ack(),
+            FromParticipant::Working {
+                done, total, note, ..
+            } => participant.working_on(done, total, note),
+            FromParticipant::NeedMore { wish, by, why, .. } => {
                 let (session, granting) = (Arc::clone(self), participant.need_more(by, why));
                 tokio::spawn(async move {
                     let by = granting.await;
-                    lock(&session.wishes).insert(wish, Some(by));
-                    let terms = session.terms();
-                    session.say(Told::Granted { wish, by }, terms);
+                    let mut line = session.line();
+                    let terms = session.terms(&line);
+                    let told = line.ledger.granted(wish, by, terms);
+                    session.say(&line, told);
                 });
-                None
             }
-        };
-        drop(wishes);
-        if let Some(by) = answered {
-            self.say(Told::Granted { wish, by }, participant.terms());
+            _ => {}
         }
     }
 
-    fn ignore(&self, why: &str) -> Result<(), String> {
-        // Relaxed: a count for people.
-        self.ignored.fetch_add(1, Ordering::Relaxed);
-        Err(why.to_owned())
-    }
-
+    /// How many of its messages were ignored.
     pub(super) fn ignored(&self) -> u64 {
-        self.ignored.load(Ordering::Relaxed)
+        self.line().ledger.stale()
     }
 
     /// The lifecycle waits for it no longer.
-    pub(super) fn over(&self, state: &str) {
+    pub(super) fn over(&self, end: End) {
         // Only the first end counts: a participant ends once.
-        let _ = self.ended.set(state.to_owned());
+        let _ = self.ended.set(end);
         self.rang.notify_one();
     }
 
@@ -171,28 +164,56 @@ impl Session {
         self.ended.get().is_some()
     }
 
-    /// Its handle, if it has not ended.
+    /// Its handle, if it has not said its last word.
     pub(super) fn take_participant(&self) -> Option<Participant> {
-        lock(&self.participant).take()
+        self.line().participant.take()
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How much time it has.
-    fn terms(&self) -> Option<Terms> {
-        lock(&self.participant).as_ref()?.terms()
+    fn terms(&self, line: &Line) -> Terms {
+        let terms = line.participant.as_ref().and_then(Participant::terms);
+        terms.unwrap_or_else(|| {
+            let end = self.life.drain().drain_end().unwrap_or_default();
+            Terms::new(end.saturating_sub(self.life.elapsed()), None, None)
+        })
     }
 
     /// Tells it something; one that does not read what it is told is cut.
-    fn say(&self, told: Told<'_>, terms: Option<Terms>) {
-        let out = lock(&self.out);
-        let Some(into) = &*out else { return };
-        if into.try_send(told.event(&self.life, terms)).is_err() {
+    fn say(&self, line: &Line, told: Option<ToParticipant>) {
+        let (Some(told), Some(into)) = (told, &line.out) else {
+            return;
+        };
+        if into.try_send(event(&told)).is_err() {
             self.overflowed.notify_one();
         }
     }
+
+    /// Asks it, for the first time or again.
+    fn ask(&self) {
+        let mut line = self.line();
+        let terms = self.terms(&line);
+        let unknown = || Cause::Api { why: String::new() };
+        let cause = self.life.cause().unwrap_or_else(unknown);
+        let request = line.ledger.request(self.life.drain_id(), &cause, terms);
+        self.say(&line, Some(request));
+    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A message as an event of its stream.
+fn event(told: &ToParticipant) -> Bytes {
+    let kind = match told {
+        ToParticipant::Hello { .. } => "hello",
+        ToParticipant::ShutdownRequest { .. } => "shutdown_request",
+        ToParticipant::Close { .. } => "close",
+        ToParticipant::Granted { .. } => "granted",
+        ToParticipant::Over { .. } => "over",
+        _ => "message",
+    };
+    format!("event: {kind}\ndata: {}\n\n", told.to_json()).into()
 }
 
 /// What a session is told, as the body of its answer.
@@ -212,7 +233,7 @@ impl http_body::Body for Queue {
 }
 
 /// What the lifecycle tells a participant.
-struct Heard {
+struct Signs {
     closing: Fired,
     asked_again: Fired,
     /// None once there is nobody to give to.
@@ -228,47 +249,55 @@ async fn more(given: &mut Option<Given>) -> Duration {
 }
 
 /// Tells a session what happens, until it is over for one of the two; then its stream ends.
-async fn tell(session: Arc<Session>, heard: Heard) {
-    let Heard {
+async fn tell(session: Arc<Session>, signs: Signs) {
+    let Signs {
         mut closing,
         mut asked_again,
         mut given,
-    } = heard;
+    } = signs;
     let life = &session.life;
-    let id = session.id.as_str();
-    session.say(Told::Hello { session: id }, None);
+    {
+        let line = session.line();
+        let under_way = life.phase().is_leaving().then(|| life.drain_id());
+        let hello = line.ledger.hello(life.phase(), under_way);
+        session.say(&line, Some(hello));
+    }
     let mut steering = life.drain().steering();
     let (mut is_asked, mut is_asked_again, mut is_closing) = (false, false, false);
     loop {
-        let told = tokio::select! {
+        tokio::select! {
             biased;
-            () = session.rang.notified() => {
-                let state = session.ended.get().map_or("done", String::as_str);
-                session.say(Told::Over { state }, None);
-                break;
-            }
+            // First: nothing that follows is understood without it.
             () = &mut steering, if !is_asked => {
                 is_asked = true;
-                Told::ShutdownRequest { again: false }
+                session.ask();
             }
+            () = session.rang.notified() => break,
             () = &mut asked_again, if !is_asked_again => {
                 is_asked_again = true;
-                Told::ShutdownRequest { again: true }
+                session.ask();
             }
             () = &mut closing, if !is_closing => {
                 is_closing = true;
-                Told::Close
+                let line = session.line();
+                let told = line.ledger.close(session.terms(&line));
+                session.say(&line, told);
             }
             by = more(&mut given) => {
-                let held = lock(&session.participant);
-                given = held.as_ref().map(Participant::given);
-                Told::Granted { wish: 0, by }
+                let line = session.line();
+                given = line.participant.as_ref().map(Participant::given);
+                let told = line.ledger.given(by, session.terms(&line));
+                session.say(&line, told);
             }
             _ = life.outcome() => break,
-        };
-        session.say(told, session.terms());
+        }
     }
-    lock(&session.out).take();
+    let mut line = session.line();
+    if let Some(end) = session.ended.get() {
+        let told = line.ledger.over(*end);
+        session.say(&line, told);
+    }
+    line.out = None;
 }
 
 /// What the connection of a participant holds: dropped, the participant is gone.

@@ -134,9 +134,9 @@ impl Sidecar {
             drain: String::new(),
         };
         let hello = sidecar.told("hello").await;
-        let text = |key: &str| hello[key].as_str().expect("text").to_owned();
         assert_eq!(hello["v"], 1);
-        (sidecar.session, sidecar.drain) = (text("session"), text("drain_id"));
+        assert_eq!(hello["drain_id"], Value::Null, "nothing is drained");
+        sidecar.session = hello["session"].as_str().expect("text").to_owned();
         sidecar
     }
 
@@ -155,7 +155,11 @@ impl Sidecar {
                 return None;
             }
             if let Some(data) = line.strip_prefix("data: ") {
-                return Some(serde_json::from_str(data).expect("JSON"));
+                let told: Value = serde_json::from_str(data).expect("JSON");
+                if let Some(id) = told["id"].as_str() {
+                    id.clone_into(&mut self.drain);
+                }
+                return Some(told);
             }
         }
     }
