@@ -97,6 +97,7 @@ async fn operators_give_time_by_name() {
     life.grant("outbox", 700 * MS).expect("it is there");
     assert_eq!(soon(given).await, 700 * MS);
     assert_eq!(outbox.terms().expect("it leaves").budget, Some(5_700 * MS));
+    assert!(life.place("outbox").is_some() && life.place("inbox").is_none());
     let none = life.grant("inbox", MS).expect_err("nobody has this name");
     assert_eq!(none.to_string(), r#"no participant is named "inbox""#);
     outbox.done();

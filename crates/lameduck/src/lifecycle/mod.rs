@@ -153,6 +153,18 @@ impl Lifecycle {
         Enrol::new(Arc::clone(&self.shared), name.into())
     }
 
+    /// The place of a participant by its name: for those who depend on what they know by name only.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<Place> {
+        let at = self
+            .shared
+            .seats()
+            .iter()
+            .position(|seat| seat.name == name)?;
+        let id = ParticipantId::new(u32::try_from(at).ok()?);
+        Some(Place::new(Arc::clone(&self.shared), id))
+    }
+
     /// Enters work that the shutdown waits for, until the guard is dropped.
     ///
     /// # Phases
@@ -209,16 +221,10 @@ impl Lifecycle {
     /// # Errors
     /// [`NoParticipant`] if none has this name.
     pub fn grant(&self, name: &str, by: Duration) -> Result<(), NoParticipant> {
-        let at = self
-            .shared
-            .seats()
-            .iter()
-            .position(|seat| seat.name == name);
-        let number = at.and_then(|at| u32::try_from(at).ok());
-        let number = number.ok_or_else(|| NoParticipant {
+        let place = self.place(name).ok_or_else(|| NoParticipant {
             name: name.to_owned(),
         })?;
-        self.send(Input::Grant(ParticipantId::new(number), by));
+        self.send(Input::Grant(place.id(), by));
         Ok(())
     }
 

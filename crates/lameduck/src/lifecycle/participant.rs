@@ -24,6 +24,10 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
+    pub(super) const fn new(shared: Arc<Shared>, id: ParticipantId) -> Self {
+        Self { shared, id }
+    }
+
     /// The participant's number: its place in the order of enrolment, from 0 on.
     #[must_use]
     pub const fn id(&self) -> ParticipantId {
@@ -79,10 +83,7 @@ impl fmt::Debug for Participant {
 impl Participant {
     pub(super) fn new(voice: Voice, closing: Token, asked_again: Token) -> Self {
         Self {
-            place: Place {
-                shared: Arc::clone(&voice.shared),
-                id: voice.id,
-            },
+            place: Place::new(Arc::clone(&voice.shared), voice.id),
             voice,
             closing,
             asked_again,
