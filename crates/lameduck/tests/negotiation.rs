@@ -166,3 +166,22 @@ async fn workers_negotiate_too() {
     life.shutdown("test");
     assert_eq!(soon(life.outcome()).await, Outcome::Drained);
 }
+
+#[tokio::test]
+async fn n_2_who_speaks_for_it_is_told_how_it_ended() {
+    let life = life();
+    let outbox = told_to_finish(&life).await;
+    let ended = outbox.ended();
+    let why = "its connection ended".to_owned();
+    outbox.away(why.clone());
+    assert_eq!(soon(ended).await, Some(ParticipantState::Failed { why }));
+    assert_eq!(soon(life.outcome()).await, Outcome::Failed);
+    outbox.done();
+    // A cut ends the process before anybody has ended.
+    let life = self::life();
+    let outbox = told_to_finish(&life).await;
+    let ended = outbox.ended();
+    life.cut();
+    assert_eq!(soon(ended).await, None);
+    outbox.done();
+}

@@ -3,6 +3,7 @@
 mod drain;
 #[cfg(feature = "tokio")]
 mod drains;
+mod ended;
 mod enrol;
 mod epilogue;
 mod guard;
@@ -22,6 +23,7 @@ mod worker;
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 pub use drain::Drain;
+pub use ended::Ended;
 pub use enrol::{Enrol, EnrolError};
 pub use epilogue::{Begun, Epilogue};
 pub use guard::Guard;
