@@ -94,6 +94,8 @@ pub(super) struct Setting {
     /// Time that the driver did not notice, and how often.
     pub(super) leap: Duration,
     pub(super) most_leaps: u8,
+    /// A grace period that may be asked for instead of the plan's.
+    pub(super) hurry: Option<Duration>,
     /// Whether a participant enrols, and a hook is given, after the request.
     pub(super) late_comers: bool,
     /// How many wishes for more time there are; refusals only if there are any.
@@ -117,6 +119,8 @@ pub(super) enum Act {
     Failed(u32),
     Signal(Signal),
     Terminate,
+    /// The same, with less time.
+    Hurry,
     Cut,
     NoRequest,
     OneRequest,
@@ -156,6 +160,8 @@ enum Gate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct World {
     phase: u8,
+    /// How much less time there is, once somebody asked so.
+    hurry: Option<Duration>,
     signals: u8,
     trouble: u8,
     requests: u8,
@@ -182,6 +188,16 @@ struct World {
     bargain: Bargain,
 }
 
+impl World {
+    /// The plan by which it leaves.
+    fn plan(&self, setting: &Setting) -> Plan {
+        match self.hurry {
+            Some(grace) => setting.plan.clone().shortened(grace),
+            None => setting.plan.clone(),
+        }
+    }
+}
+
 /// A state of both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Node {
@@ -198,6 +214,11 @@ macro_rules! holds {
 }
 
 impl Node {
+    /// The plan by which it leaves.
+    pub(super) fn plan(&self, setting: &Setting) -> Plan {
+        self.world.plan(setting)
+    }
+
     pub(super) fn start(setting: &Setting) -> Self {
         let mut machine = Machine::new(setting.plan.clone());
         for enrolment in setting.shape.enrolments() {
@@ -228,6 +249,7 @@ impl Node {
         may(!world.started && !leaving, Act::Started);
         may(trouble && !leaving, Act::StartFailed);
         may(!leaving, Act::Terminate);
+        may(!leaving && setting.hurry.is_some(), Act::Hurry);
         may(true, Act::Cut);
         may(world.read, Act::NoRequest);
         may(
@@ -300,11 +322,11 @@ impl Node {
                 .ok_or("no timer while leaving")?,
             _ => before,
         };
-        let input = self.input(act);
+        let input = self.input(act, setting);
         self.give(now, input, setting, seen)?;
         if self.world.read && setting.most_requests == 0 {
             // As the driver does it: at once.
-            let input = self.input(Act::NoRequest);
+            let input = self.input(Act::NoRequest, setting);
             self.give(now, input, setting, seen)?;
         }
         self.look(seen);
@@ -352,7 +374,7 @@ impl Node {
         self.keeps_its_word(&before, now, setting)
     }
 
-    fn input(&mut self, act: Act) -> Input {
+    fn input(&mut self, act: Act, setting: &Setting) -> Input {
         let world = &mut self.world;
         let why = String::from("why");
         world.trouble += u8::from(act.is_trouble());
@@ -377,6 +399,11 @@ impl Node {
                 Input::Signal(typed(signal))
             }
             Act::Terminate => Input::Terminate { why },
+            Act::Hurry => {
+                world.hurry = setting.hurry;
+                let grace = setting.hurry.unwrap_or_default();
+                Input::TerminateWithin { why, grace }
+            }
             Act::Cut => Input::Cut,
             Act::NoRequest | Act::OneRequest => {
                 world.read = false;
@@ -430,7 +457,7 @@ impl Node {
     ) -> Result<(), String> {
         let world = &mut self.world;
         let since = now.saturating_sub(world.requested_at.unwrap_or(now));
-        let drain_over = world.requested_at.is_some() && since >= setting.plan.drain_end();
+        let drain_over = world.requested_at.is_some() && since >= world.plan(setting).drain_end();
         match effect {
             Effect::OpenAdmission => {
                 holds!(!world.opened, "listeners open twice");
@@ -453,7 +480,7 @@ impl Node {
             Effect::Broadcast(request) => {
                 holds!(world.requested_at.is_none(), "two requests");
                 holds!(
-                    request.deadline == now + setting.plan.deadline(),
+                    request.deadline == now + world.plan(setting).deadline(),
                     "another deadline"
                 );
                 world.requested_at = Some(now);
@@ -474,7 +501,7 @@ impl Node {
                     "INV-4: drained without the final scans"
                 );
                 holds!(
-                    since <= setting.plan.deadline() || setting.most_leaps > 0,
+                    since <= world.plan(setting).deadline() || setting.most_leaps > 0,
                     "INV-2"
                 );
             }
@@ -510,9 +537,10 @@ impl Node {
             Effect::CloseAdmission => {
                 holds!(!world.admission_closed, "admission closes twice");
                 world.admission_closed = true;
-                let window = setting.plan.window();
+                let window = world.plan(setting).window();
                 let early = world.opened && since < window.floor;
-                let escalated = early && setting.plan.repeat() == crate::vocab::Repeat::Escalate;
+                let escalated =
+                    early && world.plan(setting).repeat() == crate::vocab::Repeat::Escalate;
                 holds!(!early || escalated, "INV-3: admission closed before floor");
                 let why = match since {
                     _ if !world.opened => "never opened",
@@ -586,7 +614,7 @@ impl Node {
                     "INV-10: a hook too early"
                 );
                 holds!(
-                    since < setting.plan.deadline(),
+                    since < world.plan(setting).deadline(),
                     "INV-10: after the deadline"
                 );
                 world.hooks_run |= bit(id);
@@ -652,7 +680,7 @@ impl Node {
             );
             return Ok(());
         };
-        let deadline = requested_at + setting.plan.deadline();
+        let deadline = requested_at + self.world.plan(setting).deadline();
         let status = self.machine.status().deadline;
         holds!(status == Some(deadline), "the deadline moved: {status:?}");
         let mut alone = self.machine.clone();
