@@ -97,6 +97,7 @@ async fn operators_give_time_by_name() {
     life.grant("outbox", 700 * MS).expect("it is there");
     assert_eq!(soon(given).await, 700 * MS);
     assert_eq!(outbox.terms().expect("it leaves").budget, Some(5_700 * MS));
+    assert!(life.place("outbox").is_some() && life.place("inbox").is_none());
     let none = life.grant("inbox", MS).expect_err("nobody has this name");
     assert_eq!(none.to_string(), r#"no participant is named "inbox""#);
     outbox.done();
@@ -164,4 +165,23 @@ async fn workers_negotiate_too() {
     life.ready();
     life.shutdown("test");
     assert_eq!(soon(life.outcome()).await, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn n_2_who_speaks_for_it_is_told_how_it_ended() {
+    let life = life();
+    let outbox = told_to_finish(&life).await;
+    let ended = outbox.ended();
+    let why = "its connection ended".to_owned();
+    outbox.away(why.clone());
+    assert_eq!(soon(ended).await, Some(ParticipantState::Failed { why }));
+    assert_eq!(soon(life.outcome()).await, Outcome::Failed);
+    outbox.done();
+    // A cut ends the process before anybody has ended.
+    let life = self::life();
+    let outbox = told_to_finish(&life).await;
+    let ended = outbox.ended();
+    life.cut();
+    assert_eq!(soon(ended).await, None);
+    outbox.done();
 }

@@ -11,6 +11,7 @@ mod invariants;
 mod links;
 mod manifests;
 mod names;
+mod negotiation;
 mod readme;
 mod shape;
 mod snippets;
@@ -21,7 +22,7 @@ use crate::tree::Tree;
 
 /// Everything that is wrong with `tree`, in no particular order.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let rules: [fn(&Tree, &mut Vec<Finding>); 16] = [
+    let rules: [fn(&Tree, &mut Vec<Finding>); 17] = [
         absence::check,
         code_map::check,
         contracts::check,
@@ -34,6 +35,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         links::check,
         manifests::check,
         names::check,
+        negotiation::check,
         readme::check,
         shape::check,
         snippets::check,

@@ -36,7 +36,7 @@ pub use figures::{Figures, Latency, ParticipantFigures, PhaseFigures, SignalFigu
 pub(crate) use grants::Grants;
 pub(crate) use last::{Arrival, DumpCause, LastWords, Signals, Then};
 pub use observe::{Observer, Recent};
-pub(crate) use seats::{HookRun, Seat};
+pub(crate) use seats::{HookRun, Seat, Waited};
 pub use shared::Inflight;
 pub(crate) use shared::Shared;
 pub use status::Status;

@@ -1,11 +1,15 @@
 //! What the driver holds for each participant: how to tell it something, and its stop hook.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    sync::{Arc, OnceLock},
+};
 
 use super::{Grants, Shared};
 use crate::{
-    inflight::Token,
+    inflight::{Fired, Token},
     machine::{Input, ParticipantId},
+    vocab::ParticipantState,
 };
 
 /// Runs a stop hook somewhere else and says when it ends; must not block.
@@ -22,6 +26,7 @@ pub(crate) struct Seat {
     pub(crate) asked_again: Token,
     /// What it got beyond its budget.
     pub(crate) grants: Arc<Grants>,
+    pub(crate) waited: Arc<Waited>,
     pub(crate) open: Option<OpenListener>,
     pub(crate) hook: Option<HookRun>,
 }
@@ -31,6 +36,31 @@ impl fmt::Debug for Seat {
         f.debug_struct("Seat")
             .field("name", &self.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether a participant is waited for, and how it ended.
+#[derive(Debug, Default)]
+pub(crate) struct Waited {
+    ended: Token,
+    state: OnceLock<ParticipantState>,
+}
+
+impl Waited {
+    /// When it is waited for no longer.
+    pub(crate) fn fired(&self) -> Fired {
+        self.ended.fired()
+    }
+
+    /// How it ended.
+    pub(crate) fn state(&self) -> Option<ParticipantState> {
+        self.state.get().cloned()
+    }
+
+    pub(super) fn end(&self, state: ParticipantState) {
+        // A participant ends once.
+        let _ = self.state.set(state);
+        self.ended.fire();
     }
 }
 

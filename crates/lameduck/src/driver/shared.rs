@@ -26,7 +26,7 @@ use super::{
 use crate::{
     inflight::{Admission, Requests, Slots, Tasks, Token},
     machine::{self, Input, ShutdownRequest},
-    vocab::{InflightCounts, Outcome, Phase, Plan, Report},
+    vocab::{InflightCounts, Outcome, ParticipantState, Phase, Plan, Report},
 };
 
 /// What is in flight, by kind.
@@ -300,6 +300,18 @@ impl Shared {
     /// The participants' seats; a participant's number is its seat's index.
     pub(crate) fn seats(&self) -> MutexGuard<'_, Vec<Seat>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A participant is waited for no longer: tells whoever speaks for it.
+    pub(super) fn has_ended(&self, name: &str, state: &ParticipantState) {
+        let waited = self
+            .seats()
+            .iter()
+            .find(|seat| seat.name == name)
+            .map(|seat| Arc::clone(&seat.waited));
+        if let Some(waited) = waited {
+            waited.end(state.clone());
+        }
     }
 
     pub(super) fn set_status(&self, status: machine::Status) {

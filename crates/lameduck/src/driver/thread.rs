@@ -263,6 +263,9 @@ impl Driver {
         let mut exit = None;
         while let Some((at, news)) = self.machine.poll_news() {
             let counts = *counts.get_or_insert_with(|| self.shared.inflight_counts());
+            if let News::Ended { name, state, .. } = &news {
+                self.shared.has_ended(name, state);
+            }
             // The names of stragglers may come after the machine was over; nothing follows the end all the same.
             if matches!(news, News::Exit { .. }) {
                 exit = Some((at, counts, news));

@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use super::{Member, Participant, more::Voice};
 use crate::{
-    driver::{Grants, Seat, Shared},
+    driver::{Grants, Seat, Shared, Waited},
     inflight::Token,
     machine::{Enrolment, Hook, Input, Listens, MOST_PARTICIPANTS, ParticipantId},
     vocab::Phase,
@@ -85,11 +85,13 @@ impl Enrol {
         let closing = Token::new();
         let asked_again = Token::new();
         let grants = Arc::new(Grants::new());
+        let waited = Arc::new(Waited::default());
         let seat = Seat {
             name: self.name.clone(),
             closing: closing.clone(),
             asked_again: asked_again.clone(),
             grants: Arc::clone(&grants),
+            waited: Arc::clone(&waited),
             open: self.open,
             hook: None,
         };
@@ -118,7 +120,7 @@ impl Enrol {
             id,
             grants,
         };
-        Ok(Participant::new(voice, closing, asked_again))
+        Ok(Participant::new(voice, closing, asked_again, waited))
     }
 }
 

@@ -3,6 +3,7 @@
 mod drain;
 #[cfg(feature = "tokio")]
 mod drains;
+mod ended;
 mod enrol;
 mod epilogue;
 mod guard;
@@ -22,6 +23,7 @@ mod worker;
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 pub use drain::Drain;
+pub use ended::Ended;
 pub use enrol::{Enrol, EnrolError};
 pub use epilogue::{Begun, Epilogue};
 pub use guard::Guard;
@@ -153,12 +155,15 @@ impl Lifecycle {
         Enrol::new(Arc::clone(&self.shared), name.into())
     }
 
-    /// The place of the participant with this name, for others that depend on it and know it by its name only; `None` if nobody has enrolled under it.
+    /// The place of a participant by its name: for those who depend on what they know by name only.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<Place> {
-        let seats = self.shared.seats();
-        let number = seats.iter().position(|seat| seat.name == name)?;
-        let id = ParticipantId::new(u32::try_from(number).ok()?);
+        let at = self
+            .shared
+            .seats()
+            .iter()
+            .position(|seat| seat.name == name)?;
+        let id = ParticipantId::new(u32::try_from(at).ok()?);
         Some(Place::new(Arc::clone(&self.shared), id))
     }
 

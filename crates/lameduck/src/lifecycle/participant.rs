@@ -2,9 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::more::{Given, Granting, Voice};
+use super::{
+    Ended,
+    more::{Given, Granting, Voice},
+};
 use crate::{
-    driver::{HookRun, Shared},
+    driver::{HookRun, Shared, Waited},
     inflight::{Fired, Token},
     machine::{Answer, Input, ParticipantId},
     vocab::{ListenerReport, Terms},
@@ -69,6 +72,7 @@ pub struct Participant {
     voice: Voice,
     closing: Token,
     asked_again: Token,
+    waited: Arc<Waited>,
     ended: bool,
 }
 
@@ -81,15 +85,18 @@ impl fmt::Debug for Participant {
 }
 
 impl Participant {
-    pub(super) fn new(voice: Voice, closing: Token, asked_again: Token) -> Self {
+    pub(super) fn new(
+        voice: Voice,
+        closing: Token,
+        asked_again: Token,
+        waited: Arc<Waited>,
+    ) -> Self {
         Self {
-            place: Place {
-                shared: Arc::clone(&voice.shared),
-                id: voice.id,
-            },
+            place: Place::new(Arc::clone(&voice.shared), voice.id),
             voice,
             closing,
             asked_again,
+            waited,
             ended: false,
         }
     }
@@ -242,6 +249,15 @@ impl Participant {
     /// Cancel safe: dropping it changes nothing.
     pub fn asked_again(&self) -> Fired {
         self.asked_again.fired()
+    }
+
+    /// Resolves when it is waited for no longer, and to how it ended: by its own last word, given up, or not asked at all;
+    /// to `None` if the process ended first.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping it changes nothing.
+    pub fn ended(&self) -> Ended {
+        Ended::new(&self.place.shared, Arc::clone(&self.waited))
     }
 
     /// Gives it a stop hook: run at most once, on a thread of its own, in `Stopped`, before the hooks of what it depends

@@ -94,6 +94,37 @@ fn enrolment() -> impl Strategy<Value = Enrolment> {
         })
 }
 
+fn wish() -> impl Strategy<Value = Input> {
+    let id = (0..PARTICIPANTS).prop_map(ParticipantId::new);
+    (id, 0_u32..4, step()).prop_map(|(id, wish, by)| {
+        let why = "\\why".to_owned();
+        Input::Answer(id, Answer::NeedMore { wish, by, why })
+    })
+}
+
+/// Two with budgets are asked.
+fn beginning() -> Vec<(Duration, Input)> {
+    let mut inputs = Vec::new();
+    for id in [0, 1].map(ParticipantId::new) {
+        inputs.push(Input::Enrol(Enrolment {
+            id,
+            name: id.to_string(),
+            after: Vec::new(),
+            budget: Some(Duration::from_millis(100)),
+            listens: Listens::Never,
+            hook: Hook::None,
+        }));
+        inputs.push(Input::Ready(id));
+    }
+    inputs.push(Input::Started);
+    let why = "why".to_owned();
+    inputs.push(Input::Terminate { why });
+    inputs
+        .into_iter()
+        .map(|one| (Duration::ZERO, one))
+        .collect()
+}
+
 fn input() -> impl Strategy<Value = Input> {
     let id = || (0..PARTICIPANTS).prop_map(ParticipantId::new);
     let why = || Just("why".to_owned());
@@ -104,17 +135,13 @@ fn input() -> impl Strategy<Value = Input> {
             total: 2,
             note: "\"a\"".to_owned()
         }),
-        (0_u32..40, step()).prop_map(|(wish, by)| Answer::NeedMore {
-            wish,
-            by,
-            why: "\\why".to_owned(),
-        }),
         vec(("[a-c]{1,2}", any::<i64>()), 0..40).prop_map(|figures| Answer::Done { figures }),
         why().prop_map(|why| Answer::Refused { why }),
         why().prop_map(|why| Answer::Away { why }),
         why().prop_map(|why| Answer::Failed { why }),
     ];
     prop_oneof![
+        9 => wish(),
         6 => enrolment().prop_map(Input::Enrol),
         6 => id().prop_map(Input::Ready),
         3 => Just(Input::Started),
@@ -208,10 +235,14 @@ proptest! {
     #[test]
     fn n_3_n_4_every_wish_is_answered_once_and_for_all(
         plan in plan(),
+        begun in any::<bool>(),
         script in vec((step(), input()), 0..60),
+        wishes in vec(((0_u64..40).prop_map(Duration::from_millis), wish()), 0..30),
     ) {
         let mut machine = Machine::new(plan);
         let mut now = Duration::ZERO;
+        let beginning = if begun { beginning() } else { Vec::new() };
+        let script = beginning.into_iter().chain(wishes).chain(script);
         let mut leaving = false;
         let mut answers = std::collections::HashMap::new();
         for (step, input) in script {
@@ -242,10 +273,10 @@ proptest! {
             prop_assert_eq!(granted.len(), 1);
             let (to, wish, by) = granted[0];
             prop_assert_eq!((to, wish), (id, number));
-            prop_assert!(by <= asked);
-            // A wish that found no room for its record gets nothing, then as before.
-            let first = *answers.entry((id, wish)).or_insert(by);
+            // The number says which wish it is, not what else it says.
+            let (first, most) = *answers.entry((id, wish)).or_insert((by, asked));
             prop_assert_eq!(first, by, "{} of {}", wish, id);
+            prop_assert!(by <= most);
             for one in machine.status().participants {
                 prop_assert!(one.grants().len() <= 2 * crate::vocab::Grant::MOST);
             }
