@@ -1,12 +1,14 @@
 //! `lameduck ctl` against a real service: what it says, what the service's report says of who asked, and exit codes.
 
+#[path = "support/control.rs"]
+mod control;
 mod support;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use support::control::{Controlled, Holding, Scratch, command, ctl, told};
+use control::{Controlled, Holding, Scratch, command, ctl, told};
 
 /// Begins to watch; it has begun when it has written something.
 fn watch(mut command: Command) -> (Child, ChildStdout) {

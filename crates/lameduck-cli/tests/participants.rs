@@ -2,6 +2,8 @@
 //!
 //! What is not installed is skipped and says so.
 
+#[path = "support/control.rs"]
+mod control;
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use support::control::Controlled;
+use control::Controlled;
 use support::service::Service;
 
 fn example(file: &str) -> String {
@@ -106,7 +108,7 @@ fn go_takes_part() {
         eprintln!("skipped: go version does not run here");
         return;
     };
-    let scratch = support::control::Scratch::new("part-go-built");
+    let scratch = control::Scratch::new("part-go-built");
     let program = scratch.at("participant");
     let built = Command::new(go)
         .args(["build", "-o", &program, &example("participant.go")])

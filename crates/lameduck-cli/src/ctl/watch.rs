@@ -14,7 +14,10 @@ use std::{
 };
 
 use console::Term;
-use lameduck::signals::{Channel, Signo};
+use lameduck::{
+    eintr,
+    signals::{Channel, Signo},
+};
 use lameduck_verify::printable;
 use serde_json::Value;
 
@@ -94,7 +97,8 @@ fn wait(stream: &UnixStream, signals: &Channel) {
         revents: 0,
     });
     let tick = i32::try_from(TICK.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: two live entries, whose descriptors are open. An error, EINTR among them, only ends the wait.
+    // EINTR: ends the wait a little early, and whoever waits looks again.
+    // SAFETY: two live entries, whose descriptors are open.
     unsafe { libc::poll(waited.as_mut_ptr(), 2, tick) };
 }
 
@@ -155,7 +159,7 @@ impl Events {
                     self.buffer.extend_from_slice(&more[..count]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Next::Nothing,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if eintr::note_interrupted(&error) => {}
                 Ok(_) | Err(_) => return Next::Over,
             }
         }

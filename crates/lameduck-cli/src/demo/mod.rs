@@ -13,6 +13,7 @@ use std::{
     error::Error,
     fmt::Write as _,
     io::Write as _,
+    path::Path,
     process::{ExitCode, Termination as _},
     sync::Arc,
 };
@@ -23,6 +24,7 @@ use lameduck::{
     StackSignal, Start,
 };
 
+use lameduck_http::{Control, Limits, LocalAddr, ServeError};
 use lameduck_otlp::Otlp;
 
 use self::config::Config;
@@ -200,12 +202,7 @@ async fn serve(
         eprintln!("warning: a token file without --admin: there is nothing to act on");
     }
     if let Some(path) = &arguments.control {
-        let control = lameduck_http::control(&life, path).route(lameduck_http::admin_metrics());
-        let control = debug::routes()
-            .into_iter()
-            .fold(control, lameduck_http::Control::route)
-            .await?;
-        write!(ready, "  control {}", control.local_addr())?;
+        write!(ready, "  control {}", control(&life, path).await?)?;
     }
     if let Some(path) = arguments.config.clone() {
         let config = Arc::clone(&config);
@@ -213,15 +210,7 @@ async fn serve(
             Config::read(&path).map(|fresh| config.store(Arc::new(fresh)))
         });
     }
-    let mut limits = lameduck_http::Limits::default();
-    if let Some(most) = arguments.max_connections {
-        limits.connections = most;
-    }
-    match arguments.park_after {
-        Some(ParkArgument::Never) => limits.park_after = None,
-        Some(ParkArgument::After(idle)) => limits.park_after = Some(idle),
-        None => {}
-    }
+    let limits = limits(&arguments);
     let app = routes::router(Arc::clone(&config)).merge(grpc::router(&life, config));
     let mut listening = String::new();
     if let Some(addr) = &arguments.tls_listen {
@@ -247,4 +236,24 @@ async fn serve(
         }
     });
     Ok(())
+}
+
+/// Opens the control socket: whoever may ask there may also look inside.
+async fn control(life: &Lifecycle, path: &Path) -> Result<LocalAddr, ServeError> {
+    let control = lameduck_http::control(life, path).route(lameduck_http::admin_metrics());
+    let control = debug::routes().into_iter().fold(control, Control::route);
+    Ok(control.await?.local_addr().clone())
+}
+
+fn limits(arguments: &DemoArguments) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(most) = arguments.max_connections {
+        limits.connections = most;
+    }
+    match arguments.park_after {
+        Some(ParkArgument::Never) => limits.park_after = None,
+        Some(ParkArgument::After(idle)) => limits.park_after = Some(idle),
+        None => {}
+    }
+    limits
 }

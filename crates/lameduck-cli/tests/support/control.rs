@@ -1,4 +1,9 @@
-//! A demo with a control socket, and `lameduck ctl` that asks it.
+//! A demo with a control socket, and `lameduck ctl` that asks it: for tests of this package only, which have the command.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary compiles this in whole and uses a part"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,8 +13,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::service::Service;
-use super::{BOUND, until};
+use crate::support::service::Service;
+use crate::support::{BOUND, until};
 
 /// Tests of other crates share this directory and have no such program.
 const LAMEDUCK: &str = match option_env!("CARGO_BIN_EXE_lameduck") {

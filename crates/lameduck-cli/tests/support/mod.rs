@@ -7,7 +7,6 @@
     reason = "each test binary compiles this in whole and uses a part"
 )]
 
-pub mod control;
 #[path = "../../../lameduck-verify/tests/duck/seats.rs"]
 pub mod seats;
 pub mod service;

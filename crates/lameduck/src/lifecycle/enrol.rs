@@ -125,7 +125,13 @@ impl Enrol {
             id,
             grants,
         };
-        Ok(Participant::new(voice, budget, closing, asked_again, waited))
+        Ok(Participant::new(
+            voice,
+            budget,
+            closing,
+            asked_again,
+            waited,
+        ))
     }
 }
 

@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use lameduck::negotiation::{End, FromParticipant};
-use lameduck::{EnrolError, Lifecycle, News, NoParticipant, Observed, Observer, Participant};
+use lameduck::negotiation::FromParticipant;
+use lameduck::{EnrolError, Lifecycle, NoParticipant, Participant};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -190,13 +190,6 @@ impl Book {
         Ok(None)
     }
 
-    /// The lifecycle waits for this participant no longer.
-    fn ended(&self, name: &str, end: End) {
-        if let Some(Standing::Here(session)) = self.lock().by_name.get(name) {
-            session.over(end);
-        }
-    }
-
     pub(super) fn count_slow(&self) {
         // Relaxed: a count for people.
         self.slow.fetch_add(1, Ordering::Relaxed);
@@ -241,18 +234,6 @@ fn statuses(life: &Lifecycle) -> Vec<Value> {
     }
 }
 
-/// How a participant of a status has ended, if it has.
-fn end_of(one: &Value) -> Option<End> {
-    one.get("ended_at_ms")?;
-    Some(match one["state"].as_str()? {
-        "failed" => End::Failed,
-        "refused" => End::Refused,
-        "overdue" => End::Overdue,
-        "not-started" | "away" => End::NotStarted,
-        _ => End::Done,
-    })
-}
-
 /// What operators gave a participant, in order.
 fn gifts(life: &Lifecycle, name: &str) -> Vec<Duration> {
     let all = statuses(life);
@@ -274,26 +255,4 @@ fn random_id() -> Result<String, getrandom::Error> {
         write!(text, "{byte:02x}").expect("writing to a string never fails");
     }
     Ok(text)
-}
-
-/// Hears of the ends of participants.
-pub(super) struct Ends(pub(super) Weak<Book>);
-
-impl Observer for Ends {
-    fn observe(&mut self, seen: &Observed) {
-        let Some(book) = self.0.upgrade() else { return };
-        if let News::Ended { name, state, .. } = &seen.news {
-            // Who has ended is waited for no longer.
-            book.ended(name, End::of(state).unwrap_or(End::Done));
-        }
-    }
-
-    fn missed(&mut self, _count: u64) {
-        let Some(book) = self.0.upgrade() else { return };
-        for one in statuses(&book.life) {
-            if let (Some(name), Some(end)) = (one["name"].as_str(), end_of(&one)) {
-                book.ended(name, end);
-            }
-        }
-    }
 }

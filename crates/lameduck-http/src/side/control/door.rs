@@ -121,6 +121,7 @@ impl Turn {
     fn take(directory: &Path) -> Result<Self, Why> {
         let directory = File::open(directory).map_err(Why::Directory)?;
         for _ in 0..LOOKS {
+            // EINTR: nothing was done, and it is called again below.
             // SAFETY: takes numbers only; the descriptor is open.
             let lock = || match unsafe {
                 libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB)

@@ -1,3 +1,5 @@
+//! Where the file may stand, what it replaces, and what it says when it may not.
+
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 

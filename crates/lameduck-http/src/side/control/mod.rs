@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 
 pub use door::ControlError;
 
-use self::book::{Book, Ends};
+use self::book::Book;
 use self::caller::Allowed;
 use self::desk::ControlDesk;
 use super::admin::{AdminRoute, desk_for_control};
@@ -93,10 +93,6 @@ impl Control<'_> {
         let bound = door::open(&self.path, self.allowed.mode())
             .map_err(|error| ServeError::Bind(io::Error::other(error)))?;
         let book = Book::new(self.life.clone());
-        let ends = Ends(Arc::downgrade(&book));
-        self.life
-            .observe("control", ends)
-            .map_err(ServeError::Bind)?;
         let admin = desk_for_control(&runtime, self.life, self.routes);
         let desk = ControlDesk::new(admin, self.allowed, book);
         start(self.life, bound, Arc::new(desk))

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use lameduck::inflight::Fired;
 use lameduck::negotiation::{End, FromParticipant, Heard, Ledger, ToParticipant};
-use lameduck::{Cause, Given, Lifecycle, Participant, Terms};
+use lameduck::{Cause, Ended, Given, Lifecycle, Participant, Terms};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
@@ -35,10 +35,6 @@ pub(super) struct Session {
     pub(super) caller: Caller,
     life: Lifecycle,
     line: Mutex<Line>,
-    /// How it ended for the lifecycle.
-    ended: OnceLock<End>,
-    /// Rings when that is known.
-    rang: Notify,
     /// Rings when more was to be told than it reads.
     overflowed: Notify,
 }
@@ -74,6 +70,7 @@ impl Session {
         let signs = Signs {
             closing: participant.closing(),
             asked_again: participant.asked_again(),
+            ended: participant.ended(),
             given: Some(participant.given()),
         };
         let line = Line {
@@ -87,8 +84,6 @@ impl Session {
             caller,
             life,
             line: Mutex::new(line),
-            ended: OnceLock::new(),
-            rang: Notify::new(),
             overflowed: Notify::new(),
         });
         tokio::spawn(tell(Arc::clone(&session), signs));
@@ -153,15 +148,9 @@ impl Session {
         self.line().ledger.stale()
     }
 
-    /// The lifecycle waits for it no longer.
-    pub(super) fn over(&self, end: End) {
-        // Only the first end counts: a participant ends once.
-        let _ = self.ended.set(end);
-        self.rang.notify_one();
-    }
-
+    /// Whether it was told that it is waited for no longer.
     pub(super) fn is_over(&self) -> bool {
-        self.ended.get().is_some()
+        self.line().out.is_none()
     }
 
     /// Its handle, if it has not said its last word.
@@ -236,6 +225,7 @@ impl http_body::Body for Queue {
 struct Signs {
     closing: Fired,
     asked_again: Fired,
+    ended: Ended,
     /// None once there is nobody to give to.
     given: Option<Given>,
 }
@@ -253,6 +243,7 @@ async fn tell(session: Arc<Session>, signs: Signs) {
     let Signs {
         mut closing,
         mut asked_again,
+        mut ended,
         mut given,
     } = signs;
     let life = &session.life;
@@ -264,7 +255,7 @@ async fn tell(session: Arc<Session>, signs: Signs) {
     }
     let mut steering = life.drain().steering();
     let (mut is_asked, mut is_asked_again, mut is_closing) = (false, false, false);
-    loop {
+    let ended = loop {
         tokio::select! {
             biased;
             // First: nothing that follows is understood without it.
@@ -272,7 +263,7 @@ async fn tell(session: Arc<Session>, signs: Signs) {
                 is_asked = true;
                 session.ask();
             }
-            () = session.rang.notified() => break,
+            ended = &mut ended => break ended,
             () = &mut asked_again, if !is_asked_again => {
                 is_asked_again = true;
                 session.ask();
@@ -289,12 +280,11 @@ async fn tell(session: Arc<Session>, signs: Signs) {
                 let told = line.ledger.given(by, session.terms(&line));
                 session.say(&line, told);
             }
-            _ = life.outcome() => break,
         }
-    }
+    };
     let mut line = session.line();
-    if let Some(end) = session.ended.get() {
-        let told = line.ledger.over(*end);
+    if let Some(end) = ended.as_ref().and_then(End::of) {
+        let told = line.ledger.over(end);
         session.say(&line, told);
     }
     line.out = None;

@@ -314,6 +314,8 @@ async fn what_cannot_be_meant_is_refused_with_a_reason() {
         assert_eq!(status, 400, "{message}: {said}");
         assert!(said["said"].as_str().expect("text").contains(why), "{said}");
     }
+    // It is waited for, so that there is somebody to ask.
+    sidecar.says_taken(r#"{"type": "ready"}"#).await;
     leave(&controlled).await;
     let (status, said) = controlled
         .json("POST /v1/participants", r#"{"name": "late"}"#)

@@ -134,6 +134,7 @@ fn setting(shape: Shape, plan: Plan) -> Setting {
         most_requests: 0,
         leap: ms(1_000),
         most_leaps: 0,
+        hurry: None,
         late_comers: false,
         needs: None,
         most_changes: 0,
@@ -302,6 +303,22 @@ fn n_1_n_4_n_5_negotiation_in_any_order() {
         "exit forced",
     ];
     search_all("negotiation", &settings, &seen);
+}
+
+/// INV-2, INV-3: somebody has less time than the plan, or more: there is one deadline, and it is never later than the plan's.
+#[test]
+fn inv_2_inv_3_less_time_than_the_plan_has() {
+    let settings = [1_600, 2_000, 60_000].map(|hurry| Setting {
+        most_requests: 1,
+        hurry: Some(ms(hurry)),
+        ..setting(Shape::Pair, plan(SHORT, Repeat::Record))
+    });
+    for one in &settings {
+        let hurried = one.plan.clone().shortened(one.hurry.expect("it is set"));
+        assert!(hurried.deadline() <= one.plan.deadline());
+    }
+    let seen = ["window quiet", "exit drained", "exit forced", "exit failed"];
+    search_all("less time", &settings, &seen);
 }
 
 /// What the search stands on: a machine that is never told anything stays where it is.

@@ -172,7 +172,7 @@ impl Node {
         let Some(requested_at) = self.requested_at() else {
             return Ok(());
         };
-        let drain_end = requested_at + setting.plan.drain_end();
+        let drain_end = requested_at + self.plan(setting).drain_end();
         for (id, (had_ended, closed_at)) in (0..).zip(before) {
             let entry = self.machine.core.roster.find(ParticipantId::new(id));
             let is_overdue = entry.is_some_and(|entry| {

@@ -50,6 +50,8 @@ pub(super) struct Setting {
     pub(super) needs: Option<Duration>,
     /// How often a departure is announced or taken back.
     pub(super) most_changes: u8,
+    /// A grace period that may be asked for instead of the plan's.
+    pub(super) hurry: Option<Duration>,
     /// Whether a participant enrols, and a hook is given, after the request.
     pub(super) late_comers: bool,
     /// How many wishes for more time there are; refusals only if there are any.
@@ -77,6 +79,8 @@ pub(super) enum Act {
     Cancel,
     TurnGiven,
     TurnGivenLate,
+    /// The same, with less time.
+    Hurry,
     Cut,
     NoRequest,
     OneRequest,
@@ -116,6 +120,8 @@ enum Gate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct World {
     phase: u8,
+    /// How much less time there is, once somebody asked so.
+    hurry: Option<Duration>,
     signals: u8,
     trouble: u8,
     requests: u8,
@@ -153,6 +159,16 @@ struct World {
     bargain: Bargain,
 }
 
+impl World {
+    /// The plan by which it leaves.
+    fn plan(&self, setting: &Setting) -> Plan {
+        match self.hurry {
+            Some(grace) => setting.plan.clone().shortened(grace),
+            None => setting.plan.clone(),
+        }
+    }
+}
+
 /// A state of both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Node {
@@ -161,6 +177,11 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// The plan by which it leaves.
+    pub(super) fn plan(&self, setting: &Setting) -> Plan {
+        self.world.plan(setting)
+    }
+
     pub(super) fn start(setting: &Setting) -> Self {
         let mut machine = Machine::new(setting.plan.clone());
         for enrolment in setting.shape.enrolments() {
@@ -199,6 +220,7 @@ impl Node {
         may(!world.started && !leaving, Act::Started);
         may(trouble && !leaving, Act::StartFailed);
         may(!leaving, Act::Terminate);
+        may(!leaving && setting.hurry.is_some(), Act::Hurry);
         may(true, Act::Cut);
         may(world.read, Act::NoRequest);
         may(
@@ -347,6 +369,11 @@ impl Node {
             Act::Announce | Act::Cancel | Act::TurnGiven | Act::TurnGivenLate => {
                 turns::input(world, act, setting)
             }
+            Act::Hurry => {
+                world.hurry = setting.hurry;
+                let grace = setting.hurry.unwrap_or_default();
+                Input::TerminateWithin { why, grace }
+            }
             Act::Cut => Input::Cut,
             Act::NoRequest | Act::OneRequest => {
                 world.read = false;
@@ -390,7 +417,7 @@ impl Node {
     ) -> Result<(), String> {
         let world = &mut self.world;
         let since = now.saturating_sub(world.requested_at.unwrap_or(now));
-        let drain_over = world.requested_at.is_some() && since >= setting.plan.drain_end();
+        let drain_over = world.requested_at.is_some() && since >= world.plan(setting).drain_end();
         match effect {
             Effect::OpenAdmission => {
                 holds!(!world.opened, "listeners open twice");
@@ -407,7 +434,7 @@ impl Node {
                 holds!(world.begun_at.is_none(), "two requests");
                 let requested_at = *world.requested_at.get_or_insert(now);
                 holds!(
-                    request.deadline == requested_at + setting.plan.deadline(),
+                    request.deadline == requested_at + world.plan(setting).deadline(),
                     "INV-2: the wait for a turn moved the deadline"
                 );
                 world.begun_at = Some(now);
@@ -432,7 +459,7 @@ impl Node {
                     "INV-4: drained without the final scans"
                 );
                 holds!(
-                    since <= setting.plan.deadline() || setting.most_leaps > 0,
+                    since <= world.plan(setting).deadline() || setting.most_leaps > 0,
                     "INV-2"
                 );
             }
@@ -468,13 +495,14 @@ impl Node {
             Effect::CloseAdmission => {
                 holds!(!world.admission_closed, "admission closes twice");
                 world.admission_closed = true;
-                let window = setting.plan.window();
+                let window = world.plan(setting).window();
                 // The window counts from when clients were first told.
                 let waited =
                     world.begun_at.unwrap_or_default() - world.requested_at.unwrap_or_default();
                 let since = since.saturating_sub(waited);
                 let early = world.opened && since < window.floor;
-                let escalated = early && setting.plan.repeat() == crate::vocab::Repeat::Escalate;
+                let escalated =
+                    early && world.plan(setting).repeat() == crate::vocab::Repeat::Escalate;
                 holds!(!early || escalated, "INV-3: admission closed before floor");
                 let why = match since {
                     _ if !world.opened => "never opened",
@@ -548,7 +576,7 @@ impl Node {
                     "INV-10: a hook too early"
                 );
                 holds!(
-                    since < setting.plan.deadline(),
+                    since < world.plan(setting).deadline(),
                     "INV-10: after the deadline"
                 );
                 world.hooks_run |= bit(id);
@@ -618,7 +646,7 @@ impl Node {
             );
             return Ok(());
         };
-        let deadline = requested_at + setting.plan.deadline();
+        let deadline = requested_at + self.world.plan(setting).deadline();
         let status = self.machine.status();
         let status = status
             .deadline
