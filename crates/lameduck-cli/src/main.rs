@@ -10,6 +10,7 @@ mod explain;
 mod lines;
 mod plan;
 mod report;
+mod slots;
 mod verify;
 
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     // Before any thread: a signal that comes during start-up waits instead of being lost, also as PID 1.
     if std::env::args_os()
         .nth(1)
-        .is_some_and(|first| first == "demo")
+        .is_some_and(|first| first == "demo" || first == "slots")
     {
         lameduck::early();
     }
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Subcommand::Plan(arguments) => plan::run(&arguments),
         Subcommand::Report(arguments) => report::run(&arguments),
         Subcommand::Explain(arguments) => explain::run(&arguments),
+        Subcommand::Slots(arguments) => slots::run(arguments),
     };
     result.unwrap_or_else(Failure::report)
 }

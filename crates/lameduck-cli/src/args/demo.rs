@@ -90,6 +90,29 @@ pub(crate) struct DemoArguments {
     /// Greeting and limits as JSON, read again on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Wait for a slot of the group whose book `lameduck slots` keeps at this socket before leaving, as long as the deadline allows
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "LAMEDUCK_SLOTS",
+        conflicts_with = "etcd"
+    )]
+    pub(crate) slots: Option<PathBuf>,
+    /// The same for the group --group in etcd, at these endpoints, such as http://127.0.0.1:2379 (in a build with the feature `etcd`)
+    #[arg(long, value_name = "ENDPOINTS", value_delimiter = ',', requires_all = ["group", "max_unavailable"])]
+    pub(crate) etcd: Vec<String>,
+    /// The group's name in etcd
+    #[arg(long, value_name = "NAME", requires = "etcd")]
+    pub(crate) group: Option<String>,
+    /// How many of the group in etcd may be unavailable at once: 1, 25%, 1 of 3, 1 in each zone
+    #[arg(long, value_name = "RULES", requires = "etcd")]
+    pub(crate) max_unavailable: Option<lameduck::group::Rules>,
+    /// Its name in the group [default: the host's name and the process id]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) member: Option<String>,
+    /// Its zone in the group
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) zone: String,
     /// Leave SIGINT alone
     #[arg(long)]
     pub(crate) no_sigint: bool,

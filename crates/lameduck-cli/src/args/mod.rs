@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod plan;
 mod report;
+mod slots;
 mod verify;
 
 use clap::Parser;
@@ -14,6 +15,7 @@ pub(crate) use demo::{DemoArguments, LateArgument, LogArgument, ParkArgument, Re
 pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use plan::{PlanArguments, PlanFormat};
 pub(crate) use report::ReportArguments;
+pub(crate) use slots::SlotsArguments;
 pub(crate) use verify::{
     ChoiceArguments, Format, OutputArguments, TargetArguments, Variable, VerifyArguments,
 };
@@ -41,6 +43,7 @@ pub(crate) enum Subcommand {
     Plan(PlanArguments),
     Report(Box<ReportArguments>),
     Explain(ExplainArguments),
+    Slots(SlotsArguments),
 }
 
 /// A duration as people write it, for clap.
@@ -93,6 +96,9 @@ mod tests {
             "lameduck explain --list",
             "lameduck plan --format kubernetes --preset aws-alb --pre-stop 5s --name shop",
             "lameduck plan --format systemd --grace 60s --window none",
+            "lameduck slots --socket /run/shop/slots.sock --max-unavailable 25% --per-zone --expected 8",
+            "lameduck demo --slots /run/shop/slots.sock --member shop-1 --zone eu-1",
+            "lameduck demo --etcd http://127.0.0.1:2379,http://127.0.0.1:22379 --group shop --max-unavailable 25%",
         ];
         for line in lines {
             Arguments::try_parse_from(line.split(' ')).expect(line);
@@ -101,6 +107,17 @@ mod tests {
         for name in ["a b", "a: b", "-a", "A", ""] {
             let line = ["lameduck", "plan", "--name", name];
             assert!(Arguments::try_parse_from(line).is_err(), "{name}");
+        }
+        for share in ["0", "101%", "some"] {
+            let line = [
+                "lameduck",
+                "slots",
+                "--socket",
+                "s",
+                "--max-unavailable",
+                share,
+            ];
+            assert!(Arguments::try_parse_from(line).is_err(), "{share}");
         }
         for also in ["html", "html=", "pdf=a.pdf", "=a"] {
             let line = ["lameduck", "verify", "--also", also];

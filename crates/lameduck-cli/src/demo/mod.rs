@@ -4,6 +4,7 @@ mod config;
 mod debug;
 mod echo;
 mod events;
+mod group;
 mod grpc;
 mod routes;
 mod telemetry;
@@ -175,6 +176,7 @@ async fn serve(
     plan: Plan,
     config: Arc<ArcSwap<Config>>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    group::join(&life, &arguments)?;
     let mut ready = String::new();
     // Probes and admin first: they answer while the service is still starting.
     if let Some(addr) = &arguments.probes {
