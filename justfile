@@ -33,6 +33,10 @@ loom:
     RUSTFLAGS="--cfg loom" cargo test -p lameduck --release --no-default-features --lib inflight
     RUSTFLAGS="--cfg loom" cargo test -p lameduck-breaker --release --lib
 
+# Groups over etcd, which have a workspace of their own: built with protoc
+etcd:
+    cd crates/lameduck-etcd && cargo test
+
 # The portable twins of the Linux-only calls
 portable:
     RUSTFLAGS="--cfg lameduck_portable" cargo test -p lameduck
