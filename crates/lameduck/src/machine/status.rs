@@ -112,7 +112,7 @@ impl ParticipantStatus {
     }
 
     /// One lower-case word: `starting`, `away`, `up`, `asked`, `working` (it answered), and once it ended that of its
-    /// [`ParticipantState`].
+    /// [`ParticipantState`](crate::ParticipantState).
     #[must_use]
     pub const fn state(&self) -> &'static str {
         match &self.standing {
