@@ -13,7 +13,7 @@ use super::{Carrier, Identity};
 
 /// A member of a group whose members must not all leave at once.
 ///
-/// A cheap handle on a task that keeps the member in the group; when the last handle, [`Slot`] and [`Offer`] is dropped, the member leaves the group.
+/// A cheap handle on a task that keeps the member in the group; when the last handle, [`Slot`] and [`Offer`](super::Offer) is dropped, the member leaves the group.
 ///
 /// # Examples
 /// ```no_run
