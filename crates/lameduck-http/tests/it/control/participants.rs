@@ -231,6 +231,9 @@ async fn nobody_waits_for_one_that_is_away() {
 #[tokio::test]
 async fn late_and_repeated_answers_are_harmless_and_counted() {
     let controlled = Controlled::start("late", plan(Window::NONE)).await;
+    // The service waits for this one until the other has said all that it has to say.
+    let mut holding = Sidecar::join(&controlled, r#"{"name": "holding"}"#).await;
+    holding.says_taken(r#"{"type": "ready"}"#).await;
     let mut sidecar = Sidecar::join(&controlled, r#"{"name": "chatty"}"#).await;
     sidecar.says_taken(r#"{"type": "ready"}"#).await;
     sidecar.says_taken(r#"{"type": "ready"}"#).await;
@@ -258,6 +261,10 @@ async fn late_and_repeated_answers_are_harmless_and_counted() {
         .await;
     let (status, answer) = sidecar.says(r#"{"type": "done", "id": "DRAIN"}"#).await;
     assert!(status == 404 || answer["taken"] == false, "{answer}");
+    holding.told("shutdown_request").await;
+    holding
+        .says_taken(r#"{"type": "done", "id": "DRAIN"}"#)
+        .await;
     let outcome = soon("the end", controlled.rig.life.outcome()).await;
     assert_eq!(outcome, Outcome::Drained);
 }
