@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc};
 
 use super::{Grants, Shared};
 use crate::{
-    inflight::Token,
+    inflight::{Canceller, Token},
     machine::{Input, ParticipantId},
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Seat {
     pub(crate) closing: Token,
     /// It was asked again.
     pub(crate) asked_again: Token,
+    /// Of what works for it.
+    pub(crate) cancelling: Arc<Canceller>,
     /// What it got beyond its budget.
     pub(crate) grants: Arc<Grants>,
     pub(crate) open: Option<OpenListener>,

@@ -262,6 +262,9 @@ impl Driver {
         let mut counts = None;
         let mut exit = None;
         while let Some((at, news)) = self.machine.poll_news() {
+            if let News::Ended { name, state, .. } = &news {
+                self.shared.cancel_participant(name, state);
+            }
             let counts = *counts.get_or_insert_with(|| self.shared.inflight_counts());
             // The names of stragglers may come after the machine was over; nothing follows the end all the same.
             if matches!(news, News::Exit { .. }) {

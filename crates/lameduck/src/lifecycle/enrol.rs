@@ -7,7 +7,7 @@ use crate::{
     driver::{Grants, Seat, Shared},
     inflight::Token,
     machine::{Enrolment, Hook, Input, Listens, MOST_PARTICIPANTS, ParticipantId},
-    vocab::Phase,
+    vocab::{Phase, Scope},
 };
 
 /// A participant about to enrol.
@@ -90,6 +90,11 @@ impl Enrol {
             name: self.name.clone(),
             closing: closing.clone(),
             asked_again: asked_again.clone(),
+            cancelling: Arc::new(
+                self.shared
+                    .cancelling
+                    .scoped(Scope::Participant(self.name.as_str().into())),
+            ),
             grants: Arc::clone(&grants),
             open: self.open,
             hook: None,
