@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use lameduck::inflight::Token;
+use lameduck::inflight::{Canceller, Token};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -20,8 +20,14 @@ enum Kind {
     Token,
     /// A flag and a vector of wakers: the floor
     Wakers,
+    /// lameduck's cancellation: one for all
+    Cancellation,
+    /// and a child for each
+    CancellationChildren,
     /// tokio-util's
     CancellationToken,
+    /// and a child for each
+    CancellationTokenChildren,
 }
 
 #[derive(Debug, Parser)]
@@ -76,9 +82,30 @@ fn main() -> ExitCode {
                 let token = Token::new();
                 measure(waiters, || token.fired(), || token.fire()).await
             }
+            Kind::Cancellation => {
+                let canceller = Canceller::new("all");
+                // Said once before, so that the words are not counted.
+                let why: Arc<str> = "enough".into();
+                let waiting = || canceller.cancelled();
+                measure(waiters, waiting, || _ = canceller.cancel(why)).await
+            }
+            Kind::CancellationChildren => {
+                let canceller = Canceller::new("all");
+                let why: Arc<str> = "enough".into();
+                let waiting = || {
+                    let child = canceller.child("one");
+                    async move { drop(child.cancelled().await) }
+                };
+                measure(waiters, waiting, || _ = canceller.cancel(why)).await
+            }
             Kind::CancellationToken => {
                 let token = CancellationToken::new();
                 let waiting = || token.clone().cancelled_owned();
+                measure(waiters, waiting, || token.cancel()).await
+            }
+            Kind::CancellationTokenChildren => {
+                let token = CancellationToken::new();
+                let waiting = || token.child_token().cancelled_owned();
                 measure(waiters, waiting, || token.cancel()).await
             }
             Kind::Wakers => {
@@ -99,14 +126,14 @@ async fn measure<F>(
     fire: impl FnOnce(),
 ) -> (u128, u128, usize)
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future + Send + 'static,
 {
     let (begun, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     for _ in 0..waiters {
         let (waiting, begun, told) = (waiting(), Arc::clone(&begun), Arc::clone(&told));
         tokio::spawn(async move {
             begun.fetch_add(1, Ordering::Relaxed);
-            waiting.await;
+            drop(waiting.await);
             told.fetch_add(1, Ordering::Relaxed);
         });
     }

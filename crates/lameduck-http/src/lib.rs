@@ -51,6 +51,7 @@
 //!   ([`Ending::Never`] opts out), [`Ending`] in a response's extensions for one response.
 //! - Rows, gRPC calls and the like end the same way where their route says so: [`Ending::AtFrame`], [`Ending::AtGrpcMessage`].
 //! - Whatever has a better idea listens to [`drain()`], or is wrapped in [`end_when`].
+//! - What a handler has spawned, and nobody would wait for once the request is over, listens to [`cancellation()`]: it says why, and by whom.
 //! - What does not end is cut at the drain deadline so that it does not look whole, and named in the report. [`Truncate`] cuts a little earlier,
 //!   or whenever an application wants, and says why where that can be said.
 //!
@@ -110,7 +111,7 @@ pub use metrics::{MetricsFormat, MetricsRoute, admin_metrics, metrics, metrics_r
 pub use metrics::{admin_metrics_with, metrics_with};
 pub use peer::Peer;
 pub use probes::{ProbeRoutes, probe_routes};
-pub use scope::drain;
+pub use scope::{cancellation, drain};
 pub use serve::{Serve, ServeError, Server, serve, serve_listener};
 pub use server::Protocols;
 pub use server::ending::Ending;

@@ -1,4 +1,4 @@
-//! `drain()` inside a handler, whether a body is dropped because the server ends it, and whether it was cut by a layer.
+//! `drain()` and `cancellation()` inside a handler, whether a body is dropped because the server ends it, and whether it was cut by a layer.
 //!
 //! Owns the thread-locals that are set while a connection is polled, and while it ends a body, and only then.
 
@@ -6,11 +6,12 @@ use std::cell::Cell;
 use std::ptr;
 
 use lameduck::Drain;
+use lameduck::inflight::Cancellation;
 
-use crate::server::course::Course;
+use crate::server::watch::Watch;
 
 thread_local! {
-    static CURRENT: Cell<*const Drain> = const { Cell::new(ptr::null()) };
+    static CURRENT: Cell<*const Watch> = const { Cell::new(ptr::null()) };
     static ENDING: Cell<bool> = const { Cell::new(false) };
     static CUT: Cell<bool> = const { Cell::new(false) };
 }
@@ -31,21 +32,55 @@ thread_local! {
 /// ```
 #[must_use]
 pub fn drain() -> Option<Drain> {
+    look(|watch| watch.shared.drain.service().clone())
+}
+
+/// Tells what was begun for the request under whose handler the caller runs that nobody waits for it any longer, and why; `None` outside a
+/// handler.
+///
+/// A handler itself needs none: it is dropped. What it has spawned goes on unless it listens to this. It is over with the request: its
+/// response was handed over, its client is gone, it was cut. Its [`parent`](Cancellation::parent) is the connection's, whose parent is that of
+/// the listener's participant, whose parent is the [lifecycle](lameduck::Lifecycle::cancellation)'s: each ends what is below it. The first
+/// call for a request allocates; a request without one costs nothing.
+///
+/// Works where [`drain`] does. Between two requests, as when a connection is dropped, it is the connection's. As long as somebody has it, or one
+/// of its children, an idle connection is not parked.
+///
+/// # Examples
+/// ```
+/// async fn report() -> &'static str {
+///     if let Some(cancellation) = lameduck_http::cancellation() {
+///         tokio::spawn(async move {
+///             tokio::select! {
+///                 cancelled = cancellation.cancelled() => eprintln!("no report: {cancelled}"),
+///                 () = std::future::ready(()) => { /* the report, made meanwhile */ }
+///             }
+///         });
+///     }
+///     "in the making"
+/// }
+/// ```
+#[must_use]
+pub fn cancellation() -> Option<Cancellation> {
+    look(Watch::cancellation)
+}
+
+fn look<R>(look: impl FnOnce(&Watch) -> R) -> Option<R> {
     let current = CURRENT.get();
     // SAFETY: a pointer in CURRENT was made from a reference by `with` on this thread, which stays borrowed until `with` puts the former
     // pointer back, on unwinding too; so it is null or valid here.
-    unsafe { current.as_ref() }.cloned()
+    unsafe { current.as_ref() }.map(look)
 }
 
-/// Runs `poll` with the service's drain as the thread's current one.
-pub(crate) fn with<R>(course: &Course, poll: impl FnOnce() -> R) -> R {
-    struct Restore(*const Drain);
+/// Runs `poll` with this connection, or stream, as the thread's current one.
+pub(crate) fn with<R>(watch: &Watch, poll: impl FnOnce() -> R) -> R {
+    struct Restore(*const Watch);
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0);
         }
     }
-    let _restore = Restore(CURRENT.replace(course.service()));
+    let _restore = Restore(CURRENT.replace(watch));
     poll()
 }
 

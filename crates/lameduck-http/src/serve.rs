@@ -257,6 +257,7 @@ impl<'a, A: App> Serve<'a, A> {
             .map(|make| Introduction::new(local.clone(), make));
         let shared = Shared {
             owner: Some(place.id().number()),
+            cancellation: participant.cancellation(),
             event_streams: self.event_streams,
             websockets: self.websockets,
             trims_heap: self.trims_heap,

@@ -17,7 +17,9 @@ use std::{
 };
 
 use embedded::{BOUND, begin, running, within};
-use lameduck::{Cause, CutBy, EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase};
+use lameduck::{
+    Cause, CutBy, EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase, Scope, Why,
+};
 
 fn order() -> (Arc<Mutex<Vec<&'static str>>>, impl Fn(&'static str) + Clone) {
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -318,6 +320,44 @@ async fn status(
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn who_works_for_a_participant_hears_that_it_was_given_up_and_by_which_request() {
+    let life = begin();
+    let db = life.participate("db").register().expect("taken");
+    let outbox = life.participate("outbox").after(&db);
+    let outbox = outbox.budget(Duration::from_millis(20)).register();
+    let outbox = outbox.expect("taken");
+    db.ready();
+    outbox.ready();
+    running(&life).await;
+    let [flush, query] = [&outbox, &db].map(|one| one.cancellation().child("part"));
+    life.shutdown("deploy");
+    // It says nothing, and its budget ends first.
+    let cancelled = within("the end of a budget", flush.cancelled()).await;
+    assert_eq!(cancelled.scope(), &Scope::Participant("outbox".into()));
+    assert_eq!(cancelled.why(), &Why::Overdue);
+    let cause = cancelled.cause().expect("somebody asked").to_string();
+    assert!(cause.contains("deploy"), "{cause}");
+    // Nobody waits for it any longer; what it depends on goes on.
+    assert!(!query.is_cancelled() && !life.cancellation().is_cancelled());
+    db.done();
+    let cancelled = within("the end of db", query.cancelled()).await;
+    assert_eq!(cancelled.scope(), &Scope::Participant("db".into()));
+    assert_eq!(cancelled.why(), &Why::Ended);
+    let outcome = within("the end", life.outcome()).await;
+    assert!(matches!(outcome, Outcome::Forced { .. }), "{outcome}");
+    assert_eq!(
+        flush.cancelled_by().map(|one| one.why().clone()),
+        Some(Why::Overdue)
+    );
+    assert_eq!(
+        within("at once", life.cancellation().cancelled())
+            .await
+            .why(),
+        &Why::Ended
+    );
 }
 
 #[tokio::test]

@@ -18,11 +18,14 @@ pub(super) const FIGURE: Figure = Figure {
 };
 
 const WAITERS: &str = "1000000";
-const RUST: [(&str, &str); 4] = [
+const RUST: [(&str, &str); 7] = [
     ("lameduck", "token"),
     ("lameduck, again", "token"),
+    ("lameduck, cause", "cancellation"),
+    ("lameduck, children", "cancellation-children"),
     ("Vec<Waker>", "wakers"),
     ("CancellationToken", "cancellation-token"),
+    ("CancellationToken, children", "cancellation-token-children"),
 ];
 
 fn measure(bench: &mut Bench) -> Result<(), Failure> {

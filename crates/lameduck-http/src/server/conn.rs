@@ -137,7 +137,7 @@ pub(super) enum Opening {
 /// Whether all that is left of an idle connection is to say FIN: at the window's end many do that together, without a task each.
 fn can_part<S: Aside>(stream: &S, watch: &Arc<Watch>) -> bool {
     // Over TLS there is more to say, and a body that the application keeps holds the notes. Pairs with the Release of its `Arc`.
-    let is_held_here = S::WATCHES == 0 && Arc::strong_count(watch) == 1;
+    let is_held_here = S::WATCHES == 0 && Arc::strong_count(watch) == 1 && !watch.is_waited_for();
     fence(Ordering::Acquire);
     is_held_here
         && watch.shared.drain.is_closing()
@@ -162,6 +162,7 @@ pub(super) async fn speak<S: Aside, A: App>(
         // In a box of its own, so that a connection does not carry the room for its end all its life.
         Conversed::Ended(stream, end) => Box::pin(finish(stream, end, watch, pulse)).await,
     }
+    watch.end_connection();
     None
 }
 

@@ -15,7 +15,7 @@ use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use lameduck::Count;
+use lameduck::{Count, Why};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -236,17 +236,32 @@ impl Work {
 #[derive(Debug)]
 struct Open {
     watch: Arc<Watch>,
-    /// The response has ended by itself. Kept after T only, for the figures.
+    /// The response has ended by itself. Kept after T only, for the figures, and where a handler asked for the request's cancellation.
     whole: bool,
     /// A layer cut it, and counted that.
     cut: bool,
 }
 
 impl Open {
-    /// Before T: one load, as in [`say_close`].
+    /// Before T: one load, as in [`say_close`], and one to see that nobody asked.
     fn note_end(&mut self, is_end: impl FnOnce() -> bool) {
-        if self.watch.shared.drain.is_steering() {
+        if self.watch.shared.drain.is_steering() || self.watch.is_asked() {
             self.whole = is_end();
+        }
+    }
+}
+
+impl Open {
+    /// Why whoever works for the request need not go on.
+    fn why(&self) -> Why {
+        if self.whole || self.cut {
+            Why::Ended
+        } else if self.watch.shared.drain.is_ending() {
+            Why::DrainEnded
+        } else if self.watch.is_client_gone() {
+            Why::ClientGone
+        } else {
+            Why::Ended
         }
     }
 }
@@ -254,6 +269,9 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.watch.finish();
+        if self.watch.is_asked() {
+            self.watch.end_request(self.why());
+        }
         let shared = &self.watch.shared;
         if self.cut {
             // Counted where it was cut.

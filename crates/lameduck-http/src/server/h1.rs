@@ -59,14 +59,13 @@ pub(crate) async fn converse<S: Aside, A: App>(
     watch: &Arc<Watch>,
     mut pulse: Pin<&mut Pulse<'_>>,
 ) -> Spoken<S, A> {
-    let drain = &watch.shared.drain;
     let exchange = Exchange::new(app, watch.clone());
     let mut http = Some(connect(watch, io, exchange));
     pulse.as_mut().let_rest();
     poll_fn(|cx| {
         loop {
             let speaking = http.as_mut().expect("taken apart only at the end");
-            let stop = match scope::with(drain, || Pin::new(speaking).poll(cx)) {
+            let stop = match scope::with(watch, || Pin::new(speaking).poll(cx)) {
                 Poll::Ready(Ok(())) => {
                     if let Some(pledge) = watch.take_granted() {
                         let parts = http.take().expect("it spoke until now").into_parts();
@@ -113,14 +112,15 @@ pub(crate) async fn converse<S: Aside, A: App>(
     .await
 }
 
-/// Whether nobody has this connection's notes but its task, what hyper was given, and the stream: the application may keep the body of a request.
+/// Whether nobody has this connection's notes but its task, what hyper was given, and the stream: the application may keep the body of a request, or
+/// wait for the connection's end.
 /// To be asked before what the notes say: what a body noted on another thread before it let them go is seen then.
 fn is_held_here<S: Aside>(watch: &Arc<Watch>) -> bool {
     const TASK_IO_EXCHANGE: usize = 3;
     let is_held_here = Arc::strong_count(watch) == TASK_IO_EXCHANGE + S::WATCHES;
     // Pairs with the Release of the body's `Arc` when it is dropped.
     fence(Acquire);
-    is_held_here
+    is_held_here && !watch.is_waited_for()
 }
 
 fn connect<S: Stream, A: App>(watch: &Watch, io: Io<S>, exchange: Exchange<A>) -> Http<S, A> {

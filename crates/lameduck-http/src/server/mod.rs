@@ -58,6 +58,7 @@ pub(crate) mod watch;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lameduck::inflight::Cancellation;
 use lameduck::{Count, Lifecycle};
 use tokio::sync::Notify;
 
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clockwork,
     /// The number of the listener's participant, for figures.
     pub(crate) owner: Option<u32>,
+    /// What its connections belong to: its participant's.
+    pub(crate) cancellation: Cancellation,
     /// The shutdown as this listener sees it.
     pub(crate) drain: Course,
     pub(crate) limits: Limits,
@@ -102,6 +105,7 @@ impl Shared {
             life: life.clone(),
             clock: Clockwork::of(life),
             owner: None,
+            cancellation: life.cancellation(),
             drain: Course::new(life, wishes),
             limits,
             protocols,

@@ -6,6 +6,7 @@
 //! Everything but the upload's state is touched by the connection's task alone; a body may have moved to another task, whose
 //! changes reach us together with hyper's wake-up. What passes through an upgraded connection is noted under its link's lock. So all orderings are `Relaxed`: no other memory hangs on these values.
 
+mod asked;
 mod rest;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use lameduck::inflight::{Protocol, Slot};
 
+use self::asked::Asked;
 pub(crate) use self::rest::Facts;
 use super::Shared;
 use super::upgrade::Pledge;
@@ -89,6 +91,8 @@ pub(crate) struct Watch {
     introduced: OnceLock<Introduced>,
     /// An upgrade that was granted; its answer is on its way.
     granted: Mutex<Option<Box<Pledge>>>,
+    /// What handlers asked for, to hear of the end of what they work for.
+    asked: OnceLock<Box<Asked>>,
 }
 
 impl Watch {
@@ -140,6 +144,7 @@ impl Watch {
             record_open: AtomicBool::new(false),
             introduced: OnceLock::new(),
             granted: Mutex::new(None),
+            asked: OnceLock::new(),
         }
     }
 
@@ -174,6 +179,8 @@ impl Watch {
             connection: _,
             introduced: _,
             http2: _,
+            // Of the connection; that of the request has gone with it.
+            asked: _,
             // Never noted of a stream.
             arriving: _,
             carried: _,

@@ -3,6 +3,7 @@
 mod admin;
 mod admission;
 mod breaker;
+mod cancellation;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "control")]

@@ -88,9 +88,13 @@ async fn parrot(mut request: Request) -> Response {
 const OTHERS: usize = 2;
 
 pub(crate) fn marked(control: &Control) -> (Marked, Mark) {
+    mark(app(control.clone()).route("/parrot", get(parrot)))
+}
+
+pub(crate) fn mark(app: axum::Router) -> (Marked, Mark) {
     let mark = Mark::default();
     let app = Marked {
-        app: app(control.clone()).route("/parrot", get(parrot)),
+        app,
         mark: mark.clone(),
     };
     (app, mark)

@@ -13,9 +13,9 @@ use super::{
     status::Request, thread::PATIENCE,
 };
 use crate::{
-    inflight::Token,
+    inflight::{Others, Token},
     machine::{Effect, Input, ParticipantId},
-    vocab::{Known, Outcome, Phase, Report, Straggler},
+    vocab::{Known, Outcome, Phase, Report, Straggler, Why},
 };
 
 impl Driver {
@@ -144,8 +144,12 @@ impl Driver {
                 core::time::Duration::ZERO,
             ));
         }
+        // Before anything is ended by it: whatever that cancels is cancelled for this reason.
+        let cause = self.shared.cause();
+        let cancelled = self.shared.cancelling.cancel_first(Why::DrainEnded, cause);
         fire(&self.shared.closing);
         fire(&self.shared.ending);
+        wake(cancelled);
         self.input(Input::Stragglers(stragglers, unnamed as u64));
     }
 
@@ -249,9 +253,11 @@ const FEW: usize = 256;
 /// Fires a token that every connection may wait for. Thousands are woken on a thread of their own: meanwhile the driver hears that a listener has
 /// closed, and the next signal.
 fn fire(token: &Token) {
-    let Some(others) = token.fire_first() else {
-        return;
-    };
+    wake(token.fire_first());
+}
+
+fn wake(others: Option<Others>) {
+    let Some(others) = others else { return };
     if others.count() > FEW {
         // Without a thread the others are dropped, and so woken, here.
         let spawned = thread::Builder::new()

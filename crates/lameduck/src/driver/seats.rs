@@ -7,7 +7,7 @@ use std::{
 
 use super::{Grants, Shared};
 use crate::{
-    inflight::{Fired, Token},
+    inflight::{Canceller, Fired, Token},
     machine::{Input, ParticipantId},
     vocab::ParticipantState,
 };
@@ -24,6 +24,8 @@ pub(crate) struct Seat {
     pub(crate) closing: Token,
     /// It was asked again.
     pub(crate) asked_again: Token,
+    /// Of what works for it.
+    pub(crate) cancelling: Arc<Canceller>,
     /// What it got beyond its budget.
     pub(crate) grants: Arc<Grants>,
     pub(crate) waited: Arc<Waited>,

@@ -25,9 +25,9 @@ use super::{
     turns::Desk,
 };
 use crate::{
-    inflight::{Admission, Requests, Slots, Tasks, Token},
-    machine::{self, Input, ShutdownRequest},
-    vocab::{InflightCounts, Outcome, ParticipantState, Phase, Plan, Report},
+    inflight::{Admission, Cancellation, Canceller, Requests, Slots, Tasks, Token},
+    machine::{self, Input, ParticipantId, ShutdownRequest},
+    vocab::{Cause, InflightCounts, Outcome, ParticipantState, Phase, Plan, Report, Scope, Why},
 };
 
 /// What is in flight, by kind.
@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) drained: Token,
     pub(crate) ending: Token,
     pub(crate) over: Token,
+    /// Of all that nobody waits for any longer.
+    pub(crate) cancelling: Canceller,
     request: OnceLock<ShutdownRequest>,
     outcome: OnceLock<Outcome>,
     report: OnceLock<Report>,
@@ -129,6 +131,7 @@ impl Shared {
             drained: Token::new(),
             ending: Token::new(),
             over: Token::new(),
+            cancelling: Canceller::wide(Scope::Lifecycle),
             request: OnceLock::new(),
             outcome: OnceLock::new(),
             report: OnceLock::new(),
@@ -406,11 +409,44 @@ impl Shared {
         }
     }
 
+    /// A participant has ended: nobody waits for what it began.
+    pub(super) fn cancel_participant(&self, name: &str, state: &ParticipantState) {
+        let seats = self.seats();
+        let seat = seats.iter().find(|seat| seat.name == name);
+        let cancelling = seat.map(|seat| Arc::clone(&seat.cancelling));
+        drop(seats);
+        // Outside the lock: whoever is woken may ask for a seat.
+        if let Some(cancelling) = cancelling {
+            let why = match state {
+                ParticipantState::Overdue { .. } => Why::Overdue,
+                _ => Why::Ended,
+            };
+            cancelling.cancel_because(why, self.cause());
+        }
+    }
+
+    /// Of what works for this participant; of everything, for one that nobody knows.
+    pub(crate) fn cancellation_of(&self, id: ParticipantId) -> Cancellation {
+        let seats = self.seats();
+        let seat = seats.get(id.0 as usize);
+        let cancelling = seat.map_or(&self.cancelling, |seat| &seat.cancelling);
+        cancelling.cancellation().clone()
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.request().map(|request| request.cause.clone())
+    }
+
     /// The end: publishes it and wakes who waits.
     pub(super) fn finish(&self, report: Report) {
         let outcome = report.outcome;
         let _ = self.report.set(report);
         let _ = self.outcome.set(outcome);
+        let why = match outcome {
+            Outcome::Cut(_) => Why::Cut,
+            _ => Why::Ended,
+        };
+        self.cancelling.cancel_because(why, self.cause());
         self.over.fire();
         // After the outcome: who asks from now on sees it, and does not wait for an answer.
         self.turns.close();

@@ -262,6 +262,9 @@ impl Driver {
         let mut counts = None;
         let mut exit = None;
         while let Some((at, news)) = self.machine.poll_news() {
+            if let News::Ended { name, state, .. } = &news {
+                self.shared.cancel_participant(name, state);
+            }
             let counts = *counts.get_or_insert_with(|| self.shared.inflight_counts());
             if let News::Ended { name, state, .. } = &news {
                 self.shared.has_ended(name, state);

@@ -1,4 +1,4 @@
-//! Models of admission and token, checked by loom over their interleavings; the slots' are beside their sequence lock.
+//! Models of admission, token and cancellation, checked by loom over their interleavings; the slots' are beside their sequence lock.
 //!
 //! Run: `RUSTFLAGS="--cfg loom" cargo test -p lameduck --no-default-features --release --lib inflight`. Under loom every
 //! sharded type has two shards, and a thread says which one is its own. loom takes `SeqCst` accesses for `AcqRel`, so the seam puts
@@ -6,14 +6,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use loom::thread;
 
 use super::shard::set_shard_index;
-use super::{Admission, Afterwards, Fired, Token};
+use super::{Admission, Afterwards, Canceller, Token};
+use crate::vocab::Scope;
 
 /// Explores everything up to `preemptions` forced switches (more than two or three find hardly anything, and take hours).
 pub(super) fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
@@ -40,10 +41,13 @@ impl Wake for Unpark {
 }
 
 /// Waits for `future`; hangs, which loom reports, when the wake-up is lost.
-fn block_on(mut future: Fired) {
+fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
     let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
-    while Pin::new(&mut future).poll(&mut context).is_pending() {
+    loop {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(&mut context) {
+            return output;
+        }
         thread::park();
     }
 }
@@ -284,5 +288,60 @@ fn of_two_ends_one_has_everything() {
         let mut out = afterwards.close();
         out.extend(other.join().expect("it ends"));
         assert_eq!(out, [1]);
+    });
+}
+
+/// A child is made, and waited for, while its parent is cancelled: nothing had to be registered before.
+#[test]
+fn a_child_that_is_made_meanwhile_is_cancelled_all_the_same() {
+    model(3, || {
+        let parent = Canceller::new("parent");
+        let above = parent.cancellation().clone();
+        let waiter = spawn_on(0, move || {
+            let child = above.child("child");
+            block_on(child.cancelled())
+        });
+        assert!(parent.cancel("now"));
+        let cancelled = waiter.join().expect("waiter");
+        assert_eq!(cancelled.scope(), &Scope::Part("parent"));
+    });
+}
+
+/// Both are cancelled at the same time: whoever waits is woken, and there is one reason, for everybody and for good.
+#[test]
+fn of_two_reasons_a_child_has_one() {
+    model(2, || {
+        let parent = Canceller::new("parent");
+        let child = Arc::new(parent.child("child"));
+        let seen = child.cancellation().clone();
+        let waiter = spawn_on(0, move || block_on(seen.cancelled()));
+        let itself = {
+            let child = child.clone();
+            thread::spawn(move || child.cancel("by itself"))
+        };
+        assert!(parent.cancel("from above"));
+        let by_itself = itself.join().expect("it cancels");
+        let cancelled = waiter.join().expect("waiter");
+        let scope = if by_itself { "child" } else { "parent" };
+        assert_eq!(cancelled.scope(), &Scope::Part(scope));
+        assert_eq!(child.cancelled_by(), Some(cancelled));
+    });
+}
+
+/// A waiter of a child leaves while the parent is cancelled: it gives back a place on each step, spent or not.
+#[test]
+fn a_waiter_may_leave_every_step_while_one_is_cancelled() {
+    model(3, || {
+        let parent = Canceller::new("parent");
+        let child = parent.child("child");
+        let (mut leaving, staying) = (child.cancelled(), child.cancelled());
+        let waiter = spawn_on(0, move || {
+            _ = Pin::new(&mut leaving).poll(&mut Context::from_waker(Waker::noop()));
+            drop(leaving);
+            block_on(staying);
+            drop(child);
+        });
+        parent.cancel("now");
+        waiter.join().expect("waiter");
     });
 }

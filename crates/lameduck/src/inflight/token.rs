@@ -1,7 +1,7 @@
 //! A moment that comes once: asked by one load, awaited by any number of tasks of any runtime.
 //!
-//! Owns the waiters, not the reason: what the moment means stands with whoever fires it. There are no children: a tree of tokens
-//! costs an allocation and a lock per node, and nothing here needs one.
+//! Owns the moment, not the reason: what it means stands with whoever fires it. There are no children here: a tree of tokens costs
+//! an allocation and a lock per node, and whoever needs one asks for it (`cancellation`).
 //!
 //! Waiters stand in sixteen slabs, each behind its own lock; a task waits in the slab of the thread that polled it first. A slab before
 //! them is for those who must not stand behind thousands of others.
@@ -10,12 +10,13 @@
 //! slab's lock, and a slab that was taken is marked `spent`.
 
 use std::future::Future;
-use std::mem;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::shard::{Padded, shard_index};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
+use super::slab::Slab;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 #[cfg(not(loom))]
 const SHARDS: usize = 16;
@@ -62,33 +63,41 @@ pub(crate) struct Others {
     token: Token,
 }
 
-#[derive(Clone, Copy)]
-struct Place {
-    slab: usize,
-    key: usize,
+/// A slab and a key in it, in half a word: a million futures have one, and most of what they cost is memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(NonZeroU32);
+
+impl Place {
+    /// More than there are slabs.
+    const SLABS: usize = 32;
+
+    pub(super) fn new(slab: usize, key: usize) -> Self {
+        let packed = u32::try_from(key * Self::SLABS + slab + 1).ok();
+        let packed = packed.and_then(NonZeroU32::new);
+        Self(
+            packed
+                .expect("a slab of 134 million waiters takes 3 GB, and their tasks ten times that"),
+        )
+    }
+
+    const fn slab(self) -> usize {
+        (self.0.get() as usize - 1) % Self::SLABS
+    }
+
+    pub(super) const fn key(self) -> usize {
+        (self.0.get() as usize - 1) / Self::SLABS
+    }
 }
 
 struct Inner {
     fired: AtomicBool,
-    slabs: [Padded<Mutex<Waiters>>; 1 + SHARDS],
-}
-
-/// One slab: as many entries as futures were registered at the same time, freed ones reused first.
-struct Waiters {
-    entries: Vec<Entry>,
-    free: Option<usize>,
-    spent: bool,
-}
-
-enum Entry {
-    Free { next: Option<usize> },
-    Waiting(Waker),
+    slabs: [Padded<Slab>; 1 + SHARDS],
 }
 
 impl Token {
     /// A token that has not fired.
     pub fn new() -> Self {
-        let slabs = std::array::from_fn(|_| Padded(Mutex::new(Waiters::new())));
+        let slabs = std::array::from_fn(|_| Padded(Slab::new()));
         Self {
             inner: Arc::new(Inner {
                 fired: AtomicBool::new(false),
@@ -130,11 +139,29 @@ impl Token {
     }
 
     fn wake_slab(&self, slab: usize) {
-        let taken = lock(&self.inner.slabs[slab]).spend();
-        for entry in taken {
-            if let Entry::Waiting(waker) = entry {
-                wake(waker);
-            }
+        self.inner.slabs[slab].spend();
+    }
+
+    /// First poll: takes a place. None if the moment came meanwhile.
+    pub(super) fn register(&self, is_first: bool, waker: &Waker) -> Option<Place> {
+        let slab = match is_first {
+            true => FRONT,
+            false => 1 + shard_index() % SHARDS,
+        };
+        let key = self.inner.slabs[slab].register(waker)?;
+        Some(Place::new(slab, key))
+    }
+
+    /// Later poll: makes sure that the present waker stands in the place. False if the moment came meanwhile.
+    pub(super) fn refresh(&self, place: Place, waker: &Waker) -> bool {
+        self.inner.slabs[place.slab()].refresh(place.key(), waker)
+    }
+
+    /// Gives a place back.
+    pub(super) fn forget(&self, place: Place) {
+        // Once fired, the slab is or will be taken whole: not to lock keeps a thousand woken tasks out of its way.
+        if !self.is_fired() {
+            self.inner.slabs[place.slab()].forget(place.key());
         }
     }
 
@@ -153,18 +180,12 @@ impl Token {
 
     /// How many futures wait, and how many places were made for them.
     #[cfg(all(test, not(loom)))]
-    fn waiting(&self) -> (usize, usize) {
-        self.inner.slabs.iter().map(|shard| lock(shard)).fold(
-            (0, 0),
-            |(waiting, places), waiters| {
-                let here = waiters
-                    .entries
-                    .iter()
-                    .filter(|entry| matches!(entry, Entry::Waiting(_)))
-                    .count();
-                (waiting + here, places + waiters.entries.len())
-            },
-        )
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let slabs = self.inner.slabs.iter();
+        slabs.fold((0, 0), |(waiting, places), slab| {
+            let (here, made) = slab.waiting();
+            (waiting + here, places + made)
+        })
     }
 }
 
@@ -187,7 +208,7 @@ impl Others {
     /// About how many there are.
     pub(crate) fn count(&self) -> usize {
         let slabs = &self.token.inner.slabs[1 + FRONT..];
-        slabs.iter().map(|slab| lock(slab).entries.len()).sum()
+        slabs.iter().map(|slab| slab.places()).sum()
     }
 }
 
@@ -212,47 +233,6 @@ impl Fired {
     pub(crate) fn again(&self) -> Self {
         self.token.fired()
     }
-
-    /// First poll: takes a place. False if the moment came meanwhile.
-    fn register(&mut self, waker: &Waker) -> bool {
-        let slab = match self.is_first {
-            true => FRONT,
-            false => 1 + shard_index() % SHARDS,
-        };
-        // Cloned before the lock: cloning runs foreign code.
-        let waker = waker.clone();
-        let mut waiters = lock(&self.token.inner.slabs[slab]);
-        match waiters.insert(waker) {
-            Ok(key) => {
-                drop(waiters);
-                self.place = Some(Place { slab, key });
-                true
-            }
-            Err(unused) => {
-                drop(waiters);
-                drop(unused);
-                false
-            }
-        }
-    }
-
-    /// Later poll: makes sure that the present waker stands in the place. False if the moment came meanwhile.
-    fn refresh(&self, place: Place, waker: &Waker) -> bool {
-        let slab = &self.token.inner.slabs[place.slab];
-        {
-            let waiters = lock(slab);
-            match waiters.get(place.key) {
-                None => return false,
-                Some(known) if known.will_wake(waker) => return true,
-                Some(_) => {}
-            }
-        }
-        let waker = waker.clone();
-        // Only this future, borrowed mutably by its poll, frees the place: between the two locks it can only be spent.
-        let replaced = lock(slab).replace(place.key, waker);
-        // Both outcomes carry a waker that is dropped here, outside the lock.
-        replaced.is_ok()
-    }
 }
 
 impl Future for Fired {
@@ -264,8 +244,11 @@ impl Future for Fired {
             return Poll::Ready(());
         }
         let waits = match this.place {
-            None => this.register(cx.waker()),
-            Some(place) => this.refresh(place, cx.waker()),
+            None => {
+                this.place = this.token.register(this.is_first, cx.waker());
+                this.place.is_some()
+            }
+            Some(place) => this.token.refresh(place, cx.waker()),
         };
         if waits {
             Poll::Pending
@@ -277,11 +260,8 @@ impl Future for Fired {
 
 impl Drop for Fired {
     fn drop(&mut self) {
-        let Some(place) = self.place else { return };
-        // Once fired, the slab is or will be taken whole: not to lock keeps a thousand woken tasks out of its way.
-        if !self.token.is_fired() {
-            let waker = lock(&self.token.inner.slabs[place.slab]).remove(place.key);
-            drop(waker);
+        if let Some(place) = self.place {
+            self.token.forget(place);
         }
     }
 }
@@ -293,83 +273,6 @@ impl std::fmt::Debug for Fired {
             .field("registered", &self.place.is_some())
             .finish()
     }
-}
-
-impl Waiters {
-    const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            free: None,
-            spent: false,
-        }
-    }
-
-    /// Gives the waker back when the slab is spent.
-    fn insert(&mut self, waker: Waker) -> Result<usize, Waker> {
-        if self.spent {
-            return Err(waker);
-        }
-        let Some(key) = self.free else {
-            self.entries.push(Entry::Waiting(waker));
-            return Ok(self.entries.len() - 1);
-        };
-        if let Entry::Free { next } = mem::replace(&mut self.entries[key], Entry::Waiting(waker)) {
-            self.free = next;
-        }
-        Ok(key)
-    }
-
-    /// None when the slab is spent.
-    fn get(&self, key: usize) -> Option<&Waker> {
-        match self.entries.get(key) {
-            Some(Entry::Waiting(waker)) => Some(waker),
-            _ => None,
-        }
-    }
-
-    /// The waker that stood there, or the new one back when the slab is spent.
-    fn replace(&mut self, key: usize, waker: Waker) -> Result<Waker, Waker> {
-        match self.entries.get_mut(key) {
-            Some(Entry::Waiting(known)) => Ok(mem::replace(known, waker)),
-            _ => Err(waker),
-        }
-    }
-
-    /// Frees the place; None when the slab is spent.
-    fn remove(&mut self, key: usize) -> Option<Waker> {
-        let entry = self.entries.get_mut(key)?;
-        match mem::replace(entry, Entry::Free { next: self.free }) {
-            Entry::Waiting(waker) => {
-                self.free = Some(key);
-                Some(waker)
-            }
-            Entry::Free { next } => {
-                *entry = Entry::Free { next };
-                None
-            }
-        }
-    }
-
-    fn spend(&mut self) -> Vec<Entry> {
-        self.spent = true;
-        self.free = None;
-        mem::take(&mut self.entries)
-    }
-}
-
-#[cfg(not(loom))]
-fn wake(waker: Waker) {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        // Dropping a payload may panic again.
-        mem::forget(panic);
-    }
-}
-
-/// A model's own failures are panics: none may be caught.
-#[cfg(loom)]
-fn wake(waker: Waker) {
-    waker.wake();
 }
 
 #[cfg(all(test, not(loom)))]

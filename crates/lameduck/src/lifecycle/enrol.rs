@@ -7,7 +7,7 @@ use crate::{
     driver::{Grants, Seat, Shared, Waited},
     inflight::Token,
     machine::{Enrolment, Hook, Input, Listens, MOST_PARTICIPANTS, ParticipantId},
-    vocab::Phase,
+    vocab::{Phase, Scope},
 };
 
 /// A participant about to enrol.
@@ -91,6 +91,11 @@ impl Enrol {
             name: self.name.clone(),
             closing: closing.clone(),
             asked_again: asked_again.clone(),
+            cancelling: Arc::new(
+                self.shared
+                    .cancelling
+                    .scoped(Scope::Participant(self.name.as_str().into())),
+            ),
             grants: Arc::clone(&grants),
             waited: Arc::clone(&waited),
             open: self.open,

@@ -46,7 +46,7 @@ pub use worker::{Stop, Worker};
 
 use crate::{
     driver::{Figures, Inflight, Observer, Recent, Shared, Status},
-    inflight::Closed,
+    inflight::{Cancellation, Closed},
     machine::{Input, ParticipantId},
     vocab::{Cause, Health, Outcome, Phase, Plan, Report, Switch},
 };
@@ -153,6 +153,32 @@ impl Lifecycle {
     #[must_use]
     pub fn drain(&self) -> Drain {
         Drain::new(Arc::clone(&self.shared))
+    }
+
+    /// Tells work that nobody waits for it any longer, and why: the drain's end was reached, the shutdown was cut, or all is over.
+    ///
+    /// # Phases
+    /// Not before the drain's end: until then requests are served and work is waited for. To wind down in time listen to
+    /// [`drain`](Self::drain).
+    ///
+    /// # Examples
+    /// ```
+    /// use lameduck::{Lifecycle, Plan, Preset, Why, Window};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let life = Lifecycle::embedded(Plan::preset(Preset::Local).with_window(Window::NONE)?)?;
+    /// let import = life.cancellation().child("import");
+    /// life.ready();
+    /// life.shutdown("the example is over");
+    /// life.cut();
+    /// let _ = life.wait();
+    /// let cancelled = import.cancelled_by().expect("cut");
+    /// assert_eq!(cancelled.why(), &Why::Cut);
+    /// assert!(cancelled.cause().is_some_and(|cause| cause.to_string().contains("the example is over")));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cancellation(&self) -> Cancellation {
+        self.shared.cancelling.cancellation().clone()
     }
 
     /// Enrols a participant: something that must be ready before `Running` and ends before `Stopped`.

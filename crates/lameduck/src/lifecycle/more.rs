@@ -31,6 +31,11 @@ impl fmt::Debug for Voice {
 }
 
 impl Voice {
+    #[cfg(feature = "tokio")]
+    pub(super) fn cancellation(&self) -> crate::inflight::Cancellation {
+        self.shared.cancellation_of(self.id)
+    }
+
     pub(super) fn answer(&self, answer: Answer) {
         self.shared.send(Input::Answer(self.id, answer));
     }

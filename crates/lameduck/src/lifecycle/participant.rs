@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     driver::{HookRun, Shared, Waited},
-    inflight::{Fired, Token},
+    inflight::{Cancellation, Fired, Token},
     machine::{Answer, Input, ParticipantId},
     vocab::{ListenerReport, Terms},
 };
@@ -35,6 +35,29 @@ impl Place {
     #[must_use]
     pub const fn id(&self) -> ParticipantId {
         self.id
+    }
+
+    /// Tells what works for the participant that nobody waits for it any longer: it has ended or was given up, or the drain is over.
+    ///
+    /// # Examples
+    /// ```
+    /// use lameduck::{Lifecycle, Member, Plan, Preset, Why, Window};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let life = Lifecycle::embedded(Plan::preset(Preset::Local).with_window(Window::NONE)?)?;
+    /// let db = life.participate("db").register()?;
+    /// let query = db.place().cancellation().child("query");
+    /// db.ready();
+    /// life.ready();
+    /// life.shutdown("the example is over");
+    /// db.done();
+    /// let _ = life.wait();
+    /// let cancelled = query.cancelled_by().expect("db is over");
+    /// assert_eq!((cancelled.why(), cancelled.to_string().starts_with("participant db is over")), (&Why::Ended, true));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cancellation(&self) -> Cancellation {
+        self.shared.cancellation_of(self.id)
     }
 
     pub(crate) fn hook(&self, run: HookRun) {
@@ -251,6 +274,12 @@ impl Participant {
     /// Cancel safe: dropping it changes nothing.
     pub fn closing(&self) -> Fired {
         self.closing.fired()
+    }
+
+    /// Tells what works for it that nobody waits for it any longer, and why: see [`Place::cancellation`].
+    #[must_use]
+    pub fn cancellation(&self) -> Cancellation {
+        self.place.cancellation()
     }
 
     /// Resolves when it was asked again, having said nothing for half of its budget.

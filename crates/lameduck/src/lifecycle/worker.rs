@@ -6,7 +6,7 @@ use super::{
     EnrolError, Granting, Lifecycle, Member, Participant, Place, more::Voice, spawn::watched,
 };
 use crate::{
-    inflight::{Fired, Token},
+    inflight::{Cancellation, Fired, Token},
     vocab::Terms,
 };
 
@@ -30,6 +30,12 @@ impl Stop {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.closing.is_fired()
+    }
+
+    /// Tells what the worker began that nobody waits for it any longer, and why: see [`Place::cancellation`].
+    #[must_use]
+    pub fn cancellation(&self) -> Cancellation {
+        self.voice.cancellation()
     }
 
     /// It is at work: `done` of `total`, and at what. See [`Participant::working_on`].

@@ -1,5 +1,6 @@
 //! Vocabulary: data that every layer speaks. No clocks, threads, sockets or environment here.
 
+mod cancelled;
 mod cause;
 mod health;
 pub(crate) mod json;
@@ -19,6 +20,7 @@ mod switch;
 #[cfg(feature = "signals")]
 pub(crate) mod time;
 
+pub use cancelled::{Cancelled, Scope, Why};
 pub use cause::Cause;
 pub use health::Health;
 pub use learned::{Learned, LearnedBy};

@@ -89,16 +89,15 @@ impl<A: App> Serving<A> {
         watch: &Arc<Watch>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let drain = &watch.shared.drain;
         loop {
             match self.as_mut().project() {
                 ServingOf::Answering { step, work, asked } => {
-                    let response = match scope::with(drain, || work.poll(step, cx)) {
+                    let response = match scope::with(watch, || work.poll(step, cx)) {
                         Poll::Ready(response) => response,
                         Poll::Pending => {
                             let asked = asked.as_mut().expect("it is not answered");
                             // Reset by the client, or the connection is gone.
-                            return asked.respond.poll_reset(cx).map(|_| ());
+                            return asked.respond.poll_reset(cx).map(|_| watch.note_reset());
                         }
                     };
                     let asked = asked.take().expect("it is answered once");
@@ -108,10 +107,10 @@ impl<A: App> Serving<A> {
                     }
                 }
                 ServingOf::Sending { body, sending } => {
-                    if scope::with(drain, || sending.advance(body, watch, cx)).is_ready() {
+                    if scope::with(watch, || sending.advance(body, watch, cx)).is_ready() {
                         return Poll::Ready(());
                     }
-                    return sending.stream.poll_reset(cx).map(|_| ());
+                    return sending.stream.poll_reset(cx).map(|_| watch.note_reset());
                 }
                 ServingOf::Tunnelling { keeping } => return keeping.as_mut().poll(cx),
             }
