@@ -9,6 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use control::{Controlled, Holding, Scratch, command, ctl, told};
+use support::until;
 
 /// Begins to watch; it has begun when it has written something.
 fn watch(mut command: Command) -> (Child, ChildStdout) {
@@ -28,6 +29,28 @@ fn watched((mut watch, mut stdout): (Child, ChildStdout)) -> (String, Option<i32
     let mut said = String::new();
     stdout.read_to_string(&mut said).expect("text");
     (said, watch.wait().expect("our child").code())
+}
+
+#[test]
+fn a_drain_that_was_announced_is_seen_and_taken_back() {
+    let controlled = Controlled::start("ctl-cancel", &[]);
+    let (said, complaint, code) =
+        told(&controlled.ctl(&["drain", "--in", "1h", "--reason", "tonight"]));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert_eq!(said, "drains in 3600.0 s, unless that is cancelled\n");
+    until("the announcement in the status", || {
+        let (said, ..) = told(&controlled.ctl(&["status"]));
+        said.contains("It was announced to leave in 3")
+            .then_some(())
+    });
+    let (said, complaint, code) = told(&controlled.ctl(&["cancel", "--reason", "not tonight"]));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert_eq!(said, "taken back: it goes on serving\n");
+    let (_, complaint, code) = told(&controlled.ctl(&["cancel"]));
+    assert_eq!(code, Some(1), "{complaint}");
+    let (_, complaint, code) = told(&controlled.ctl(&["drain"]));
+    assert_eq!(code, Some(0), "{complaint}");
+    controlled.service.end().assert_drained();
 }
 
 #[test]

@@ -49,11 +49,14 @@ pub(crate) enum Deed {
         /// From now to SIGKILL, such as 5s, if there is less time than its plan has; it never gets more
         #[arg(long, value_name = "DURATION", value_parser = super::duration)]
         grace: Option<Duration>,
+        /// Not now but in so long, such as 30s: until then it serves, and `cancel` takes it back
+        #[arg(long = "in", value_name = "DURATION", value_parser = super::duration, conflicts_with = "grace")]
+        delay: Option<Duration>,
         /// Why, for its report and its audit: a line of at most 256 bytes
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
-    /// Take a drain back that still waits for its turn; once admission closes there is no way back
+    /// Take a drain back that was announced (`drain --in`) or waits for its turn; once clients have been told there is no way back
     Cancel {
         /// Why, for its report and its audit
         #[arg(long, value_name = "TEXT", default_value = "")]

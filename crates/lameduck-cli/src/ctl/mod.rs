@@ -38,9 +38,17 @@ pub(crate) fn run(arguments: CtlArguments) -> Result<ExitCode, Failure> {
             show(&all, format, view::participants)
         }
         Deed::Watch => watch::run(&socket),
-        Deed::Drain { grace, reason } => {
-            let grace = grace.map_or_else(String::new, |grace| format!("?grace={}", text(grace)));
-            done(socket.ask("POST", &format!("/drain{grace}"), &reason)?)
+        Deed::Drain {
+            grace,
+            delay,
+            reason,
+        } => {
+            let query = match (grace, delay) {
+                (Some(grace), _) => format!("?grace={}", text(grace)),
+                (None, Some(delay)) => format!("?in={}", text(delay)),
+                (None, None) => String::new(),
+            };
+            done(socket.ask("POST", &format!("/drain{query}"), &reason)?)
         }
         Deed::Cancel { reason } => done(socket.ask("POST", "/cancel", &reason)?),
         Deed::Cut { reason } => done(socket.ask("POST", "/cut", &reason)?),

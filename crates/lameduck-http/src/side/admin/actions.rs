@@ -22,7 +22,7 @@ const REASON: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::side) enum Action {
     Drain,
-    /// Take a drain back that waits for its turn.
+    /// Take a drain back that was announced or waits for its turn.
     Cancel,
     Cut,
     Reload,
@@ -71,7 +71,7 @@ impl Action {
         };
         match self {
             Self::Drain => (drain(&life, query, asker.said("drain", &reason)), None),
-            Self::Cancel => (cancel(), None),
+            Self::Cancel => (cancel(&life, asker.said("cancel", &reason)).await, None),
             Self::Cut => cut(life, asker.said("cut", &reason)),
             Self::Reload => (reload(&life, &asker, &reason), None),
             Self::Breaker(force) => {
@@ -93,6 +93,9 @@ fn drain(life: &Lifecycle, query: Option<&str>, said: String) -> Response<String
                 cause.unwrap_or_default()
             ),
         );
+    }
+    if let Some(delay) = query.and_then(|query| parameter(query, "in")) {
+        return announce(life, delay, query, said);
     }
     let grace = match query.and_then(|query| parameter(query, "grace")) {
         None => None,
@@ -141,12 +144,43 @@ fn shorter(grace: &str) -> Result<Duration, String> {
     Ok(grace)
 }
 
-/// Only what waits for its turn can be taken back.
-fn cancel() -> Response<String> {
+/// A drain that begins later, and can be taken back until then.
+fn announce(life: &Lifecycle, delay: &str, query: Option<&str>, said: String) -> Response<String> {
+    if query.and_then(|query| parameter(query, "grace")).is_some() {
+        let why =
+            "a drain that begins later has the time of its plan: give in or grace, not both\n";
+        return text(StatusCode::BAD_REQUEST, why.to_owned());
+    }
+    let Some(delay) = lameduck::parse_duration(delay) else {
+        let why = "in is a duration such as 30s, 1500ms or 2m\n";
+        return text(StatusCode::BAD_REQUEST, why.to_owned());
+    };
+    if life.phase() != Phase::Running {
+        let why = format!(
+            "refused: announcing needs Running, this is {}\n",
+            life.phase()
+        );
+        return text(StatusCode::CONFLICT, why);
+    }
+    life.shutdown_after(delay, said);
+    let seconds = delay.as_secs_f64();
     text(
-        StatusCode::CONFLICT,
-        "nothing is waiting for its turn; phases only advance\n".to_owned(),
+        StatusCode::ACCEPTED,
+        format!("drains in {seconds:.1} s, unless that is cancelled\n"),
     )
+}
+
+async fn cancel(life: &Lifecycle, said: String) -> Response<String> {
+    match life.cancel(said).await {
+        Ok(()) => text(
+            StatusCode::OK,
+            "taken back: it goes on serving\n".to_owned(),
+        ),
+        Err(why) => text(
+            StatusCode::CONFLICT,
+            format!("cannot be taken back: {why}\n"),
+        ),
+    }
 }
 
 fn cut(life: Lifecycle, why: String) -> Taken {

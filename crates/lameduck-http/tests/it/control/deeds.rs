@@ -90,13 +90,35 @@ async fn a_drain_bears_the_name_of_who_asked_and_may_have_less_time() {
 }
 
 #[tokio::test]
+async fn what_was_announced_is_taken_back() {
+    let controlled = Controlled::start("announced", plan(Window::NONE)).await;
+    for (line, why) in [
+        ("POST /drain?in=soon", "in is a duration"),
+        ("POST /drain?in=1h&grace=5s", "not both"),
+    ] {
+        let (status, said) = controlled.json(line, "").await;
+        assert_eq!(status, 400, "{said}");
+        assert!(said["said"].as_str().expect("text").contains(why), "{said}");
+    }
+    let (status, said) = controlled.json("POST /drain?in=1h", "tonight").await;
+    assert_eq!(status, 202, "{said}");
+    let (_, waiting) = controlled.json("POST /cancel", "not tonight").await;
+    assert_eq!(waiting["said"], "taken back: it goes on serving");
+    let (status, _) = controlled.json("POST /cancel", "").await;
+    assert_eq!(status, 409, "once");
+    let (_, status) = controlled.json("GET /status", "").await;
+    assert_eq!(status["phase"], "Running", "{status}");
+    assert!(status.get("waits").is_none(), "{status}");
+}
+
+#[tokio::test]
 async fn nothing_can_be_taken_back_and_unknown_paths_say_where_to_look() {
     let controlled = Controlled::start("paths", plan(Window::NONE)).await;
     let (status, said) = controlled.json("POST /cancel", "").await;
     assert_eq!(status, 409);
     assert_eq!(
         said["said"],
-        "nothing is waiting for its turn; phases only advance"
+        "cannot be taken back: nothing was announced, and nothing waits for its turn"
     );
     let (status, said) = controlled.json("GET /nowhere", "").await;
     assert_eq!(status, 404);
