@@ -35,6 +35,7 @@ type fields map[string]any
 type participant struct {
 	client  http.Client
 	session string
+	done    bool
 }
 
 func (p *participant) post(path string, said fields) (*http.Response, error) {
@@ -94,6 +95,10 @@ func (p *participant) takePart(name string) (string, error) {
 			return "", err
 		}
 	}
+	if p.done {
+		// It took our word, and left.
+		return "done", nil
+	}
 	return "", errors.New("the stream ended without a last word")
 }
 
@@ -106,7 +111,9 @@ func (p *participant) finish(id string) error {
 			return err
 		}
 	}
-	return p.say(fields{"type": "done", "id": id, "figures": fields{"batches": 3}})
+	err := p.say(fields{"type": "done", "id": id, "figures": fields{"batches": 3}})
+	p.done = err == nil
+	return err
 }
 
 func main() {

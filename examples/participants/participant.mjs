@@ -22,11 +22,15 @@ async function takePart() {
   const answer = await post("/v1/participants", { name, budget_ms: 500 });
   if (answer.statusCode !== 200) throw new Error(`refused: ${answer.statusCode}`);
   let session;
+  let done = false;
   const say = async (type, fields = {}) => {
     const said = await post(`/v1/sessions/${session}`, { type, ...fields });
     for await (const _ of said);
   };
-  for await (const line of readline.createInterface({ input: answer })) {
+  const lines = readline.createInterface({ input: answer });
+  // How an answer ends shows in its lines: they end.
+  answer.on("error", () => lines.close());
+  for await (const line of lines) {
     if (!line.startsWith("data: ")) continue;
     const message = JSON.parse(line.slice(6));
     const { type, id } = message;
@@ -41,10 +45,13 @@ async function takePart() {
     } else if (type === "granted") {
       console.log(`granted ${message.by_ms} ms`);
       await finish(say, id);
+      done = true;
     } else if (type === "over") {
       return message.state;
     }
   }
+  // It took our word, and left.
+  if (done) return "done";
   throw new Error("the stream ended without a last word");
 }
 

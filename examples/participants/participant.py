@@ -41,23 +41,31 @@ def take_part(path, name):
     if answer.status != 200:
         raise Lost(answer.read().decode())
     messages = (json.loads(line[6:]) for line in answer if line.startswith(b"data: "))
-    session = None
+    session, done = None, False
 
     def say(kind, **fields):
         post(path, f"/v1/sessions/{session}", {"type": kind, **fields}).read()
 
-    for message in messages:
-        match message["type"]:
-            case "hello":
-                session = message["session"]
-                say("ready")
-                print("joined", flush=True)
-            case "shutdown_request":
-                say("ack", id=message["id"])
-            case "close":
-                finish(say, message["id"], messages)
-            case "over":
-                return message["state"]
+    try:
+        for message in messages:
+            match message["type"]:
+                case "hello":
+                    session = message["session"]
+                    say("ready")
+                    print("joined", flush=True)
+                case "shutdown_request":
+                    say("ack", id=message["id"])
+                case "close":
+                    finish(say, message["id"], messages)
+                    done = True
+                case "over":
+                    return message["state"]
+    except (OSError, http.client.HTTPException):
+        if not done:
+            raise
+    if done:
+        # It took our word, and left.
+        return "done"
     raise Lost("the stream ended without a last word")
 
 

@@ -2,7 +2,7 @@
 # Takes part in the shutdown of a service, with nothing but a shell and curl.
 #   participant.sh SOCKET NAME
 # SOCKET is the service's control socket, as in `lameduck demo --control SOCKET`.
-socket=$1 name=$2
+socket=$1 name=$2 finished=
 
 post() { curl --silent --unix-socket "$socket" "http://control$1" --data "$2"; }
 say() { post "/v1/sessions/$session" "$1" >/dev/null; }
@@ -22,25 +22,29 @@ finish() {
 take_part() {
     curl --silent --no-buffer --fail --unix-socket "$socket" http://control/v1/participants \
         --data "{\"name\":\"$name\",\"budget_ms\":500}" |
-        while read -r line; do
-            message=${line#data: }
-            [ "$message" != "$line" ] || continue
-            id=$(field id)
-            case $(field type) in
-            hello)
-                session=$(field session)
-                say '{"type":"ready"}'
-                echo "joined"
-                ;;
-            shutdown_request) say "{\"type\":\"ack\",\"id\":\"$id\"}" ;;
-            close) finish ;;
-            granted) echo "granted $(field by_ms) ms" ;;
-            over)
-                echo "over: $(field state)"
-                exit 42
-                ;;
-            esac
-        done
+        {
+            while read -r line; do
+                message=${line#data: }
+                [ "$message" != "$line" ] || continue
+                id=$(field id)
+                case $(field type) in
+                hello)
+                    session=$(field session)
+                    say '{"type":"ready"}'
+                    echo "joined"
+                    ;;
+                shutdown_request) say "{\"type\":\"ack\",\"id\":\"$id\"}" ;;
+                close) finish && finished=yes ;;
+                granted) echo "granted $(field by_ms) ms" ;;
+                over)
+                    echo "over: $(field state)"
+                    exit 42
+                    ;;
+                esac
+            done
+            # It took our word, and left.
+            [ -z "$finished" ] || { echo "over: done" && exit 42; }
+        }
     [ $? -eq 42 ]
 }
 

@@ -35,7 +35,7 @@ fn watched((mut watch, mut stdout): (Child, ChildStdout)) -> (String, Option<i32
 fn a_drain_that_was_announced_is_seen_and_taken_back() {
     let controlled = Controlled::start("ctl-cancel", &[]);
     let (said, complaint, code) =
-        told(&controlled.ctl(&["drain", "--in", "1h", "--reason", "tonight"]));
+        told(&controlled.ctl(&["drain", "--in", "60m", "--reason", "tonight"]));
     assert_eq!(code, Some(0), "{complaint}");
     assert_eq!(said, "drains in 3600.0 s, unless that is cancelled\n");
     until("the announcement in the status", || {

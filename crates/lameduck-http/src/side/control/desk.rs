@@ -99,7 +99,7 @@ impl Inner {
             (Method::GET | Method::HEAD, "/participants" | "/v1/participants") => {
                 now(answers::object(StatusCode::OK, &self.book.participants()))
             }
-            (Method::POST, "/v1/participants") => self.join(*caller, request),
+            (Method::POST, "/v1/participants") => self.join(life, *caller, request),
             (Method::POST, "/dump") => self.dump(life, caller),
             (Method::POST, "/grant") => self.grant(life, caller, request),
             (Method::POST, path) if path.starts_with(SESSIONS) => {
@@ -251,7 +251,7 @@ impl Inner {
         }
     }
 
-    fn join(&self, caller: Caller, request: Request<Incoming>) -> Answering {
+    fn join(&self, life: &Lifecycle, caller: Caller, request: Request<Incoming>) -> Answering {
         let Some(place) = self.book.place() else {
             let why = format!("{MOST_SESSIONS} participants are connected already");
             let mut full = answers::said(StatusCode::SERVICE_UNAVAILABLE, why);
@@ -265,6 +265,7 @@ impl Inner {
             book: Arc::clone(&self.book),
             joining: Arc::clone(&joining),
             _place: place,
+            _epilogue: life.epilogue(),
         };
         Answering {
             held: Some(Box::new(hold)),

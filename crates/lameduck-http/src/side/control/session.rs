@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use lameduck::inflight::Fired;
 use lameduck::negotiation::{End, FromParticipant, Heard, Ledger, ToParticipant};
-use lameduck::{Cause, Ended, Given, Lifecycle, Participant, Terms};
+use lameduck::{Cause, Ended, Epilogue, Given, Lifecycle, Participant, Terms};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
@@ -295,6 +295,8 @@ pub(super) struct Hold {
     pub(super) book: Arc<Book>,
     pub(super) joining: Arc<Joining>,
     pub(super) _place: OwnedSemaphorePermit,
+    /// Its last word is waited for.
+    pub(super) _epilogue: Epilogue,
 }
 
 /// Set when it has joined.

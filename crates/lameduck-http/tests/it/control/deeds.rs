@@ -94,13 +94,13 @@ async fn what_was_announced_is_taken_back() {
     let controlled = Controlled::start("announced", plan(Window::NONE)).await;
     for (line, why) in [
         ("POST /drain?in=soon", "in is a duration"),
-        ("POST /drain?in=1h&grace=5s", "not both"),
+        ("POST /drain?in=60m&grace=5s", "not both"),
     ] {
         let (status, said) = controlled.json(line, "").await;
         assert_eq!(status, 400, "{said}");
         assert!(said["said"].as_str().expect("text").contains(why), "{said}");
     }
-    let (status, said) = controlled.json("POST /drain?in=1h", "tonight").await;
+    let (status, said) = controlled.json("POST /drain?in=60m", "tonight").await;
     assert_eq!(status, 202, "{said}");
     let (_, waiting) = controlled.json("POST /cancel", "not tonight").await;
     assert_eq!(waiting["said"], "taken back: it goes on serving");
