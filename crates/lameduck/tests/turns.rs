@@ -169,6 +169,36 @@ async fn a_giver_that_goes_lets_what_waits_leave() {
 }
 
 #[tokio::test]
+async fn a_giver_that_goes_in_the_same_moment_lets_go_too() {
+    let life = begin();
+    let turns = life.turns(None).expect("the only one");
+    running(&life).await;
+    // The driver has not asked yet.
+    life.shutdown("test");
+    drop(turns);
+    let _again = life.turns(Some(life.plan().drain_end()));
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+    let notes = notes(&life);
+    assert!(
+        !notes
+            .iter()
+            .any(|note| note.contains("no turn came within")),
+        "{notes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_main_that_fails_while_its_turn_is_waited_for_has_failed() {
+    let life = begin();
+    let mut turns = life.turns(None).expect("the only one");
+    running(&life).await;
+    life.shutdown("test");
+    let _wish = within("the wish", turns.wanted()).await;
+    life.start_failed("out of memory");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Failed);
+}
+
+#[tokio::test]
 async fn a_service_that_has_failed_waits_for_nobody() {
     let life = begin();
     let mut turns = life.turns(None).expect("the only one");

@@ -50,17 +50,23 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the giver's place, if it is free.
-    pub(crate) fn attach(&self) -> bool {
-        !std::mem::replace(&mut self.lock().given, true)
+    /// Takes the giver's place, if it is free, and tells the driver so by `send`: in the order in which the place changes hands.
+    pub(crate) fn attach(&self, send: impl FnOnce()) -> bool {
+        let mut state = self.lock();
+        if state.given {
+            return false;
+        }
+        state.given = true;
+        send();
+        true
     }
 
-    /// Gives the place back; returns the number of the wish that is still open.
-    pub(crate) fn detach(&self) -> Option<u64> {
+    /// Gives the place back; what waits is let go by the machine, which hears of it by `send`.
+    pub(crate) fn detach(&self, send: impl FnOnce()) {
         let mut state = self.lock();
         state.given = false;
         state.giver = None;
-        state.wish.as_ref().map(|wish| wish.request.number)
+        send();
     }
 
     /// The open wish, once; otherwise the giver is woken when there is one.
@@ -122,8 +128,12 @@ impl Desk {
         }
     }
 
-    /// The driver is gone: nothing can be taken back any more.
+    /// The driver is gone: nothing can be taken back any more, and nothing waits.
     pub(crate) fn close(&self) {
+        let open = self.lock().wish.as_ref().map(|wish| wish.request.number);
+        if let Some(number) = open {
+            self.end(number, WishEnd::Cut);
+        }
         while !self.lock().cancelling.is_empty() {
             self.answer(Err(Uncancellable::Leaving));
         }

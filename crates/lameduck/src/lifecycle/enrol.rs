@@ -101,7 +101,7 @@ impl Enrol {
             open: self.open,
             hook: None,
         };
-        let id = {
+        let (id, budget) = {
             let mut seats = self.shared.seats();
             if seats.iter().any(|seat| seat.name == self.name) {
                 return Err(EnrolError::NameTaken { name: self.name });
@@ -111,20 +111,22 @@ impl Enrol {
                 .filter(|_| seats.len() < MOST_PARTICIPANTS);
             let number = number.ok_or(EnrolError::TooMany)?;
             seats.push(seat);
-            ParticipantId::new(number)
+            let id = ParticipantId::new(number);
+            let budget = self.budget.map(|base| match self.shared.budgets() {
+                Some(budgets) => budgets.learn(&self.name, base),
+                None => base,
+            });
+            // While the seats are locked: who finds this one and depends on it is heard of after it.
+            self.shared.send(Input::Enrol(Enrolment {
+                id,
+                name: self.name,
+                after: self.after,
+                budget,
+                listens: self.listens,
+                hook: Hook::None,
+            }));
+            (id, budget)
         };
-        let budget = self.budget.map(|base| match self.shared.budgets() {
-            Some(budgets) => budgets.learn(&self.name, base),
-            None => base,
-        });
-        self.shared.send(Input::Enrol(Enrolment {
-            id,
-            name: self.name,
-            after: self.after,
-            budget,
-            listens: self.listens,
-            hook: Hook::None,
-        }));
         let voice = Voice {
             shared: self.shared,
             id,

@@ -33,11 +33,8 @@ impl fmt::Debug for Turns {
 
 impl Turns {
     pub(super) fn take(shared: &Arc<Shared>, needs: Duration) -> Option<Self> {
-        if !shared.turns().attach() {
-            return None;
-        }
-        shared.send(Input::TakesTurns { needs: Some(needs) });
-        Some(Self {
+        let tell = || shared.send(Input::TakesTurns { needs: Some(needs) });
+        shared.turns().attach(tell).then(|| Self {
             shared: Arc::clone(shared),
         })
     }
@@ -56,12 +53,8 @@ impl Turns {
 
 impl Drop for Turns {
     fn drop(&mut self) {
-        let open = self.shared.turns().detach();
-        self.shared.send(Input::TakesTurns { needs: None });
-        if let Some(wish) = open {
-            let note = "nobody gives turns any longer".to_owned();
-            self.shared.send(Input::TurnGiven { wish, note });
-        }
+        let tell = || self.shared.send(Input::TakesTurns { needs: None });
+        self.shared.turns().detach(tell);
     }
 }
 

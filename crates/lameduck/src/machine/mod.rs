@@ -289,7 +289,8 @@ impl Machine {
             }
             Input::TakesTurns { needs } => {
                 self.core.turns.needs = needs;
-                None
+                // Nobody gives turns any longer: what waits for one is let go.
+                needs.is_none().then_some(Input::TakesTurns { needs })
             }
             Input::Cancel { why } if self.phase() != Phase::Running => {
                 let refused = if self.phase().is_leaving() {

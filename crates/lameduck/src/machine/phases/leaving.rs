@@ -18,6 +18,8 @@ pub(in crate::machine) struct Asked {
     /// T: the deadline counts from here.
     pub(super) at: Duration,
     pub(super) repeats: Repeats,
+    /// The service failed while it waited to leave.
+    pub(super) failed: bool,
 }
 
 impl Asked {
@@ -30,6 +32,7 @@ impl Asked {
             cause,
             at: now,
             repeats: Repeats::after(now, signal),
+            failed: false,
         }
     }
 }
@@ -46,6 +49,8 @@ pub(in crate::machine) struct Leaving {
     /// The lame-duck window is open: a repeat can still end it.
     pub(super) in_window: bool,
     repeats: Repeats,
+    /// The service had failed before it began to leave, for another cause.
+    failed: bool,
     /// The drain's end was reached: what was left is being ended.
     pub(super) forced: bool,
     /// A participant or a stop hook was given up before that.
@@ -70,6 +75,7 @@ impl Leaving {
             window,
             in_window: false,
             repeats: asked.repeats,
+            failed: asked.failed,
             forced: false,
             given_up: false,
         };
@@ -158,7 +164,8 @@ impl Leaving {
                 code: core.plan.forced_exit_code(),
             };
         }
-        if self.cause.is_failure() || core.roster.any_hook_failed() || core.roster.any_failed() {
+        let failed = self.failed || self.cause.is_failure();
+        if failed || core.roster.any_hook_failed() || core.roster.any_failed() {
             return Outcome::Failed;
         }
         Outcome::Drained

@@ -64,6 +64,11 @@ impl Running {
             Input::Signal(record) => return self.signal(now, record, core),
             Input::Announce { why, delay } => return self.announce(now, why, delay, core),
             Input::Cancel { why } => return self.cancel(now, &why, core),
+            Input::TakesTurns { needs: None } if matches!(self.waiting, Some(Waiting::Turn(_))) => {
+                core.journal
+                    .note(now, "nobody gives turns any longer: it leaves".to_owned());
+                return self.leave(now, core);
+            }
             Input::TurnGiven { wish, note } => return self.turn_given(now, wish, &note, core),
             _ => {}
         }
@@ -130,8 +135,9 @@ impl Running {
     }
 
     /// A service that has failed waits for nobody.
-    fn fail(self, now: Duration, cause: Cause, core: &mut Core) -> Present {
-        if let Some(Waiting::Turn(_)) = self.waiting {
+    fn fail(mut self, now: Duration, cause: Cause, core: &mut Core) -> Present {
+        if let Some(Waiting::Turn(wish)) = &mut self.waiting {
+            wish.asked.failed = true;
             core.journal
                 .note(now, format!("waits for its turn no longer: {cause}"));
             return self.leave(now, core);

@@ -79,6 +79,7 @@ pub(super) enum Act {
     Cancel,
     TurnGiven,
     TurnGivenLate,
+    NoTurns,
     /// The same, with less time.
     Hurry,
     Cut,
@@ -137,6 +138,8 @@ struct World {
     wish: Option<u64>,
     wishes: u64,
     announced: bool,
+    /// Nobody gives turns any longer.
+    no_turns: bool,
     /// A request to take something back has had no answer.
     cancelling: bool,
     changes: u8,
@@ -216,6 +219,10 @@ impl Node {
         may(changes, Act::Cancel);
         may(world.wish.is_some(), Act::TurnGiven);
         may(changes && world.wishes > 0, Act::TurnGivenLate);
+        may(
+            changes && setting.needs.is_some() && !world.no_turns,
+            Act::NoTurns,
+        );
         may(leaving && world.leaps < setting.most_leaps, Act::Leap);
         may(!world.started && !leaving, Act::Started);
         may(trouble && !leaving, Act::StartFailed);
@@ -366,7 +373,7 @@ impl Node {
                 Input::Signal(typed(signal))
             }
             Act::Terminate => Input::Terminate { why },
-            Act::Announce | Act::Cancel | Act::TurnGiven | Act::TurnGivenLate => {
+            Act::Announce | Act::Cancel | Act::TurnGiven | Act::TurnGivenLate | Act::NoTurns => {
                 turns::input(world, act, setting)
             }
             Act::Hurry => {
@@ -638,6 +645,10 @@ impl Node {
         holds!(
             !self.world.cancelling,
             "nobody was told what became of a cancel"
+        );
+        holds!(
+            !self.world.no_turns || self.world.wish.is_none(),
+            "it waits for a turn that nobody gives"
         );
         let Some(requested_at) = self.world.requested_at else {
             holds!(

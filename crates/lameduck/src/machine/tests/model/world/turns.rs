@@ -22,6 +22,11 @@ pub(super) fn input(world: &mut World, act: Act, setting: &Setting) -> Input {
             world.cancelling = true;
             Input::Cancel { why }
         }
+        Act::NoTurns => {
+            world.changes += 1;
+            world.no_turns = true;
+            Input::TakesTurns { needs: None }
+        }
         Act::TurnGivenLate => {
             world.changes += 1;
             Input::TurnGiven {
@@ -46,6 +51,7 @@ pub(super) fn effect(
     match effect {
         Effect::AskTurn(wish) => {
             let needs = setting.needs.ok_or("nobody gives turns")?;
+            holds!(!world.no_turns, "nobody gives turns any longer");
             holds!(world.wish.is_none(), "two wishes at once");
             holds!(world.begun_at.is_none(), "a wish of one that leaves");
             holds!(wish.number > world.wishes, "a number twice");
