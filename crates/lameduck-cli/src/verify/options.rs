@@ -65,6 +65,9 @@ pub(super) fn options(arguments: VerifyArguments) -> Result<Options, Failure> {
             *field = value;
         }
     }
+    if let Some(path) = given.control {
+        target.control.get_or_insert_default().path = path;
+    }
     if let Some(copies) = given.copies {
         target.copies = usize::from(copies);
     }
