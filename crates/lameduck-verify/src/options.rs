@@ -401,7 +401,8 @@ impl TargetSpec {
 }
 
 /// Commands that start a service which is no child of ours: a container, a unit, a pod. Each is run by `sh -c`, with
-/// `{port}`, `{probes_port}` and `{tls_port}` filled in and as `PORT`, `PROBES_PORT` and `TLS_PORT` in its environment.
+/// `{port}`, `{probes_port}` and `{tls_port}` filled in and as `PORT`, `PROBES_PORT` and `TLS_PORT` in its environment,
+/// and `{control}` as a path for a control socket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Driven {
     /// Starts it in the background and returns.

@@ -1,10 +1,9 @@
 //! What participants in other processes are owed by a service that negotiates its exit. Source: the rules of
-//! `lameduck.negotiation/1`; these ids are theirs, as far as they can be seen from outside.
+//! `lameduck.negotiation/1` (docs/protocol/negotiation.md); the ids are theirs, as far as they can be seen from outside.
 
 use super::{CheckInfo, Class};
 
-const SHARED: &str =
-    "shared by the drain with participants, about 2 s; needs --control or {control}";
+const SHARED: &str = "shared by the drain with participants; needs --control or {control}";
 
 pub(super) const ENTRIES: &[CheckInfo] = &[
     CheckInfo {
@@ -13,19 +12,19 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         owed: "the exit waits for every participant that was asked, until it has said its last word",
         short: "the exit waits for who is still at work",
         measured: "Where a control socket is declared (else n/a), with a grace period of 3 s or more. 1 launch, shared by the ids of this family: 7 participants join and are ready, then the stop. One without a budget works for 1/4 of the grace period, 1 s at most, after it was told to finish, and says `done`. Fail when it was not asked, was not told to finish, was not heard, or when the process was gone before its last word. Inconclusive when the drain was to end before that.",
-        source: "docs/protocol/negotiation.md, N-1",
+        source: "a sidecar that ships logs or holds a lease has work of its own to finish; rule N-1 of lameduck.negotiation/1",
         consequence: "sidecars and workers are cut in the middle of their last batch",
         remedy: "begin the final clean-up once nobody is waited for any longer, and not with the first answer",
         scenario: "negotiation",
-        cost: "1 launch, shared by the drain with participants, about 2 s; needs --control or {control}",
+        cost: "1 launch of about 2 s, shared by the drain with participants; needs --control or {control}",
     },
     CheckInfo {
         id: "N-2",
         class: Class::Loss,
         owed: "who is silent or refuses does not hold the exit: the silent one is asked once again at half its time and waited for to its end, never beyond the end of the drain",
-        short: "silent and refusing ones do not hold the exit",
+        short: "silent or refusing: no hold of the exit",
         measured: "2 launches. In the shared one a participant says nothing: it must be asked again once, at half its budget, and be told `over` (overdue) by 500 ms after the end of its budget; another refuses; and the process has to be gone 1 s, and what an idle stop takes, after the last that was waited for. Who has answered must not be asked again. In a launch of its own one without a budget says nothing: it must be asked again once, and the process be gone within the grace period.",
-        source: "docs/protocol/negotiation.md, N-2",
+        source: "a sidecar may hang, or have something that it must not give up now; rule N-2 of lameduck.negotiation/1",
         consequence: "one sidecar that hangs makes the platform kill the service, and all clean-up with it",
         remedy: "give each participant a budget, ask again once, then go on without it and name it",
         scenario: "negotiation",
@@ -37,7 +36,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         owed: "every wish for more time is answered, with what was asked for or what the end of the drain leaves of it; no grant moves that end",
         short: "a wish is answered, within the drain's end",
         measured: "One with a budget of a tenth of the grace period, 400 ms at most, wishes for as much again and then for an hour. Fail when a wish is not answered within 1 s, when the first got less though the drain leaves it, when the second got an hour, when a budget with its grants ends after the drain does, when the end of the drain moved, or when it was given up though it said `done` within what it got. Times are held to 200 ms.",
-        source: "docs/protocol/negotiation.md, N-3",
+        source: "only the coordinator knows what the platform leaves; rule N-3 of lameduck.negotiation/1",
         consequence: "a participant relies on time that it does not have, or gives up work that it could have finished",
         remedy: "grant the lesser of the wish and what is left to the end of the drain, and answer every wish",
         scenario: "negotiation",
@@ -49,7 +48,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         owed: "a message that comes twice has the effect of one that comes once: the same wish gets the same",
         short: "messages that come twice are harmless",
         measured: "One says `ack`, `working` and `done` twice each, another the same wish twice. Fail when a repeated `ack` or `working` is refused, when the same wish got something else or no answer, or when the one that was done is told that it ended otherwise.",
-        source: "docs/protocol/negotiation.md, N-4",
+        source: "what may have been lost is said again; rule N-4 of lameduck.negotiation/1",
         consequence: "a participant that repeats what may have been lost is refused, or takes time twice",
         remedy: "number wishes by drain and participant, keep what each got, and let repeats change nothing",
         scenario: "negotiation",
@@ -61,7 +60,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         owed: "nobody is given up before its budget with all its grants is over, or the drain is",
         short: "nobody is given up before its time",
         measured: "Fail when any participant of the shared drain is told `over` (overdue) more than 50 ms before the end of its budget and its grants, counted from `close`, or, without a budget, before the end of the drain.",
-        source: "docs/protocol/negotiation.md, N-5",
+        source: "a budget is a promise; rule N-5 of lameduck.negotiation/1",
         consequence: "work is cut that had been promised time",
         remedy: "count a budget from when the participant is told to finish, with all that it was granted",
         scenario: "negotiation",
@@ -73,7 +72,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         owed: "what belongs to another drain, or comes after the last word, changes nothing",
         short: "answers of another drain change nothing",
         measured: "One says `ack` for a drain that never was before the stop, and `done` for it once it was asked; later `failed` behind its own `done`. Fail when any of these is taken, when it was not told to finish or not heard afterwards, or when it is told that it ended otherwise than done.",
-        source: "docs/protocol/negotiation.md, N-8",
+        source: "a message of an earlier drain may come late, from a participant that was stopped meanwhile; rule N-8 of lameduck.negotiation/1",
         consequence: "a late answer of an earlier drain ends this one before its work is done",
         remedy: "compare the drain's id in every answer, and take nothing after a last word",
         scenario: "negotiation",
@@ -85,7 +84,7 @@ pub(super) const ENTRIES: &[CheckInfo] = &[
         owed: "a participant whose connection ends is known at once: while the service serves it may come back under its name, while the service leaves nobody waits for it",
         short: "a lost participant is noticed at once",
         measured: "One without a budget loses its connection while the service serves, and joins again under its name: that must work within 500 ms. Told to finish, it loses its connection for good, without a word. The one that it depends on must be told to finish within 500 ms from then, and not before.",
-        source: "docs/protocol/negotiation.md, N-10",
+        source: "whoever is killed says nothing, but the kernel ends its connections; rule N-10 of lameduck.negotiation/1",
         consequence: "a sidecar that crashed is waited for until the drain ends, at each deploy",
         remedy: "take the end of its connection for the end of the participant",
         scenario: "negotiation",

@@ -30,11 +30,11 @@ pub(super) struct Told {
     pub(super) wish: Option<u64>,
     pub(super) by: Option<Duration>,
     pub(super) state: Option<String>,
-    session: Option<String>,
+    pub(super) session: Option<String>,
 }
 
 impl Told {
-    fn read(at: Instant, text: &str) -> Option<Self> {
+    pub(super) fn read(at: Instant, text: &str) -> Option<Self> {
         let message: Value = serde_json::from_str(text).ok()?;
         let word = |name: &str| message[name].as_str().map(str::to_owned);
         let time = |name: &str| message[name].as_u64().map(Duration::from_millis);

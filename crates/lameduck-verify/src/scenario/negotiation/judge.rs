@@ -445,3 +445,6 @@ fn asked_again(record: &Record, due: Instant) -> Result<Instant, Judged> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

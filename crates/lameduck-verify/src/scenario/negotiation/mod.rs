@@ -23,7 +23,7 @@ use judge::{Alone, Drain};
 
 pub(crate) const IDS: [&str; 7] = ["N-1", "N-2", "N-3", "N-4", "N-5", "N-8", "N-10"];
 
-/// The shared drain, and the one of N-2.
+/// The id that has a launch of its own besides.
 const ALONE_ID: &str = "N-2";
 /// Half a second is what a message may be late: budgets have to be longer than that.
 const LEAST_GRACE: Duration = Duration::from_secs(3);
@@ -34,7 +34,7 @@ const AGE: Duration = Duration::from_millis(200);
 /// What clients write down ends so long after the process was killed.
 const AFTER_KILL: Duration = Duration::from_secs(5);
 
-/// How many launches this takes.
+/// How many launches this takes, of a target that declares a control socket.
 pub(super) fn launches(options: &Options) -> u32 {
     if options.target.control().is_none() {
         return 0;
@@ -77,7 +77,9 @@ pub(super) fn run(bench: &Bench<'_>, idle: IdleExit) -> Result<Vec<Finding>, Ver
     };
     let unit = MOST_UNIT.min(bench.options.grace / 20);
     let drain = |cast: &[Part]| make(bench, &control, unit, cast);
-    let (shared, alone) = match (bench.wants(ALONE_ID), bench.options.target.copies() > 1) {
+    // Two copies at one path would be in each other's way.
+    let at_once = bench.options.target.copies() > 1 && control.path.contains(ControlSocket::OURS);
+    let (shared, alone) = match (bench.wants(ALONE_ID), at_once) {
         (false, _) => (drain(&CAST)?, None),
         (true, false) => (drain(&CAST)?, Some(drain(&[ALONE])?)),
         (true, true) => std::thread::scope(|scope| {
