@@ -13,17 +13,8 @@ fn told(at: Instant, end: Instant, kind: &str) -> Told {
     Told::read(at, &text).unwrap()
 }
 
-/// Everything as it should be, from `t` on.
-fn good(t: Instant) -> (Drain, Alone) {
-    let at = |ms| t + Duration::from_millis(ms);
-    let end = at(3_000);
-    let mut records = vec![Record::default(); CAST.len()];
-    for record in &mut records {
-        record.told = vec![
-            told(at(1), end, "shutdown_request"),
-            told(at(400), end, "close"),
-        ];
-    }
+/// What everybody says, at so many milliseconds.
+fn speak(records: &mut [Record], at: &dyn Fn(u64) -> Instant) {
     let mut say = |role: Role, ms, what, answer| {
         let at = at(ms);
         records[role as usize].said.push(Said { at, what, answer });
@@ -44,6 +35,20 @@ fn good(t: Instant) -> (Drain, Alone) {
     }
     say(Role::Wisher, 1_000, What::Done, Answer::Taken);
     say(Role::Worker, 1_400, What::Done, Answer::Taken);
+}
+
+/// Everything as it should be, from `t` on.
+fn good(t: Instant) -> (Drain, Alone) {
+    let at = |ms| t + Duration::from_millis(ms);
+    let end = at(3_000);
+    let mut records = vec![Record::default(); CAST.len()];
+    for record in &mut records {
+        record.told = vec![
+            told(at(1), end, "shutdown_request"),
+            told(at(400), end, "close"),
+        ];
+    }
+    speak(&mut records, &at);
     let over = |ms, state: &str| Told {
         state: Some(state.to_owned()),
         left: None,
@@ -125,92 +130,93 @@ fn of(drain: &mut Drain, role: Role) -> &mut Record {
     &mut drain.records[role as usize]
 }
 
+const CHANGES: [Change; 18] = [
+    (
+        "N-1",
+        |d, _, _| of(d, Role::Worker).told.clear(),
+        "was not asked",
+    ),
+    (
+        "N-1",
+        |d, _, _| of(d, Role::Worker).told.truncate(1),
+        "never told to finish",
+    ),
+    (
+        "N-1",
+        |d, _, t| {
+            d.exit = Some(t + Duration::from_millis(900));
+            of(d, Role::Worker).said.last_mut().unwrap().answer = Answer::Unheard;
+        },
+        "500 ms after it told one to finish",
+    ),
+    ("N-2", |d, _, _| d.exit = None, "had to be killed"),
+    ("N-2", |_, a, _| a.exit = None, "had to be killed"),
+    (
+        "N-2",
+        |d, _, t| d.exit = Some(t + Duration::from_secs(3)),
+        "after the last that",
+    ),
+    ("N-2", |_, a, _| a.record.told.truncate(1), "again 0 times"),
+    (
+        "N-2",
+        |d, _, _| drop(of(d, Role::Silent).told.remove(2)),
+        "asked again 0 times",
+    ),
+    (
+        "N-2",
+        |d, _, _| drop(of(d, Role::Silent).told.pop()),
+        "never told that it is waited",
+    ),
+    (
+        "N-2",
+        |d, _, _| of(d, Role::Worker).told[0].again = true,
+        "verify-worker had answered, and was asked again",
+    ),
+    (
+        "N-3",
+        |d, _, _| drop(of(d, Role::Wisher).told.pop()),
+        "wish 2 was not answered",
+    ),
+    (
+        "N-3",
+        |d, _, _| of(d, Role::Wisher).told[2].by = Some(Duration::ZERO),
+        "wished for 400 ms and got 0 ms",
+    ),
+    (
+        "N-3",
+        |d, _, _| of(d, Role::Wisher).told[4].by = Some(HOUR),
+        "wished for an hour and got it",
+    ),
+    (
+        "N-3",
+        |d, _, _| of(d, Role::Store).told[1].left = Some(Duration::from_secs(9)),
+        "the end of the drain moved",
+    ),
+    (
+        "N-4",
+        |d, _, _| of(d, Role::Wisher).told[3].budget = Some(Duration::from_millis(1_200)),
+        "was granted twice",
+    ),
+    (
+        "N-5",
+        |d, _, t| of(d, Role::Silent).told[3].at = t + Duration::from_millis(900),
+        "verify-silent was given up 300 ms",
+    ),
+    (
+        "N-8",
+        |d, _, _| of(d, Role::Repeater).said[2].answer = Answer::Taken,
+        "`done` for another drain was taken",
+    ),
+    (
+        "N-10",
+        |d, _, t| of(d, Role::Store).told[1].at = t + Duration::from_secs(2),
+        "noticed 1600 ms after",
+    ),
+];
+
 #[test]
 fn each_thing_that_is_not_as_it_should_be_is_named() {
-    let rows: [Change; 18] = [
-        (
-            "N-1",
-            |d, _, _| of(d, Role::Worker).told.clear(),
-            "was not asked",
-        ),
-        (
-            "N-1",
-            |d, _, _| of(d, Role::Worker).told.truncate(1),
-            "never told to finish",
-        ),
-        (
-            "N-1",
-            |d, _, t| {
-                d.exit = Some(t + Duration::from_millis(900));
-                of(d, Role::Worker).said.last_mut().unwrap().answer = Answer::Unheard;
-            },
-            "500 ms after it told one to finish",
-        ),
-        ("N-2", |d, _, _| d.exit = None, "had to be killed"),
-        ("N-2", |_, a, _| a.exit = None, "had to be killed"),
-        (
-            "N-2",
-            |d, _, t| d.exit = Some(t + Duration::from_secs(3)),
-            "after the last that",
-        ),
-        ("N-2", |_, a, _| a.record.told.truncate(1), "again 0 times"),
-        (
-            "N-2",
-            |d, _, _| drop(of(d, Role::Silent).told.remove(2)),
-            "asked again 0 times",
-        ),
-        (
-            "N-2",
-            |d, _, _| drop(of(d, Role::Silent).told.pop()),
-            "never told that it is waited",
-        ),
-        (
-            "N-2",
-            |d, _, _| of(d, Role::Worker).told[0].again = true,
-            "verify-worker had answered, and was asked again",
-        ),
-        (
-            "N-3",
-            |d, _, _| drop(of(d, Role::Wisher).told.pop()),
-            "wish 2 was not answered",
-        ),
-        (
-            "N-3",
-            |d, _, _| of(d, Role::Wisher).told[2].by = Some(Duration::ZERO),
-            "wished for 400 ms and got 0 ms",
-        ),
-        (
-            "N-3",
-            |d, _, _| of(d, Role::Wisher).told[4].by = Some(HOUR),
-            "wished for an hour and got it",
-        ),
-        (
-            "N-3",
-            |d, _, _| of(d, Role::Store).told[1].left = Some(Duration::from_secs(9)),
-            "the end of the drain moved",
-        ),
-        (
-            "N-4",
-            |d, _, _| of(d, Role::Wisher).told[3].budget = Some(Duration::from_millis(1_200)),
-            "was granted twice",
-        ),
-        (
-            "N-5",
-            |d, _, t| of(d, Role::Silent).told[3].at = t + Duration::from_millis(900),
-            "verify-silent was given up 300 ms",
-        ),
-        (
-            "N-8",
-            |d, _, _| of(d, Role::Repeater).said[2].answer = Answer::Taken,
-            "`done` for another drain was taken",
-        ),
-        (
-            "N-10",
-            |d, _, t| of(d, Role::Store).told[1].at = t + Duration::from_secs(2),
-            "noticed 1600 ms after",
-        ),
-    ];
-    for (id, change, part) in rows {
+    for (id, change, part) in CHANGES {
         let t = Instant::now();
         let (mut drain, mut alone) = good(t);
         change(&mut drain, &mut alone, t);
