@@ -85,6 +85,30 @@ impl Default for Reload {
     }
 }
 
+/// Where participants in other processes connect to a target, to negotiate its exit (`lameduck.negotiation/1`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlSocket {
+    /// The path of its Unix socket; `{control}` becomes one in a directory of our own.
+    pub path: String,
+    /// Added to its arguments for the checks that need it; `{control}` is filled in here too.
+    pub arguments: Vec<String>,
+}
+
+impl ControlSocket {
+    /// What becomes a path in a directory of our own.
+    pub(crate) const OURS: &'static str = "{control}";
+}
+
+impl Default for ControlSocket {
+    /// At `{control}`, with no more arguments.
+    fn default() -> Self {
+        Self {
+            path: Self::OURS.to_owned(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
 /// Which certificates of the target's TLS listener will do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TlsTrust {
@@ -162,6 +186,17 @@ pub struct Waiver {
 const LEAVING: [u16; 2] = [1001, 1012];
 
 impl TargetSpec {
+    /// Where participants connect: as declared, or because its command names a path for a socket.
+    pub(crate) fn control(&self) -> Option<ControlSocket> {
+        let names_it = || {
+            self.templates()
+                .any(|text| text.contains(ControlSocket::OURS))
+        };
+        self.control
+            .clone()
+            .or_else(|| names_it().then(ControlSocket::default))
+    }
+
     /// A Close with this code keeps the promise of WS-01.
     pub(crate) fn accepts_close(&self, code: u16) -> bool {
         LEAVING.contains(&code) || self.close_codes.contains(&code)

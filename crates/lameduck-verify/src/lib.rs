@@ -35,7 +35,9 @@ pub use catalogue::{
     CheckInfo, Checked, Class, Fix, ServerKind, UnknownServer, check, contract_page,
     contract_table, fix, fixes, list, nearest_id,
 };
-pub use declared::{Authorities, BadAuthorities, Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
+pub use declared::{
+    Authorities, BadAuthorities, ControlSocket, Interrupt, LatePolicy, Reload, TlsTrust, Waiver,
+};
 pub use front::{
     ExitSeen, Front, FrontInfo, FrontView, GraceReport, PlatformFit, Retry, Rollout, UnknownFront,
     fronts,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::declared::{Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
+use crate::declared::{ControlSocket, Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
 use crate::front::Front;
 use crate::profile::Profile;
 use crate::protocol::{GrpcCall, Protocol};
@@ -224,7 +224,7 @@ impl std::error::Error for UnknownSignal {}
 /// How to start the target, where to reach it, and what it declares about itself.
 ///
 /// In `argv`, `env` and the paths, `{port}` becomes a free port (also in `PORT`), `{probes_port}` a second one and
-/// `{tls_port}` a third.
+/// `{tls_port}` a third. In `argv` and `env`, `{control}` becomes a path for a control socket.
 #[derive(Debug, Clone, Default)]
 pub struct TargetSpec {
     /// How reports name it: "embedded demo", or the command.
@@ -296,6 +296,8 @@ pub struct TargetSpec {
     pub interrupt: Interrupt,
     /// How it reads its configuration again, and how that is seen.
     pub reload: Option<Reload>,
+    /// Where participants of an exit negotiation connect; default: at `{control}`, where `argv` or `env` name it.
+    pub control: Option<ControlSocket>,
     /// How many copies may run at once on this machine; 0 and 1 both mean one.
     pub copies: usize,
 }
@@ -373,6 +375,10 @@ impl TargetSpec {
                 broken: r#"{"greeting": "half a file"#.to_owned(),
                 ..Reload::default()
             }),
+            control: Some(ControlSocket {
+                arguments: vec!["--control".to_owned(), ControlSocket::OURS.to_owned()],
+                ..ControlSocket::default()
+            }),
             copies: 4,
             ..Self::default()
         }
@@ -382,7 +388,7 @@ impl TargetSpec {
         self.copies.clamp(1, 4)
     }
 
-    /// Every text in which a port may be named.
+    /// Every text in which a port or a socket may be named.
     pub(crate) fn templates(&self) -> impl Iterator<Item = &str> {
         let values = self.env.iter().map(|(_, value)| value);
         let start = self.driven.as_ref().map(|driven| &driven.start);
@@ -395,7 +401,8 @@ impl TargetSpec {
 }
 
 /// Commands that start a service which is no child of ours: a container, a unit, a pod. Each is run by `sh -c`, with
-/// `{port}`, `{probes_port}` and `{tls_port}` filled in and as `PORT`, `PROBES_PORT` and `TLS_PORT` in its environment.
+/// `{port}`, `{probes_port}` and `{tls_port}` filled in and as `PORT`, `PROBES_PORT` and `TLS_PORT` in its environment,
+/// and `{control}` as a path for a control socket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Driven {
     /// Starts it in the background and returns.

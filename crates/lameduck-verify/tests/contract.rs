@@ -267,3 +267,53 @@ fn a4_fails_when_the_door_shuts_before_the_last_ack() {
 fn ws_05_fails_when_a_tunnel_ends_without_a_close() {
     breaks("WS-05", "WS-05", Verdict::Fail);
 }
+
+#[test]
+fn n_1_fails_when_no_participant_is_waited_for() {
+    breaks("N-1", "N-1", Verdict::Fail);
+}
+
+#[test]
+fn n_2_fails_when_a_silent_participant_holds_the_exit() {
+    breaks("N-2", "N-2", Verdict::Fail);
+}
+
+#[test]
+fn n_2_fails_when_a_silent_participant_is_asked_only_once() {
+    breaks("N-2-again", "N-2", Verdict::Fail);
+}
+
+#[test]
+fn n_3_fails_when_more_is_granted_than_the_drain_leaves() {
+    breaks("N-3", "N-3", Verdict::Fail);
+}
+
+#[test]
+fn n_3_fails_when_no_wish_is_answered() {
+    breaks("N-3-mute", "N-3", Verdict::Fail);
+}
+
+#[test]
+fn n_4_fails_when_the_same_wish_is_granted_twice() {
+    breaks("N-4", "N-4", Verdict::Fail);
+}
+
+#[test]
+fn n_5_fails_when_participants_are_given_up_early() {
+    breaks("N-5", "N-5", Verdict::Fail);
+}
+
+#[test]
+fn n_8_fails_when_answers_of_another_drain_are_taken() {
+    breaks("N-8", "N-8", Verdict::Fail);
+}
+
+#[test]
+fn n_10_fails_when_a_lost_participant_is_waited_for() {
+    breaks("N-10", "N-10", Verdict::Fail);
+}
+
+#[test]
+fn n_10_fails_when_a_lost_participant_keeps_its_name() {
+    breaks("N-10-name", "N-10", Verdict::Fail);
+}

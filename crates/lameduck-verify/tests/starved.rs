@@ -24,7 +24,7 @@ const TESTER: &str = "STARVED_TESTER";
 const AT_ONCE: usize = 5;
 
 /// Broken promises, each with the id that has to see it or to leave it open.
-const BROKEN: [(&str, &str); 15] = [
+const BROKEN: [(&str, &str); 18] = [
     ("P1", "P1"),
     ("P2", "P2"),
     ("P4", "P4"),
@@ -39,16 +39,20 @@ const BROKEN: [(&str, &str); 15] = [
     ("H2-01", "H2-01"),
     ("H2-03", "H2-03"),
     ("TLS-1", "TLS-1"),
+    ("N-1", "N-1"),
+    ("N-5", "N-5"),
+    ("N-10", "N-10"),
     ("L-H1", "L-H1"),
 ];
 
 /// What the whole duck is asked; those of one line share their drains.
-const WHOLE: [&str; 6] = [
+const WHOLE: [&str; 7] = [
     "P1,P2,P4,P9",
     "A1,H1-01,H1-02,H1-03,H1-04,H1-05,H1-06",
     "A3,A5,H1-10",
     "WS-01,WS-02,WS-06,H1-07,H1-08,H1-09,H1-11,H1-13,H1-14",
     "H2-01,H2-02,H2-03,H2-04,H2-08,H2-10,TLS-1,TLS-2,TLS-3,TLS-4",
+    "N-1,N-2,N-3,N-4,N-5,N-8,N-10",
     "L-H1,L-H2",
 ];
 

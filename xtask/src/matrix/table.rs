@@ -13,12 +13,13 @@ pub(super) struct Group {
 }
 
 /// Groups of the contract, by how their ids begin.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Process and door", &["P", "A"]),
     ("HTTP/1.1", &["H1-"]),
     ("HTTP/2 and gRPC", &["H2-"]),
     ("WebSocket", &["WS-"]),
     ("TLS", &["TLS-"]),
+    ("Negotiation", &["N-"]),
     ("Load", &["L-"]),
 ];
 

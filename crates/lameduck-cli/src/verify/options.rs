@@ -108,6 +108,10 @@ fn launching(target: &mut TargetSpec, given: &TargetArguments) {
     target
         .env
         .extend(env.map(|Variable(name, value)| (name.clone(), value.clone())));
+    if let Some(path) = &given.control {
+        let control = target.control.get_or_insert_default();
+        control.path.clone_from(path);
+    }
     if given.cwd.is_some() {
         target.cwd.clone_from(&given.cwd);
     }

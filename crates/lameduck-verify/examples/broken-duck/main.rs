@@ -7,6 +7,7 @@
 mod bell;
 mod breaks;
 mod conn;
+mod control;
 mod door;
 mod dump;
 mod h2;
@@ -34,6 +35,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const CEILING: Duration = Duration::from_millis(800);
 /// What is not done by then is cut off.
 const DEADLINE: Duration = Duration::from_millis(2_600);
+/// So long before it nobody is waited for any longer.
+const RESERVE: Duration = Duration::from_millis(100);
 /// Repeats within this time are the same request to stop.
 const MERGE: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,8 @@ const MERGE: Duration = Duration::from_secs(1);
 pub(crate) struct Duck {
     pub(crate) broken: String,
     pub(crate) config: keep::Config,
+    /// Who takes part in its shutdown.
+    control: Arc<control::Control>,
     pub(crate) phase: AtomicU8,
     pub(crate) connections: AtomicU64,
     pub(crate) begun: Instant,
@@ -99,7 +104,7 @@ impl Duck {
 
     /// Breaking one of these means to wait for ever.
     fn waits_for_ever(&self) -> bool {
-        ["P2", "H1-07", "H1-09-stall", "WS-03"].contains(&self.broken.as_str())
+        ["P2", "H1-07", "H1-09-stall", "WS-03", "N-2"].contains(&self.broken.as_str())
     }
 
     fn name_stragglers(&self) {
@@ -139,7 +144,7 @@ fn main() -> ExitCode {
     let port = |name| value(name).and_then(|text| text.parse::<u16>().ok());
     let Some(main_port) = port("--port") else {
         eprintln!(
-            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--late refuse] [--starve MS] [--config FILE] [--break NAME] | --list-breaks"
+            "usage: broken-duck --port N [--probes N] [--tls-port N] [--accept-for MS] [--late refuse] [--starve MS] [--config FILE] [--control PATH] [--break NAME] | --list-breaks"
         );
         return ExitCode::from(2);
     };
@@ -155,8 +160,10 @@ fn main() -> ExitCode {
     });
     dump::prepare();
     let _belongings = keep::Belongings::put(&broken);
+    let control = control::Control::open(value("--control"), &broken);
     let duck = Arc::new(Duck {
         broken,
+        control,
         config: keep::Config::read(value("--config").map(Into::into)),
         phase: AtomicU8::new(0),
         connections: AtomicU64::new(0),
@@ -249,7 +256,12 @@ fn leave(duck: &Arc<Duck>, doors: Vec<door::Door>) -> ExitCode {
             duck.phase.store(DRAINING, Ordering::SeqCst);
             duck.drain_bell.ring();
         }
-        if duck.phase() == DRAINING && duck.connections.load(Ordering::SeqCst) == 0 {
+        let end = t + duck.floor + DEADLINE - RESERVE;
+        duck.control.tick(end, duck.phase() == DRAINING);
+        if duck.phase() == DRAINING
+            && duck.control.is_over()
+            && duck.connections.load(Ordering::SeqCst) == 0
+        {
             return if duck.is_broken("P1-code") {
                 ExitCode::from(3)
             } else {

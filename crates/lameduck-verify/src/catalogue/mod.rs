@@ -5,6 +5,7 @@ mod entries;
 mod fixes;
 mod http2;
 mod load;
+mod negotiation;
 mod page;
 mod tls;
 mod websocket;
@@ -51,11 +52,12 @@ pub struct CheckInfo {
 }
 
 /// In the order of the contract.
-const SECTIONS: [&[CheckInfo]; 5] = [
+const SECTIONS: [&[CheckInfo]; 6] = [
     entries::ENTRIES,
     http2::ENTRIES,
     websocket::ENTRIES,
     tls::ENTRIES,
+    negotiation::ENTRIES,
     load::ENTRIES,
 ];
 
@@ -89,6 +91,7 @@ impl CheckInfo {
             Some('W') => "WebSocket",
             Some('T') => "TLS",
             Some('L') => "Load",
+            Some('N') => "Negotiation",
             _ if self.id.starts_with("H2") => "HTTP/2",
             _ => "HTTP/1.1",
         }
@@ -106,6 +109,7 @@ impl CheckInfo {
             ("WS-", "--ws-path /PATH "),
             ("L-WS", "--ws-path /PATH "),
             ("TLS-", "--tls-url https://127.0.0.1:{tls_port}/ "),
+            ("N-", "--control /PATH "),
             ("L-TLS", "--tls-url https://127.0.0.1:{tls_port}/ "),
         ];
         let need = needs.iter().find(|(id, _)| self.id.starts_with(id));

@@ -4,7 +4,7 @@
 use super::Profile;
 use super::form::{Interrupted, Late, Repeats};
 use super::values::CheckId;
-use crate::declared::{Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
+use crate::declared::{ControlSocket, Interrupt, LatePolicy, Reload, TlsTrust, Waiver};
 use crate::options::{DrainSignal, Driven, Farewell, Options, RepeatPolicy, Stop, TargetSpec};
 use crate::protocol::GrpcCall;
 
@@ -135,6 +135,7 @@ impl Profile {
         });
         set(&mut target.interrupt, interrupt);
         self.apply_reload(target);
+        self.apply_control(target);
         target.forced_exit = expect.forced_exit.or(target.forced_exit);
         target.quiet = expect.quiet.map(|time| time.0).or(target.quiet);
         let websocket = &self.form.websocket;
@@ -173,6 +174,19 @@ impl Profile {
             path: said.path.clone().unwrap_or(usual.path),
             signal: said.signal.as_ref().map_or(usual.signal, |signal| signal.0),
             command: said.command.clone(),
+        });
+    }
+}
+
+impl Profile {
+    fn apply_control(&self, target: &mut TargetSpec) {
+        let Some(said) = &self.form.control else {
+            return;
+        };
+        let usual = ControlSocket::default();
+        target.control = Some(ControlSocket {
+            path: said.path.clone().unwrap_or(usual.path),
+            arguments: said.arguments.clone(),
         });
     }
 }

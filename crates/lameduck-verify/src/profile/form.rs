@@ -25,6 +25,7 @@ pub(super) struct Form {
     pub(super) platform: Platform,
     pub(super) expect: Expect,
     pub(super) reload: Option<Reload>,
+    pub(super) control: Option<Control>,
     pub(super) checks: Checks,
     pub(super) waive: Vec<Waive>,
 }
@@ -157,6 +158,15 @@ pub(super) struct Reload {
     pub(super) path: Option<String>,
     pub(super) signal: Option<Parsed<StopSignal>>,
     pub(super) command: Option<Vec<String>>,
+}
+
+/// Where participants of an exit negotiation connect.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Control {
+    pub(super) path: Option<String>,
+    #[serde(default)]
+    pub(super) arguments: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -72,6 +72,10 @@ broken = "{"
 path = "/config"
 signal = "USR1"
 
+[control]
+path = "/run/orders/control"
+arguments = ["--control", "/run/orders/control"]
+
 [checks]
 skip = ["p9"]
 protocols = ["h1", "ws"]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::declared::ControlSocket;
 use crate::options::{Options, Stop, TargetSpec};
 
 /// The command that runs `id` again with the same seed.
@@ -59,6 +60,10 @@ pub(super) fn reproduction(options: &Options, seed: u64, id: &str) -> String {
     }
     if target.grpc != base.target.grpc {
         grpc(&mut text, target);
+    }
+    let path = |control: &Option<ControlSocket>| control.as_ref().map(|own| own.path.clone());
+    if let Some(control) = path(&target.control).filter(|_| target.control != base.target.control) {
+        add(&mut text, "--control", &control);
     }
     if target.copies > 1 && target.copies != base.target.copies {
         add(&mut text, "--copies", &target.copies.to_string());

@@ -96,7 +96,8 @@ impl Bench<'_> {
 /// The check asks in HTTP/1.1, in plain text.
 fn needs_h1(id: &str) -> bool {
     let others = ["P1", "P4", "P8", "L-H2", "L-TLS"];
-    !(others.contains(&id) || id.starts_with("H2-") || id.starts_with("TLS-"))
+    let families = ["H2-", "TLS-", "N-"];
+    !(others.contains(&id) || families.iter().any(|family| id.starts_with(family)))
 }
 
 /// It is asked for, and can be reached.

@@ -21,6 +21,7 @@ mod load;
 mod long;
 mod lost;
 mod mix;
+mod negotiation;
 mod newcomers;
 mod probes;
 mod process;
@@ -249,10 +250,13 @@ fn run_waiting(
         lasting.push(("long", Box::new(|| long::run(bench))));
     }
     process.retain(|(id, _)| bench.wants(id));
+    if negotiation::IDS.iter().any(|id| bench.wants(id)) {
+        process.push(("negotiation", Box::new(|| negotiation::run(bench, idle))));
+    }
     let batches = [
         (
             process,
-            "a stuck request, repeated signals, a stop while starting, a slow reader",
+            "a stuck request, repeated signals, a stop while starting, a slow reader, participants",
         ),
         (
             lasting,
@@ -462,6 +466,7 @@ fn planned_launches(options: &Options) -> u32 {
     let long = u32::from(long::ids().any(|id| wants(options, id)));
     1 + load
         + long
+        + negotiation::launches(options)
         + process
         + groups
             .iter()

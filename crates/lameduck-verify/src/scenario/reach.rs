@@ -24,7 +24,7 @@ const NOBODY_THERE: &str =
 /// About repeats of a signal.
 const REPEATS: [&str; 2] = ["P3", "P9"];
 /// About the exit of the process.
-const EXITS: [&str; 2] = ["P1", "P2"];
+const EXITS: [&str; 4] = ["P1", "P2", "N-1", "N-2"];
 
 /// About the process from its first instant on, or from inside.
 fn needs_child(id: &str) -> bool {

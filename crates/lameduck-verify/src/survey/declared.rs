@@ -3,7 +3,7 @@
 
 use super::write::{list, quoted};
 use super::{Entry, Origin, Table, duration};
-use crate::declared::{Reload, TlsTrust};
+use crate::declared::{ControlSocket, Reload, TlsTrust};
 use crate::options::{Options, TargetSpec};
 
 /// A key, its value where one was given, and what it is for.
@@ -17,6 +17,10 @@ pub(super) fn entries(options: &Options) -> Vec<Entry> {
         (Table::WebSocket, websocket(target)),
         (Table::Tls, tls(options)),
         (Table::Reload, reload.map_or_else(Vec::new, reload_rows)),
+        (
+            Table::Control,
+            target.control.as_ref().map_or_else(Vec::new, control),
+        ),
         (Table::Checks, checks(options)),
     ]
     .into_iter()
@@ -111,6 +115,22 @@ fn reload_rows(said: &Reload) -> Vec<Row> {
             "command",
             said.command.as_deref().and_then(words),
             "asks for it, instead of the signal",
+        ),
+    ]
+}
+
+fn control(said: &ControlSocket) -> Vec<Row> {
+    let arguments = (!said.arguments.is_empty()).then(|| list(&said.arguments));
+    vec![
+        (
+            "path",
+            Some(quoted(&said.path)),
+            "where participants negotiate its exit (N-1 to N-10)",
+        ),
+        (
+            "arguments",
+            arguments,
+            "added to its arguments; {control} becomes a path of ours",
         ),
     ]
 }

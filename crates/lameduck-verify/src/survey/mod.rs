@@ -72,11 +72,12 @@ enum Table {
     Platform,
     Expect,
     Reload,
+    Control,
     Checks,
 }
 
 impl Table {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Target,
         Self::Urls,
         Self::Paths,
@@ -87,6 +88,7 @@ impl Table {
         Self::Platform,
         Self::Expect,
         Self::Reload,
+        Self::Control,
         Self::Checks,
     ];
 
@@ -102,6 +104,7 @@ impl Table {
             Self::Platform => "platform",
             Self::Expect => "expect",
             Self::Reload => "reload",
+            Self::Control => "control",
             Self::Checks => "checks",
         }
     }

@@ -2,9 +2,12 @@
 //! Not: starting anything.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::error::{LaunchError, VerifyError};
+use super::scratch::Scratch;
 use crate::declared::TlsTrust;
 use crate::options::TargetSpec;
 
@@ -74,6 +77,8 @@ pub(crate) struct Place {
     port: u16,
     probes_port: u16,
     tls_port: u16,
+    /// The directory of its control socket, where a path for one is asked for.
+    control: Option<Arc<Scratch>>,
     pub(crate) url: Url,
     /// Where it answers TLS, if it is said to.
     pub(crate) tls: Option<Url>,
@@ -91,7 +96,9 @@ impl Place {
         let url = Url::parse(&fill(
             spec.url.as_deref().unwrap_or("http://127.0.0.1:{port}/"),
         ))?;
-        let names_it = spec.templates().any(|text| text.contains("{tls_port}"));
+        let names = |word| spec.templates().any(|text| text.contains(word));
+        let control = names("{control}").then(control_directory).transpose()?;
+        let names_it = names("{tls_port}");
         let tls = spec
             .tls_url
             .as_deref()
@@ -106,6 +113,7 @@ impl Place {
             },
             probes_port,
             tls_port,
+            control,
             url,
             tls,
             trust: spec.tls_trust.clone(),
@@ -119,7 +127,14 @@ impl Place {
     }
 
     pub(crate) fn fill(&self, text: &str) -> String {
-        fill(text, self.port, self.probes_port, self.tls_port)
+        let text = fill(text, self.port, self.probes_port, self.tls_port);
+        match &self.control {
+            Some(directory) => {
+                let path = directory.path().join(SOCKET);
+                text.replace("{control}", &path.to_string_lossy())
+            }
+            None => text,
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -140,6 +155,23 @@ fn fill(text: &str, port: u16, probes_port: u16, tls_port: u16) -> String {
     text.replace("{port}", &port.to_string())
         .replace("{probes_port}", &probes_port.to_string())
         .replace("{tls_port}", &tls_port.to_string())
+}
+
+/// The name of a control socket in its directory.
+const SOCKET: &str = "control";
+/// The longest path of a directory for sockets: a socket's address has room for 103 bytes on every system (unix(7) has
+/// 107), and the names of directory and socket take up to 33.
+const LONGEST_BASE: usize = 70;
+
+/// A directory of our own in which a socket may be bound.
+fn control_directory() -> Result<Arc<Scratch>, VerifyError> {
+    let usual = std::env::temp_dir();
+    let base = if usual.as_os_str().len() <= LONGEST_BASE {
+        usual.as_path()
+    } else {
+        Path::new("/tmp")
+    };
+    Scratch::make_in(base).map(Arc::new)
 }
 
 /// Below Linux' default range for outgoing connections (32768…), so that our own clients do not sit on it.
@@ -189,6 +221,25 @@ mod tests {
             ..TargetSpec::default()
         };
         assert_eq!(Place::choose(&spec).unwrap().port(), 8123);
+    }
+
+    #[test]
+    fn a_control_socket_has_a_directory_of_its_own_where_one_is_asked_for() {
+        let usual = Place::choose(&TargetSpec::default()).unwrap();
+        assert_eq!(usual.fill("{control}"), "{control}");
+        let spec = TargetSpec::command(["serve", "--control", "{control}"]);
+        let [one, other] = [(); 2].map(|()| Place::choose(&spec).unwrap());
+        let path = one.fill("{control}");
+        assert!(
+            path.len() <= 103 && path != other.fill("{control}"),
+            "{path}"
+        );
+        let directory = Path::new(&path).parent().unwrap().to_owned();
+        let again = one.clone();
+        drop(one);
+        assert!(directory.is_dir(), "somebody still knows the place");
+        drop(again);
+        assert!(!directory.exists());
     }
 
     #[test]

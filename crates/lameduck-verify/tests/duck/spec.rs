@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lameduck_verify::{DrainSignal, Farewell, GrpcCall, Options, Reload, RepeatPolicy, TargetSpec};
+use lameduck_verify::{
+    ControlSocket, DrainSignal, Farewell, GrpcCall, Options, Reload, RepeatPolicy, TargetSpec,
+};
 
 /// The duck at `program`, with the promise named by `broken` broken, if it is not empty.
 pub(crate) fn spec(program: String, broken: &str) -> TargetSpec {
@@ -48,6 +50,10 @@ pub(crate) fn spec(program: String, broken: &str) -> TargetSpec {
         second: "greeting: quack quack\n".to_owned(),
         broken: "greeting".to_owned(),
         ..Reload::default()
+    });
+    spec.control = Some(ControlSocket {
+        path: "{control}".to_owned(),
+        arguments: ["--control", "{control}"].map(str::to_owned).to_vec(),
     });
     spec.copies = 4;
     spec

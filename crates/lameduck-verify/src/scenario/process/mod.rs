@@ -7,7 +7,6 @@ mod first;
 mod interrupt;
 mod leftovers;
 mod reload;
-mod scratch;
 
 use super::bench::Bench;
 use super::idle::IdleExit;

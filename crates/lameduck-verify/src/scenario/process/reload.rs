@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::config::ConfigFile;
-use super::scratch::Scratch;
 use crate::declared::Reload;
 use crate::observe::engine::Engine;
 use crate::observe::flow::{Flow, Mark, Part, Step, Steps, When};
@@ -27,7 +26,7 @@ use crate::scenario::load::{Crowd, Habit, add_clients};
 use crate::scenario::requests;
 use crate::scenario::stop::ending;
 use crate::target::shell::{self, Ended};
-use crate::target::{Output, Running, VerifyError, launch};
+use crate::target::{Output, Running, Scratch, VerifyError, launch};
 use crate::verdict::{Finding, Verdict};
 
 const KEEPING: usize = 12;

@@ -5,17 +5,22 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::target::{VerifyError, kin};
+use super::{VerifyError, kin};
 
 /// An empty directory that only this user may enter.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     path: PathBuf,
     stays: bool,
 }
 
 impl Scratch {
-    pub(super) fn make() -> Result<Self, VerifyError> {
+    /// Where directories for temporary files are.
+    pub(crate) fn make() -> Result<Self, VerifyError> {
+        Self::make_in(&std::env::temp_dir())
+    }
+
+    pub(crate) fn make_in(base: &Path) -> Result<Self, VerifyError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let failed = |error| VerifyError::Machine("make a directory for temporary files", error);
         let mut tries = 0;
@@ -26,7 +31,7 @@ impl Scratch {
                 std::process::id(),
                 NEXT.fetch_add(1, Ordering::Relaxed)
             );
-            let path = std::env::temp_dir().join(name);
+            let path = base.join(name);
             // `create` fails where something stands already: nobody else's directory is taken.
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
@@ -41,17 +46,17 @@ impl Scratch {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where this program is interrupted, somebody who outlives it removes it.
-    pub(super) fn leave_to_a_guard(&self) {
+    pub(crate) fn leave_to_a_guard(&self) {
         kin::forget_directory(&self.path);
     }
 
     /// Leaves it to the user: there is something in it that is theirs.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         kin::forget_directory(&self.path);
         self.stays = true;
     }
