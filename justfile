@@ -54,6 +54,10 @@ chaos n="30" seed="":
 hops n="30" seed="":
     cargo run --release -p lameduck-benches --bin hops -- --rounds {{n}} {{ if seed == "" { "" } else { "--seed " + seed } }}
 
+# Groups of five told to leave at once, under kills, delays and partitions; `just together 200 etcd` needs etcd, etcdctl and protoc
+together n="200" lender="unix":
+    cargo run --release -p lameduck-benches {{ if lender == "etcd" { "--features etcd" } else { "" } }} --bin together -- --drains {{n}} --lender {{lender}}
+
 # The same for as long as it takes to trust it: none lost among the honest
 soak n="500" seed="":
     just chaos {{n}} {{seed}}

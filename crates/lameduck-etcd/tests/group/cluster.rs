@@ -210,6 +210,15 @@ impl Cluster {
         );
     }
 
+    /// Sends a signal to a node, if it runs.
+    #[allow(dead_code, reason = "who stops nodes is in benches")]
+    pub(crate) fn signal(&self, node: usize, signal: libc::c_int) {
+        if let Some(process) = &self.nodes[node].process {
+            // SAFETY: kill takes no pointers; the process is our own child and has not been reaped.
+            unsafe { libc::kill(process.id().cast_signed(), signal) };
+        }
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self, node: usize) {
         let mut process = self.nodes[node].process.take().expect("it runs");
