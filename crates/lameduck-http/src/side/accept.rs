@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 use lameduck::Lifecycle;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::role::{Held, Role, Said};
 use crate::server::io::{Stream, Unnoted};
@@ -30,6 +30,9 @@ use crate::server::linger::{self, Input};
 use crate::server::listen::{Bound, LocalAddr};
 
 const AT_ONCE: usize = 64;
+/// How long whoever has just connected may take to send its head, also when others want its place: many come at once when a
+/// service asks all of its participants.
+const MOMENT: Duration = Duration::from_millis(100);
 /// From the connection to the end of its request's head.
 const HEAD: Duration = Duration::from_secs(1);
 /// From the end of the head to the end of the connection, where its route asks for no more.
@@ -95,7 +98,14 @@ struct Room {
     places: Arc<Semaphore>,
     /// Those that have not sent their head, in the order in which they came: at most twice as many as there are places, for some may have
     /// gone since.
-    silent: Mutex<VecDeque<oneshot::Sender<()>>>,
+    silent: Mutex<VecDeque<Silent>>,
+}
+
+/// A connection that has not sent its head.
+struct Silent {
+    since: Instant,
+    /// Tells it that others need its place.
+    wanted: oneshot::Sender<()>,
 }
 
 /// A connection's place.
@@ -113,36 +123,48 @@ impl Room {
         }
     }
 
-    /// A place; if all are taken, that of whoever has been silent for longest.
+    /// A place; if all are taken, that of whoever has been silent for longest, and for a moment at least.
     async fn place(&self) -> Place {
-        if self.places.available_permits() == 0 {
-            self.free_one();
-        }
-        let permit = self
-            .places
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let mut wait = Duration::ZERO;
+        let permit = loop {
+            let free = self.places.clone().acquire_owned();
+            match timeout(wait, free).await {
+                Ok(permit) => break permit.expect("the semaphore is never closed"),
+                Err(_) => wait = self.free_one(),
+            }
+        };
         let (silent, wanted) = oneshot::channel();
         let mut all = self.lock();
         if all.len() >= 2 * AT_ONCE {
-            all.retain(|silent| !silent.is_closed());
+            all.retain(|silent| !silent.wanted.is_closed());
         }
-        all.push_back(silent);
+        all.push_back(Silent {
+            since: Instant::now(),
+            wanted: silent,
+        });
         Place { permit, wanted }
     }
 
-    fn free_one(&self) {
+    /// Takes the place of one that has been silent for long enough; how long to wait for it, or until there is such a one.
+    fn free_one(&self) -> Duration {
         let mut all = self.lock();
         while let Some(silent) = all.pop_front() {
-            if silent.send(()).is_ok() {
-                return;
+            let left = MOMENT.saturating_sub(silent.since.elapsed());
+            if silent.wanted.is_closed() {
+                continue;
+            }
+            if !left.is_zero() {
+                all.push_front(silent);
+                return left;
+            }
+            if silent.wanted.send(()).is_ok() {
+                break;
             }
         }
+        MOMENT
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Silent>> {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -267,7 +289,6 @@ mod tests {
     use lameduck::{Plan, Preset};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
-    use tokio::time::Instant;
 
     use super::super::role::Probes;
     use super::*;
@@ -305,7 +326,7 @@ mod tests {
         assert!(heard.starts_with(b"HTTP/1.1 200 "), "{heard:?}");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn whoever_was_silent_longest_goes_first() {
         let room = Room::new();
         let mut places = Vec::new();
@@ -317,7 +338,13 @@ mod tests {
         drop(first.wanted);
         let second = places.remove(0);
         let freed = tokio::join!(room.place(), async {
+            let began = Instant::now();
             second.wanted.await.expect("it is wanted");
+            assert_eq!(
+                began.elapsed(),
+                MOMENT,
+                "whoever has just come has a moment"
+            );
             drop(second.permit);
         });
         assert_eq!(room.places.available_permits(), 0);
