@@ -75,7 +75,7 @@ struct Node {
 enum Moment {
     /// For thousands, from many threads.
     Wide(Token),
-    /// For a few: a child's.
+    /// For a few: a connection's, a request's.
     Narrow(Slab),
 }
 
@@ -112,6 +112,14 @@ impl Cancellation {
     pub fn scoped(&self, scope: Scope) -> Canceller {
         Canceller {
             cancellation: Self::of(Some(self.clone()), scope, Moment::Narrow(Slab::new())),
+        }
+    }
+
+    /// The same for what thousands may wait for: a participant, on the path of every request that its connections serve.
+    #[cfg(any(feature = "signals", all(test, not(loom))))]
+    pub(crate) fn scoped_wide(&self, scope: Scope) -> Canceller {
+        Canceller {
+            cancellation: Self::of(Some(self.clone()), scope, Moment::Wide(Token::new())),
         }
     }
 
