@@ -8,6 +8,11 @@ mod real {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 
+    /// What it points to, for whoever gives up the last reference: of several at once exactly one.
+    pub(crate) fn last<T>(arc: Arc<T>) -> Option<T> {
+        Arc::into_inner(arc)
+    }
+
     /// Puts nothing between two sequentially consistent accesses: the language already orders them.
     #[inline(always)]
     pub(crate) fn seq_cst_point() {}
@@ -17,6 +22,11 @@ mod real {
 mod model {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
+
+    /// The nearest that loom has: two that give it up at once may both get nothing.
+    pub(crate) fn last<T>(arc: Arc<T>) -> Option<T> {
+        Arc::try_unwrap(arc).ok()
+    }
 
     /// Restores the total order that loom takes from `SeqCst` accesses, which it models as `AcqRel` (its README, "unsupported").
     pub(crate) fn seq_cst_point() {

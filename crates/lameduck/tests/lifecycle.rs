@@ -8,17 +8,18 @@ mod embedded;
 use std::{
     pin::pin,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicU8, Ordering},
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU8, Ordering},
         mpsc,
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use embedded::{BOUND, begin, running, within};
 use lameduck::{
-    Cause, CutBy, EnrolError, HookState, Lifecycle, Outcome, ParticipantState, Phase, Scope, Why,
+    Cause, CutBy, EnrolError, HookState, Lifecycle, Outcome, Participant, ParticipantState, Phase,
+    Scope, Why, inflight::Cancellation,
 };
 
 fn order() -> (Arc<Mutex<Vec<&'static str>>>, impl Fn(&'static str) + Clone) {
@@ -358,6 +359,63 @@ async fn who_works_for_a_participant_hears_that_it_was_given_up_and_by_which_req
             .why(),
         &Why::Ended
     );
+}
+
+/// Holds up whoever wakes it, until the gate is open; what is not opened within the bound is noted, and waited for once.
+#[derive(Default)]
+struct Gate {
+    open: (Mutex<bool>, Condvar),
+    held_up: AtomicBool,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.open.0.lock().expect("nobody panics with it") = true;
+        self.open.1.notify_all();
+    }
+}
+
+impl Wake for Gate {
+    fn wake(self: Arc<Self>) {
+        if self.held_up.load(Ordering::Relaxed) {
+            return;
+        }
+        let open = self.open.0.lock().expect("nobody panics with it");
+        let waited = self.open.1.wait_timeout_while(open, BOUND, |open| !*open);
+        if waited.expect("nobody panics with it").1.timed_out() {
+            self.held_up.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn thousands_that_a_cancellation_wakes_hold_up_neither_the_driver_nor_the_end() {
+    let of: [fn(&Lifecycle, &Participant) -> Cancellation; 2] = [
+        |_, server| server.cancellation(),
+        |life, _| life.cancellation(),
+    ];
+    for of in of {
+        let life = begin();
+        let server = life.participate("server").register().expect("taken");
+        server.ready();
+        running(&life).await;
+        let gate = Arc::new(Gate::default());
+        let waker = Waker::from(Arc::clone(&gate));
+        let mut waiting: Vec<_> = (0..1_000)
+            .map(|_| Box::pin(of(&life, &server).cancelled()))
+            .collect();
+        for one in &mut waiting {
+            let polled = one.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        let cancellation = of(&life, &server);
+        life.shutdown("test");
+        server.done();
+        assert_eq!(life.wait(), Outcome::Drained);
+        assert!(cancellation.is_cancelled(), "said before it is over");
+        gate.open();
+        assert!(!gate.held_up.load(Ordering::Relaxed));
+    }
 }
 
 #[tokio::test]

@@ -256,7 +256,8 @@ fn fire(token: &Token) {
     wake(token.fire_first());
 }
 
-fn wake(others: Option<Others>) {
+/// Wakes them: a few here, thousands on a thread of their own.
+pub(super) fn wake(others: Option<Others>) {
     let Some(others) = others else { return };
     if others.count() > FEW {
         // Without a thread the others are dropped, and so woken, here.

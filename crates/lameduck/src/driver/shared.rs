@@ -16,6 +16,7 @@ use super::{
     commands::Commands,
     commons::Commons,
     epilogue::Epilogues,
+    execute::wake,
     health::Facts,
     ledger::{Ledger, Mark},
     observe::Observers,
@@ -25,7 +26,7 @@ use super::{
     turns::Desk,
 };
 use crate::{
-    inflight::{Admission, Cancellation, Canceller, Requests, Slots, Tasks, Token},
+    inflight::{Admission, Cancellation, Canceller, Others, Requests, Slots, Tasks, Token},
     machine::{self, Input, ParticipantId, ShutdownRequest},
     vocab::{Cause, InflightCounts, Outcome, ParticipantState, Phase, Plan, Report, Scope, Why},
 };
@@ -409,20 +410,22 @@ impl Shared {
         }
     }
 
-    /// A participant has ended: nobody waits for what it began.
-    pub(super) fn cancel_participant(&self, name: &str, state: &ParticipantState) {
+    /// A participant has ended: nobody waits for what it began. Returns who is to be woken.
+    pub(super) fn cancel_participant(
+        &self,
+        name: &str,
+        state: &ParticipantState,
+    ) -> Option<Others> {
         let seats = self.seats();
         let seat = seats.iter().find(|seat| seat.name == name);
         let cancelling = seat.map(|seat| Arc::clone(&seat.cancelling));
         drop(seats);
         // Outside the lock: whoever is woken may ask for a seat.
-        if let Some(cancelling) = cancelling {
-            let why = match state {
-                ParticipantState::Overdue { .. } => Why::Overdue,
-                _ => Why::Ended,
-            };
-            cancelling.cancel_because(why, self.cause());
-        }
+        let why = match state {
+            ParticipantState::Overdue { .. } => Why::Overdue,
+            _ => Why::Ended,
+        };
+        cancelling?.cancel_first(why, self.cause())
     }
 
     /// Of what works for this participant; of everything, for one that nobody knows.
@@ -446,13 +449,15 @@ impl Shared {
             Outcome::Cut(_) => Why::Cut,
             _ => Why::Ended,
         };
-        self.cancelling.cancel_because(why, self.cause());
+        let cancelled = self.cancelling.cancel_first(why, self.cause());
         self.over.fire();
         // After the outcome: who asks from now on sees it, and does not wait for an answer.
         self.turns.close();
         let held = self.gone.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.gone.1.notify_all();
         drop(held);
+        // Last: whoever waits for the end need not wait for all whose work it ends.
+        wake(cancelled);
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {

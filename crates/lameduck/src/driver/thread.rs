@@ -12,6 +12,7 @@ use std::{
 use super::{
     Arrival, LastWords, Shared, Signals,
     commands::hush,
+    execute::wake,
     rehearse::rehearse,
     supervisor::{Supervisor, Told},
     traffic::{EVERY, Samples},
@@ -263,7 +264,7 @@ impl Driver {
         let mut exit = None;
         while let Some((at, news)) = self.machine.poll_news() {
             if let News::Ended { name, state, .. } = &news {
-                self.shared.cancel_participant(name, state);
+                wake(self.shared.cancel_participant(name, state));
             }
             let counts = *counts.get_or_insert_with(|| self.shared.inflight_counts());
             if let News::Ended { name, state, .. } = &news {

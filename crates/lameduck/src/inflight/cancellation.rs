@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::slab::Slab;
 use super::token::{Others, Place, Token};
-use crate::sync::Arc;
+use crate::sync::{self, Arc};
 use crate::vocab::{Cancelled, Cause, Scope, Why};
 
 /// Tells work that nobody waits for it any longer, and why; clones are the same.
@@ -75,7 +75,7 @@ struct Node {
 enum Moment {
     /// For thousands, from many threads.
     Wide(Token),
-    /// For a few: a child's.
+    /// For a few: a connection's, a request's.
     Narrow(Slab),
 }
 
@@ -112,6 +112,14 @@ impl Cancellation {
     pub fn scoped(&self, scope: Scope) -> Canceller {
         Canceller {
             cancellation: Self::of(Some(self.clone()), scope, Moment::Narrow(Slab::new())),
+        }
+    }
+
+    /// The same for what thousands may wait for: a participant, on the path of every request that its connections serve.
+    #[cfg(any(feature = "signals", all(test, not(loom))))]
+    pub(crate) fn scoped_wide(&self, scope: Scope) -> Canceller {
+        Canceller {
+            cancellation: Self::of(Some(self.clone()), scope, Moment::Wide(Token::new())),
         }
     }
 
@@ -340,8 +348,9 @@ impl Drop for Node {
     fn drop(&mut self) {
         let mut next = self.parent.take();
         while let Some(parent) = next {
-            // Another one still has it, and goes on from there.
-            let Ok(mut node) = Arc::try_unwrap(parent.node) else {
+            // Another one still has it, and goes on from there. To be asked whether it is the last, and dropped afterwards, would leave a gap
+            // in which the other one goes, and the drop that follows is within this one.
+            let Some(mut node) = sync::last(parent.node) else {
                 return;
             };
             next = node.parent.take();

@@ -94,7 +94,7 @@ impl Enrol {
             cancelling: Arc::new(
                 self.shared
                     .cancelling
-                    .scoped(Scope::Participant(self.name.as_str().into())),
+                    .scoped_wide(Scope::Participant(self.name.as_str().into())),
             ),
             grants: Arc::clone(&grants),
             waited: Arc::clone(&waited),
