@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -20,6 +20,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use lameduck::Lifecycle;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -203,6 +205,8 @@ enum Progress {
 }
 
 async fn converse<S: Stream>(life: Lifecycle, role: Arc<dyn Role>, stream: S, place: Place) {
+    // For a held connection; made here, for hyper lends its stream to nobody.
+    let mut twin = stream.as_fd().try_clone_to_owned().ok();
     let noted = Mutex::new(Asked::default());
     let note = || noted.lock().unwrap_or_else(PoisonError::into_inner);
     let service = service_fn(|request: Request<Incoming>| {
@@ -253,13 +257,15 @@ async fn converse<S: Stream>(life: Lifecycle, role: Arc<dyn Role>, stream: S, pl
                 Some(held) => {
                     // Its place is for others now.
                     drop(permit);
-                    watch(&mut http, held).await
+                    watch(&mut http, held, twin.take()).await
                 }
                 None => timeout(within, &mut http).await.is_ok(),
             }
         }
         None => false,
     };
+    // As long as it is open, the socket is.
+    drop(twin);
     let has_body = note().has_body;
     let afterwards = note().afterwards.take();
     drop(afterwards);
@@ -277,11 +283,36 @@ async fn converse<S: Stream>(life: Lifecycle, role: Arc<dyn Role>, stream: S, pl
 }
 
 /// Sees an event stream to its end; whether all was sent.
-async fn watch(http: impl Future, held: Box<dyn Held>) -> bool {
+async fn watch(http: impl Future, held: Box<dyn Held>, twin: Option<OwnedFd>) -> bool {
     tokio::select! {
+        biased;
         _ = http => true,
         () = held.stalled() => false,
+        () = gone(twin) => false,
     }
+}
+
+/// Waits until the peer sends no more, which on a stream means that it has gone; `twin` is a duplicate of the socket's descriptor.
+///
+/// hyper looks for that only while it has read nothing behind the request: one byte more, and a peer that died would be here for good.
+async fn gone(twin: Option<OwnedFd>) {
+    // epoll_ctl(2) takes a descriptor once, and hyper's is taken: hence the duplicate.
+    #[allow(
+        deprecated,
+        reason = "sound with an OwnedFd, which is one descriptor for life; what replaces it is unsafe, and older tokios have it not"
+    )]
+    let twin = twin.and_then(|twin| AsyncFd::with_interest(twin, Interest::READABLE).ok());
+    if let Some(twin) = twin {
+        while let Ok(mut ready) = twin.readable().await {
+            if ready.ready().is_read_closed() {
+                return;
+            }
+            // Bytes that nobody reads: the next edge wakes this again.
+            ready.clear_ready();
+        }
+    }
+    // Without a descriptor to spare, what hyper notices must do.
+    pending().await
 }
 
 #[cfg(test)]

@@ -118,8 +118,10 @@ impl Inner {
         let asker = Asker(format!("on the control socket by {caller}"));
         let is_deed = request.method() == Method::POST;
         let path = request.uri().path().to_owned();
-        let audited =
-            (is_deed && AUDITED.contains(&&path[1..])).then(|| deed(caller, path[1..].to_owned()));
+        // A request line may name no path at all (`POST host:80 HTTP/1.1`, RFC 9112 section 3.2.3).
+        let what = path.strip_prefix('/').filter(|what| AUDITED.contains(what));
+        let audited = what.filter(|_| is_deed);
+        let audited = audited.map(|what| deed(caller, what.to_owned()));
         let life_of_deed = life.clone();
         let answering = self.desk.answer_known(life, asker, request);
         let said = answering.said;

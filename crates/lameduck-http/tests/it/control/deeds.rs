@@ -238,3 +238,12 @@ s.sendall(b'GET /status HTTP/1.0\\r\\n\\r\\n')
 while piece := s.recv(65536):
     sys.stdout.write(piece.decode())
 ";
+
+#[tokio::test]
+async fn a_request_line_without_a_path_is_answered() {
+    let controlled = Controlled::start("pathless", plan(Window::NONE)).await;
+    for line in ["POST a:80", "GET a:80", "POST *", "OPTIONS *"] {
+        let (status, _) = controlled.ask(line, "").await;
+        assert_eq!(status, 404, "{line}");
+    }
+}

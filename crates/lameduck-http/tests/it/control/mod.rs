@@ -122,10 +122,15 @@ struct Sidecar {
 
 impl Sidecar {
     async fn join(controlled: &Controlled, how: &str) -> Self {
+        Self::join_with(controlled, how, "").await
+    }
+
+    /// With more behind the request.
+    async fn join_with(controlled: &Controlled, how: &str, behind: &str) -> Self {
         let mut stream = UnixStream::connect(&controlled.path)
             .await
             .expect("connect");
-        let head = head("POST /v1/participants", how);
+        let head = head("POST /v1/participants", how) + behind;
         stream.write_all(head.as_bytes()).await.expect("written");
         let mut sidecar = Self {
             path: controlled.path.clone(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lameduck::{Outcome, ParticipantState, Phase, Window};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 
 use super::{Controlled, Sidecar};
 use crate::support::{plan, soon};
@@ -353,4 +354,28 @@ async fn what_others_depend_on_closes_after_them() {
     store.says_taken(r#"{"type": "done", "id": "DRAIN"}"#).await;
     let outcome = soon("the end", controlled.rig.life.outcome()).await;
     assert_eq!(outcome, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn one_that_dies_is_gone_whatever_it_sent_behind_its_request() {
+    let controlled = Controlled::start("trailing", plan(Window::NONE)).await;
+    let pipelined = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    for (behind, late) in [("\r\n", ""), (pipelined, ""), ("", "x"), ("", "")] {
+        let mut sidecar = Sidecar::join_with(&controlled, r#"{"name": "frail"}"#, behind).await;
+        if !late.is_empty() {
+            let stream = sidecar.stream.get_mut();
+            stream.write_all(late.as_bytes()).await.expect("written");
+            // hyper has taken it up by the time an answer is here.
+            sidecar.says_taken(r#"{"type": "ready"}"#).await;
+        }
+        controlled
+            .until_it("frail", "it takes part", |one| !one["session"].is_null())
+            .await;
+        drop(sidecar);
+        controlled
+            .until_it("frail", "its connection is seen to end", |one| {
+                one["session"].is_null()
+            })
+            .await;
+    }
 }
