@@ -25,6 +25,7 @@ type message struct {
 	Type    string `json:"type"`
 	Session string `json:"session"`
 	ID      string `json:"id"`
+	Wish    *int64 `json:"wish"`
 	ByMS    int64  `json:"by_ms"`
 	State   string `json:"state"`
 }
@@ -35,6 +36,7 @@ type fields map[string]any
 type participant struct {
 	client  http.Client
 	session string
+	closing bool
 	done    bool
 }
 
@@ -58,6 +60,7 @@ func (p *participant) say(said fields) error {
 
 // From hello to over; the connection of this one answer is our life in the service.
 func (p *participant) takePart(name string) (string, error) {
+	p.closing, p.done = false, false
 	answer, err := p.post("/v1/participants", fields{"name": name, "budget_ms": 500})
 	if err != nil {
 		return "", err
@@ -84,10 +87,14 @@ func (p *participant) takePart(name string) (string, error) {
 		case "shutdown_request":
 			err = p.say(fields{"type": "ack", "id": told.ID})
 		case "close":
+			p.closing = true
 			err = p.say(fields{"type": "need_more", "id": told.ID, "wish": 1, "by_ms": 2000, "why": "three batches are left"})
 		case "granted":
 			fmt.Println("granted", told.ByMS, "ms")
-			err = p.finish(told.ID)
+			// An operator may give time too, at any moment: only the answer to our wish lets us go on.
+			if told.Wish != nil && *told.Wish == 1 && p.closing && !p.done {
+				err = p.finish(told.ID)
+			}
 		case "over":
 			return told.State, nil
 		}
@@ -123,12 +130,17 @@ func main() {
 	}
 	p := participant{client: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 15*time.Second) {
+		began := time.Now()
 		state, err := p.takePart(name)
 		if err == nil {
 			fmt.Println("over:", state)
 			return
 		}
 		fmt.Fprintln(os.Stderr, "lost:", err)
+		// After a session that lasted it is another loss, not the same one again.
+		if time.Since(began) > 15*time.Second {
+			pause = 500 * time.Millisecond
+		}
 		time.Sleep(pause)
 	}
 }

@@ -22,6 +22,7 @@ async function takePart() {
   const answer = await post("/v1/participants", { name, budget_ms: 500 });
   if (answer.statusCode !== 200) throw new Error(`refused: ${answer.statusCode}`);
   let session;
+  let closing = false;
   let done = false;
   const say = async (type, fields = {}) => {
     const said = await post(`/v1/sessions/${session}`, { type, ...fields });
@@ -41,11 +42,15 @@ async function takePart() {
     } else if (type === "shutdown_request") {
       await say("ack", { id });
     } else if (type === "close") {
+      closing = true;
       await say("need_more", { id, wish: 1, by_ms: 2000, why: "three batches are left" });
     } else if (type === "granted") {
       console.log(`granted ${message.by_ms} ms`);
-      await finish(say, id);
-      done = true;
+      // An operator may give time too, at any moment: only the answer to our wish lets us go on.
+      if (message.wish === 1 && closing && !done) {
+        await finish(say, id);
+        done = true;
+      }
     } else if (type === "over") {
       return message.state;
     }
@@ -65,11 +70,14 @@ async function finish(say, id) {
 }
 
 for (let pause = 500; ; pause = Math.min(2 * pause, 15_000)) {
+  const began = Date.now();
   try {
     console.log("over:", await takePart());
     break;
   } catch (error) {
     console.error("lost:", error.message);
   }
+  // After a session that lasted it is another loss, not the same one again.
+  if (Date.now() - began > 15_000) pause = 500;
   await sleep(pause);
 }

@@ -41,7 +41,7 @@ def take_part(path, name):
     if answer.status != 200:
         raise Lost(answer.read().decode())
     messages = (json.loads(line[6:]) for line in answer if line.startswith(b"data: "))
-    session, done = None, False
+    session, closing, done = None, False, False
 
     def say(kind, **fields):
         post(path, f"/v1/sessions/{session}", {"type": kind, **fields}).read()
@@ -56,8 +56,14 @@ def take_part(path, name):
                 case "shutdown_request":
                     say("ack", id=message["id"])
                 case "close":
-                    finish(say, message["id"], messages)
-                    done = True
+                    closing = True
+                    say("need_more", id=message["id"], wish=1, by_ms=2000, why="three batches are left")
+                case "granted":
+                    print("granted", message["by_ms"], "ms", flush=True)
+                    # An operator may give time too, at any moment: only the answer to our wish lets us go on.
+                    if message.get("wish") == 1 and closing and not done:
+                        finish(say, message["id"])
+                        done = True
                 case "over":
                     return message["state"]
     except (OSError, http.client.HTTPException):
@@ -69,11 +75,8 @@ def take_part(path, name):
     raise Lost("the stream ended without a last word")
 
 
-def finish(say, drain, messages):
+def finish(say, drain):
     """Whatever must be done before we may go: here three batches, for which the budget is too short."""
-    say("need_more", id=drain, wish=1, by_ms=2000, why="three batches are left")
-    granted = next(one for one in messages if one["type"] == "granted")
-    print("granted", granted["by_ms"], "ms", flush=True)
     for batch in range(1, 4):
         time.sleep(0.2)
         say("working", id=drain, done=batch, total=3, note=f"batch {batch}")
@@ -84,11 +87,15 @@ def main():
     path, name = sys.argv[1:]
     pause = 0.5
     while True:
+        began = time.monotonic()
         try:
             print("over:", take_part(path, name), flush=True)
             return
         except (Lost, OSError, http.client.HTTPException) as error:
             print("lost:", error, file=sys.stderr)
+        # After a session that lasted it is another loss, not the same one again.
+        if time.monotonic() - began > 15:
+            pause = 0.5
         time.sleep(pause)
         pause = min(2 * pause, 15)
 

@@ -50,7 +50,9 @@ take_part() {
 
 # A connection that ends without `over` was lost: join again, with a pause that grows.
 pause=1
-until take_part; do
+until began=$(date +%s) && take_part; do
+    # After a session that lasted it is another loss, not the same one again.
+    [ $(($(date +%s) - began)) -le 15 ] || pause=1
     sleep "$pause"
     pause=$((pause < 16 ? pause * 2 : 16))
 done

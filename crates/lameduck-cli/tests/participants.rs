@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use control::Controlled;
+use control::{Controlled, Holding};
 use support::service::Service;
 
 fn example(file: &str) -> String {
@@ -124,6 +124,38 @@ fn go_takes_part() {
         String::from_utf8_lossy(&built.stderr)
     );
     takes_part(&program, &[], "go");
+}
+
+/// An operator's grant comes before the example is to close: it is no answer to its wish, and nothing to finish at.
+fn waits_for_its_own_grant(program: &str, before: &[&str], name: &str) {
+    let controlled = Controlled::start(&format!("own-{name}"), &[]);
+    let mut sidecar = join(&controlled, program, before, name);
+    // It closes after this one, which depends on it.
+    let mut above = Holding::join_after(&controlled, "above", &[name]);
+    controlled.service.signal(libc::SIGTERM);
+    above.told("close");
+    let gift = controlled.ctl(&["grant", name, "1s"]);
+    assert!(gift.status.success(), "{gift:?}");
+    sidecar.line("granted 1000 ms");
+    above.done();
+    sidecar.line("granted 2000 ms");
+    sidecar.line("over: done");
+    let report = controlled.service.end().assert_drained();
+    let said = of(&report, name);
+    assert_eq!(said["figures"], json!({ "batches": 3 }), "{said:#}");
+    assert_eq!(said["grants"].as_array().map(Vec::len), Some(2), "{said:#}");
+}
+
+#[test]
+fn an_operator_s_grant_is_not_taken_for_an_answer() {
+    for (program, version, file) in [
+        ("python3", "--version", "participant.py"),
+        ("node", "--version", "participant.mjs"),
+    ] {
+        if is_here(program, version) {
+            waits_for_its_own_grant(program, &[&example(file)], program);
+        }
+    }
 }
 
 #[test]

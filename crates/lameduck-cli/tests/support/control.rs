@@ -110,8 +110,13 @@ pub struct Holding {
 
 impl Holding {
     pub fn join(controlled: &Controlled, name: &str) -> Self {
+        Self::join_after(controlled, name, &[])
+    }
+
+    /// Which closes before those that it depends on.
+    pub fn join_after(controlled: &Controlled, name: &str, after: &[&str]) -> Self {
         let socket = controlled.socket.clone();
-        let how = format!(r#"{{"name": "{name}"}}"#);
+        let how = serde_json::json!({ "name": name, "after": after }).to_string();
         let mut holding = Self {
             stream: BufReader::new(post(&socket, "/v1/participants", &how)),
             socket,

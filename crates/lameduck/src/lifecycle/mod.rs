@@ -250,7 +250,8 @@ impl Lifecycle {
     /// [`Plan::shortened`].
     ///
     /// # Phases
-    /// Once the service is leaving its deadline stands, and this changes nothing; whoever cannot wait for it [cuts](Self::cut).
+    /// What waits for its turn gets the earlier of the two deadlines, and waits less long. Once the service is leaving its deadline stands, and
+    /// this changes nothing; whoever cannot wait for it [cuts](Self::cut).
     pub fn shutdown_within(&self, grace: Duration, why: impl Into<String>) {
         self.send(Input::TerminateWithin {
             why: why.into(),

@@ -210,7 +210,7 @@ pub enum Input {
         why: String,
     },
     /// The same with less time than the plan gives, or the plan's own where that is shorter; see
-    /// [`Plan::shortened`](crate::Plan::shortened).
+    /// [`Plan::shortened`](crate::Plan::shortened). A request that waits for its turn waits less long, if that is earlier.
     TerminateWithin {
         /// Why.
         why: String,

@@ -116,7 +116,9 @@ impl Core {
         let shorter = self.plan.clone().shortened(grace);
         if shorter != self.plan {
             let (from, to) = (self.plan.grace(), shorter.grace());
-            self.full_plan = Some(core::mem::replace(&mut self.plan, shorter));
+            let longer = core::mem::replace(&mut self.plan, shorter);
+            // A request that waits can be hurried more than once: what comes back with `cancel` is the first.
+            self.full_plan.get_or_insert(longer);
             self.journal.note(
                 now,
                 format!(

@@ -50,11 +50,7 @@ impl Running {
             }
             Input::Terminate { why } => return self.ask(now, Cause::Api { why }, core),
             Input::TerminateWithin { why, grace } => {
-                // What waits for its turn has its deadline.
-                if !matches!(self.waiting, Some(Waiting::Turn(_))) {
-                    core.shorten(now, grace);
-                }
-                return self.ask(now, Cause::Api { why }, core);
+                return self.ask_within(now, grace, Cause::Api { why }, core);
             }
             Input::StartFailed { why } => {
                 let name = "main".to_owned();
@@ -132,6 +128,22 @@ impl Running {
             return Present::Running(self);
         }
         depart(now, asked, core)
+    }
+
+    /// A request with less time than the plan gives: what waits for its turn waits less long, never longer (INV-2).
+    fn ask_within(
+        mut self,
+        now: Duration,
+        grace: Duration,
+        cause: Cause,
+        core: &mut Core,
+    ) -> Present {
+        let Some(Waiting::Turn(wish)) = &mut self.waiting else {
+            core.shorten(now, grace);
+            return self.ask(now, cause, core);
+        };
+        wish.hurry(now, grace, core);
+        self.ask(now, cause, core)
     }
 
     /// A service that has failed waits for nobody.

@@ -83,6 +83,16 @@ impl Wish {
         })
     }
 
+    /// Somebody asks for an end within this time from now on; an end that would be later than the wish's changes nothing.
+    pub(super) fn hurry(&mut self, now: Duration, grace: Duration, core: &mut Core) {
+        // T stays where it is: what was waited is part of the drain's time.
+        let waited = now.saturating_sub(self.asked.at);
+        core.shorten(now, waited.saturating_add(grace));
+        if let Some(until) = Self::until(self.asked.at, core) {
+            self.until = self.until.min(until);
+        }
+    }
+
     /// Whether it can be taken back.
     pub(super) const fn is_signalled(&self) -> bool {
         self.signalled

@@ -321,6 +321,24 @@ fn inv_2_inv_3_less_time_than_the_plan_has() {
     search_all("less time", &settings, &seen);
 }
 
+/// INV-2: whoever is in a hurry shortens what waits for its turn, and taking it back gives the full plan again.
+#[test]
+fn inv_2_a_wish_may_be_hurried() {
+    let one = Setting {
+        hurry: Some(ms(1_600)),
+        needs: Some(ms(1_000)),
+        most_changes: 2,
+        ..setting(Shape::Alone, plan(SHORT, Repeat::Record))
+    };
+    let seen = [
+        "waits for its turn",
+        "wish Leaves",
+        "wish Cancelled",
+        "exit drained",
+    ];
+    search_all("hurried wish", &[one], &seen);
+}
+
 /// What the search stands on: a machine that is never told anything stays where it is.
 #[test]
 fn nothing_happens_by_itself_before_a_request() {

@@ -377,8 +377,11 @@ impl Node {
                 turns::input(world, act, setting)
             }
             Act::Hurry => {
-                world.hurry = setting.hurry;
                 let grace = setting.hurry.unwrap_or_default();
+                // T stays that of a request that waits.
+                let since = world.requested_at.filter(|_| world.wish.is_some());
+                let all = grace + self.machine.now - since.unwrap_or(self.machine.now);
+                world.hurry = Some(world.hurry.map_or(all, |one| one.min(all)));
                 Input::TerminateWithin { why, grace }
             }
             Act::Cut => Input::Cut,

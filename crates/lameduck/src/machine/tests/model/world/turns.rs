@@ -55,7 +55,7 @@ pub(super) fn effect(
             holds!(world.wish.is_none(), "two wishes at once");
             holds!(world.begun_at.is_none(), "a wish of one that leaves");
             holds!(wish.number > world.wishes, "a number twice");
-            let left = now + setting.plan.drain_end() - needs;
+            let left = now + world.plan(setting).drain_end() - needs;
             holds!(wish.until == left, "what its own drain needs is not kept");
             world.wish = Some(wish.number);
             world.wishes = wish.number;
@@ -69,6 +69,7 @@ pub(super) fn effect(
             if *end == WishEnd::Cancelled {
                 holds!(!world.signalled, "what a signal asked for was taken back");
                 world.requested_at = None;
+                world.hurry = None;
             }
             seen.insert(format!("wish {end:?}"));
         }
