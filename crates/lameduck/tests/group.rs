@@ -224,6 +224,21 @@ async fn a_lifecycle_that_failed_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_lifecycle_that_is_cut_gives_its_slot_back() {
+    let (_ground, carrier) = Ground::with_host("1");
+    let (cut, group) = living(&carrier, "cut").await;
+    let other = member(&carrier, "other", "").await;
+    let work = cut.enter().expect("it runs");
+    cut.shutdown("a new version");
+    within("the drain", cut.drain().closing()).await;
+    // The process goes on: only the lifecycle is over.
+    cut.cut();
+    let _ = within("the end", cut.outcome()).await;
+    drop((work, group));
+    let _slot = within("what it had", slot(&other)).await;
+}
+
+#[tokio::test]
 async fn a_path_has_one_host() {
     let (mut ground, _) = Ground::with_host("1");
     let mode = std::fs::metadata(ground.path())

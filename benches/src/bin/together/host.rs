@@ -12,8 +12,8 @@ use lameduck::group::{Rules, SlotHost};
 use crate::member::Process;
 use crate::{Failure, Lender};
 
-/// How long a new host waits for members that have a slot: longer than the pauses between their tries.
-const SETTLING: Duration = Duration::from_millis(700);
+/// How long a new host waits for members that have a slot: much longer than the pauses between their tries, which are half a second at most.
+const SETTLING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct HostArgs {

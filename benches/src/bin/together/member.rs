@@ -20,7 +20,7 @@ use crate::Failure;
 use crate::diary::{self, Diary, Entry};
 
 /// Signal to SIGKILL, as a platform would have it; the deadline is half a second before.
-const GRACE: Duration = Duration::from_secs(6);
+const GRACE: Duration = Duration::from_secs(8);
 /// What the drain itself needs: the rest of its time can be waited.
 const NEEDS: Duration = Duration::from_millis(2_500);
 /// Budget of the participants that have one.

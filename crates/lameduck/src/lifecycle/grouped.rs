@@ -43,7 +43,11 @@ impl Lifecycle {
         let epilogue = self.epilogue();
         tokio::spawn(async move {
             let slot = life.leave_by(&group, &mut turns).await;
-            let _ = epilogue.begun().await;
+            // Where it was cut, or its deadline has passed, nobody is heard out: then what is left is that it is over.
+            tokio::select! {
+                _ = epilogue.begun() => {}
+                _ = life.outcome() => {}
+            }
             match slot {
                 Some(slot) => slot.give_back().await,
                 None => group.leave().await,

@@ -178,8 +178,13 @@ impl Reception {
                 if joined.is_ok() {
                     self.mailboxes.insert(who.id().clone(), mailbox);
                 }
-                // A connection that ended meanwhile says so next.
-                let _ = answer.send(joined.map(|()| self.desk.rules()));
+                let is_member = joined.is_ok();
+                let answered = answer.send(joined.map(|()| self.desk.rules()));
+                if answered.is_err() && is_member {
+                    // Its connection is gone, and would never say so.
+                    self.mailboxes.remove(who.id());
+                    self.desk.gone(now, who.id());
+                }
             }
             Event::Says(id, word) => self.desk.said(now, &id, word),
             Event::Gone(id, done) => {
@@ -211,7 +216,9 @@ async fn connection(stream: UnixStream, inbox: mpsc::Sender<Event>) {
     let (read, mut write) = stream.into_split();
     let mut lines = Lines::new(read);
     let joining = async {
-        let (who, claim) = first(&mut lines).await?;
+        // What is bounded is the peer. The host answers soon; were its answer not waited for, the member would be there without a connection.
+        let said = timeout(PATIENCE, first(&mut lines)).await;
+        let (who, claim) = said.map_err(|_| CarrierError::new("no `join` came in time"))??;
         let (mailbox, letters) = mpsc::channel(MAILBOX);
         let (answer, answered) = oneshot::channel();
         let id = who.id().clone();
@@ -228,9 +235,9 @@ async fn connection(stream: UnixStream, inbox: mpsc::Sender<Event>) {
             Err(refusal) => Err(CarrierError::new(refusal.as_str())),
         }
     };
-    let (id, letters, rules) = match timeout(PATIENCE, joining).await {
-        Ok(Ok(joined)) => joined,
-        Ok(Err(error)) => {
+    let (id, letters, rules) = match joining.await {
+        Ok(joined) => joined,
+        Err(error) => {
             let refused = line(&FromHost::Refused {
                 why: error.to_string(),
             });
@@ -238,7 +245,6 @@ async fn connection(stream: UnixStream, inbox: mpsc::Sender<Event>) {
             let _ = timeout(PATIENCE, write.write_all(&refused)).await;
             return;
         }
-        Err(_) => return,
     };
     // However it ends, it is over.
     let _ = member(&id, lines, &mut write, letters, rules, &inbox).await;
