@@ -213,6 +213,13 @@ impl Status {
             || names(self) != names(before)
     }
 
+    /// In how much time the process is gone at the latest, where a request waits for its turn to leave; `None` where none does.
+    #[must_use]
+    pub fn turn_ends_in(&self) -> Option<Duration> {
+        let waits = self.machine.waits.as_ref().filter(|it| it.for_turn)?;
+        Some(waits.deadline?.saturating_sub(self.now))
+    }
+
     /// The status as a JSON object, schema `lameduck.status/1`. Durations are milliseconds; `…_in_ms` counts from now; `at_ms` and `…_at_ms`
     /// from the start of the process.
     #[must_use]

@@ -105,6 +105,9 @@ fn drain(life: &Lifecycle, query: Option<&str>, said: String) -> Response<String
         },
     };
     let plan = life.plan().clone();
+    if let Some(left) = life.status().turn_ends_in() {
+        return drain_waiting(life, grace, left, said);
+    }
     let plan = match grace {
         None => {
             life.shutdown(said);
@@ -128,6 +131,22 @@ fn drain(life: &Lifecycle, query: Option<&str>, said: String) -> Response<String
             }
         ),
     )
+}
+
+/// It was asked before, and waits for its turn: only an earlier end changes anything.
+fn drain_waiting(
+    life: &Lifecycle,
+    grace: Option<Duration>,
+    left: Duration,
+    said: String,
+) -> Response<String> {
+    match grace {
+        None => life.shutdown(said),
+        Some(grace) => life.shutdown_within(grace, said),
+    }
+    let latest = grace.map_or(left, |grace| left.min(grace)).as_secs_f64();
+    let why = format!("waits for its turn: gone in {latest:.1} s at the latest\n");
+    text(StatusCode::ACCEPTED, why)
 }
 
 /// The grace period of a request.
@@ -159,6 +178,13 @@ fn announce(life: &Lifecycle, delay: &str, query: Option<&str>, said: String) ->
         let why = format!(
             "refused: announcing needs Running, this is {}\n",
             life.phase()
+        );
+        return text(StatusCode::CONFLICT, why);
+    }
+    if let Some(left) = life.status().turn_ends_in() {
+        let left = left.as_secs_f64();
+        let why = format!(
+            "refused: it was asked to leave already, and waits for its turn, gone in {left:.1} s at the latest; that can be cancelled\n"
         );
         return text(StatusCode::CONFLICT, why);
     }

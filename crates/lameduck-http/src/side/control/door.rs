@@ -10,14 +10,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lameduck::eintr;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::server::listen::{BACKLOG, Bound, SocketFile};
+use crate::server::listen::{self, BACKLOG, Bound, SocketFile};
 
 /// Bits of a mode that let others write: group and world.
 const OTHERS_WRITE: u32 = 0o022;
@@ -99,7 +98,7 @@ fn make_room(path: &Path) -> Result<(), Why> {
     if meta.uid() != effective_uid() {
         return Err(Why::NotOurs { uid: meta.uid() });
     }
-    match UnixStream::connect(path) {
+    match listen::connect_now(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(Why::Io)
         }

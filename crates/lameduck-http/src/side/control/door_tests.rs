@@ -1,7 +1,7 @@
 //! Where the file may stand, what it replaces, and what it says when it may not.
 
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::*;
 
@@ -140,4 +140,27 @@ fn of_many_that_start_together_one_gets_the_place() {
     });
     assert_eq!(won.len(), 1, "an abandoned socket has one heir");
     UnixStream::connect(&path).expect("whose socket it is");
+}
+
+#[test]
+fn a_socket_whose_queue_is_full_is_somebody_s() {
+    let scratch = Scratch::new("full");
+    let path = scratch.at("control.sock");
+    let wedged = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    let address = SockAddr::unix(&path).expect("short");
+    wedged.bind(&address).expect("bound");
+    wedged.listen(0).expect("it listens");
+    let mut waiting = Vec::new();
+    let full = loop {
+        match listen::connect_now(&path) {
+            Ok(one) => waiting.push(one),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    let refused = open(&path, 0o600).expect_err("somebody has it");
+    assert!(
+        refused.to_string().contains("another process has it"),
+        "{refused}"
+    );
 }

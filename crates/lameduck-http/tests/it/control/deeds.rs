@@ -247,3 +247,44 @@ async fn a_request_line_without_a_path_is_answered() {
         assert_eq!(status, 404, "{line}");
     }
 }
+
+#[tokio::test]
+async fn what_is_asked_while_a_turn_is_waited_for_is_answered_from_what_waits() {
+    let controlled = Controlled::start("turn", plan(Window::NONE)).await;
+    let life = controlled.rig.life.clone();
+    let mut turns = life
+        .turns(Some(Duration::from_secs(1)))
+        .expect("the only one");
+    life.shutdown("a new version");
+    let wish = soon("the wish", turns.wanted()).await;
+    soon("it waits", async {
+        while !life.status().to_json().contains(r#""waits":"#) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let seconds = |said: &serde_json::Value| -> f64 {
+        let said = said["said"].as_str().expect("text");
+        let (_, left) = said.split_once("turn: gone in ").expect("it waits");
+        let (left, _) = left.split_once(" s").expect("seconds");
+        left.parse().expect("a number")
+    };
+    let (status, said) = controlled.json("POST /drain?in=60m", "").await;
+    assert_eq!(status, 409, "{said}");
+    let (status, said) = controlled.json("POST /drain?grace=9s", "").await;
+    assert_eq!((status, seconds(&said) <= 9.0), (202, true), "{said}");
+    soon("its deadline is earlier", async {
+        loop {
+            let (_, said) = controlled.json("POST /drain", "").await;
+            if seconds(&said) <= 9.0 {
+                break;
+            }
+        }
+    })
+    .await;
+    assert_eq!(life.phase(), Phase::Running);
+    let (status, _) = controlled.json("POST /cancel", "").await;
+    assert_eq!(status, 200);
+    drop(wish);
+    assert_eq!(life.phase(), Phase::Running);
+}
