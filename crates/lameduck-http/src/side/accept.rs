@@ -204,7 +204,12 @@ enum Progress {
     Over,
 }
 
-async fn converse<S: Stream>(life: Lifecycle, role: Arc<dyn Role>, stream: S, place: Place) {
+async fn converse<S: Stream>(
+    life: Lifecycle,
+    role: Arc<dyn Role>,
+    stream: S,
+    Place { permit, wanted }: Place,
+) {
     // For a held connection; made here, for hyper lends its stream to nobody.
     let mut twin = stream.as_fd().try_clone_to_owned().ok();
     let noted = Mutex::new(Asked::default());
@@ -233,7 +238,6 @@ async fn converse<S: Stream>(life: Lifecycle, role: Arc<dyn Role>, stream: S, pl
         .keep_alive(false)
         .max_header_size(HEAD_BYTES)
         .serve_connection(Unnoted(stream), service);
-    let Place { permit, wanted } = place;
     // An error is the peer's: it went away or sent no HTTP, and has its answer.
     let head = poll_fn(|cx| match Pin::new(&mut http).poll(cx) {
         Poll::Ready(_) => Poll::Ready(Progress::Over),
