@@ -32,6 +32,19 @@ fn watched((mut watch, mut stdout): (Child, ChildStdout)) -> (String, Option<i32
 }
 
 #[test]
+fn a_watch_that_nobody_reads_ends_and_the_service_does_not() {
+    let controlled = Controlled::start("ctl-unread", &[]);
+    let (mut watch, stdout) = watch(command(&["--socket", &controlled.socket, "watch"]));
+    drop(stdout);
+    until("the end of the watch", || {
+        watch.try_wait().expect("our child")
+    });
+    assert_eq!(watch.wait().expect("our child").code(), Some(0));
+    let (said, ..) = told(&controlled.ctl(&["status"]));
+    assert!(said.starts_with("Running for "), "{said}");
+}
+
+#[test]
 fn a_drain_that_was_announced_is_seen_and_taken_back() {
     let controlled = Controlled::start("ctl-cancel", &[]);
     let (said, complaint, code) =

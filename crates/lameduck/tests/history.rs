@@ -212,12 +212,14 @@ extern "C" fn write_if_child() {
     let Some(path) = std::env::var_os(BODY) else {
         return;
     };
-    let history = History::file(path);
-    for lap in 1_u64.. {
-        // The base tells which lap it was that is written.
-        let report = life(&history, ms(1_000 + lap), Db::Done);
-        assert_eq!(events(&report), [""; 0]);
-        println!("{lap}");
+    let history = History::file(&path);
+    for lap in 1_u32.. {
+        // The base tells which lap it was that is written. On a slow disk the end does not wait for it, and the next lap may find
+        // the file locked: what is not there is not said.
+        let _ = life(&history, ms(1_000 + u64::from(lap)), Db::Done);
+        if last_base(Path::new(&path)) == Some(1_000.0 + f64::from(lap)) {
+            println!("{lap}");
+        }
     }
 }
 

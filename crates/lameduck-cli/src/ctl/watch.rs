@@ -82,6 +82,10 @@ pub(super) fn run(socket: &Socket) -> Result<ExitCode, Failure> {
             Next::Nothing => {}
         }
         picture.draw(last.as_ref());
+        if picture.is_unread() {
+            // Whoever reads no further has seen enough.
+            return Ok(ExitCode::SUCCESS);
+        }
         wait(&events.stream, &signals);
     };
     drop(picture);
@@ -193,6 +197,22 @@ impl Picture {
             Self::Lines(lines) => lines.write(status),
         }
     }
+
+    /// Whether nobody reads it any longer; it is looked at also while there is nothing to write.
+    fn is_unread(&self) -> bool {
+        let Self::Lines(lines) = self else {
+            return false;
+        };
+        let mut stdout = libc::pollfd {
+            fd: io::stdout().as_raw_fd(),
+            events: 0,
+            revents: 0,
+        };
+        // EINTR: nothing is known then, and it is looked at again.
+        // SAFETY: one live entry, whose descriptor is open.
+        let found = unsafe { libc::poll(&raw mut stdout, 1, 0) };
+        lines.unread || found > 0 && stdout.revents & libc::POLLERR != 0
+    }
 }
 
 /// The terminal's other screen; dropped, the first one is back as it was.
@@ -254,6 +274,8 @@ impl Drop for Screen {
 #[derive(Default)]
 struct Lines {
     written: Vec<String>,
+    /// Nobody reads them any longer.
+    unread: bool,
 }
 
 impl Lines {
@@ -262,8 +284,9 @@ impl Lines {
         let at = number(status, "uptime_ms").unwrap_or_default() / 1_000.0;
         let news = now.iter().filter(|fact| !self.written.contains(fact));
         let text: String = news.map(|fact| format!("{at:9.3} {fact}\n")).collect();
-        // Whoever reads no further does not need the rest.
-        let _ = io::stdout().write_all(text.as_bytes());
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        let wrote = io::stdout().write_all(text.as_bytes());
+        self.unread |= wrote.as_ref().is_err_and(gone);
         self.written = now;
     }
 }
