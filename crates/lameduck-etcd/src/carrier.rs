@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::keys::{Key, Keys};
 use crate::link::{EtcdLink, Lease};
-use crate::mirror::{ALONE, Entry, LENT, Mirror};
+use crate::mirror::{ALONE, Entry, Mirror, Stands, lent};
 
 /// How long a lease lasts, unless it is told otherwise: longer than an election of etcd's leader (1 s by default) and a link that is made again.
 const LEASE: Duration = Duration::from_secs(10);
@@ -140,8 +140,8 @@ impl EtcdCarrier {
         };
         let lease = lease?;
         joining.rule().await?;
-        joining.enter(lease.id, claim).await?;
-        joining.link(lease, claim).await
+        let stands = joining.enter(lease.id, claim).await?;
+        joining.link(lease, claim, stands).await
     }
 }
 
@@ -202,7 +202,7 @@ impl Joining<'_> {
 
     /// Enters the member with what it has, under its new lease. What an earlier link of this process has there is taken over, with its
     /// place in the order.
-    async fn enter(&mut self, lease: i64, claim: Claim) -> Result<(), CarrierError> {
+    async fn enter(&mut self, lease: i64, claim: Claim) -> Result<Stands, CarrierError> {
         let names = [Key::Member, Key::Waiting, Key::Slot].map(|key| self.name(key));
         let [member, waiting, slot] = self.read(&names).await?;
         let process = self.carrier.process.as_str();
@@ -215,7 +215,10 @@ impl Joining<'_> {
                 self.who.id()
             )));
         }
-        let lent = slot.as_ref().is_some_and(Entry::is_lent);
+        let lent = slot.as_ref().and_then(Entry::lent).filter(|lent| {
+            // One for an earlier wish was given back, or is by this.
+            !matches!(claim, Claim::Waiting { wish, .. } if wish != *lent)
+        });
         let entries = names.iter().zip([&member, &waiting, &slot]);
         let unchanged: Vec<Compare> = entries
             .map(|(name, entry)| {
@@ -223,10 +226,10 @@ impl Joining<'_> {
                 Compare::mod_revision(name.as_str(), CompareOp::Equal, modified)
             })
             .collect();
-        let writing = self.writing(names, lease, claim, lent);
+        let (stands, writing) = self.writing(names, lease, claim, lent);
         let txn = Txn::new().when(unchanged).and_then(writing);
         if self.client.txn(txn).await.map_err(away)?.succeeded() {
-            Ok(())
+            Ok(stands)
         } else {
             Err(CarrierError::new(
                 "what the member has in the group changed while it joined",
@@ -254,35 +257,42 @@ impl Joining<'_> {
         Ok(entries)
     }
 
-    /// What makes the claim true; `lent`: it has a slot there.
+    /// What makes the claim true, and what that is; `has`: it has a slot there, lent for this wish.
     fn writing(
         &self,
         [member, waiting, slot]: [String; 3],
         lease: i64,
         claim: Claim,
-        lent: bool,
-    ) -> Vec<TxnOp> {
+        has: Option<u64>,
+    ) -> (Stands, Vec<TxnOp>) {
         let under = || Some(PutOptions::new().with_lease(lease));
         let mut writing = vec![TxnOp::put(member, self.member(), under())];
-        match claim {
-            Claim::Holding | Claim::Waiting { .. } if lent => {
-                writing.push(TxnOp::put(slot, LENT, under()));
+        let stands = match (claim, has) {
+            (Claim::Holding | Claim::Waiting { .. }, Some(wish)) => {
+                writing.push(TxnOp::put(slot, lent(wish), under()));
+                Stands::Slot { wish }
             }
             // Written over, a key keeps its create revision.
-            Claim::Waiting { .. } => writing.push(TxnOp::put(waiting, "", under())),
-            Claim::Serving => {
+            (Claim::Waiting { wish, .. }, None) => {
+                writing.push(TxnOp::put(waiting, wish.to_string(), under()));
+                writing.push(TxnOp::delete(slot, None));
+                Stands::Slot { wish }
+            }
+            (Claim::Serving, _) => {
                 writing.extend([TxnOp::delete(waiting, None), TxnOp::delete(slot, None)]);
+                Stands::Serving
             }
             // The slot of a lease that ran out may have been lent again: it leaves on, and alone.
-            Claim::Holding | Claim::Alone => {
+            (Claim::Holding | Claim::Alone, _) => {
                 writing.extend([
                     TxnOp::delete(waiting, None),
                     TxnOp::put(slot, ALONE, under()),
                 ]);
                 writing.push(touch(&self.carrier.keys));
+                Stands::Alone
             }
-        }
-        writing
+        };
+        (stands, writing)
     }
 
     /// Sees to it that there is a ledger, and that this member's rules are in it; the latter only when it joins first, since two deployments
@@ -313,7 +323,12 @@ impl Joining<'_> {
     }
 
     /// Reads the group, and watches it from there on.
-    async fn link(mut self, lease: Lease, claim: Claim) -> Result<EtcdLink, CarrierError> {
+    async fn link(
+        mut self,
+        lease: Lease,
+        claim: Claim,
+        stands: Stands,
+    ) -> Result<EtcdLink, CarrierError> {
         let prefix = self.carrier.keys.prefix();
         let all = self
             .client
@@ -324,14 +339,10 @@ impl Joining<'_> {
         mirror.revision = all
             .header()
             .map_or(0, etcd_client::ResponseHeader::revision);
-        let wish = match claim {
-            Claim::Waiting { wish, .. } => Some(wish),
-            _ => None,
-        };
         let mut news: VecDeque<Heard> = VecDeque::new();
         for kv in all.kvs() {
             if let Some(key) = self.carrier.keys.read(kv.key()) {
-                let heard = mirror.see(key, Some(read_entry(kv)), wish);
+                let heard = mirror.see(key, Some(read_entry(kv)));
                 // Offers are told below, when it is known what was taken.
                 news.extend(
                     heard
@@ -361,7 +372,7 @@ impl Joining<'_> {
             mirror,
             watch,
             news,
-            wish,
+            stands,
         ))
     }
 }

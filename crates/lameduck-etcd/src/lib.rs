@@ -9,6 +9,8 @@
 //! - A slot is lent by one transaction, which the waiting member makes itself. It is guarded by the revision of the group's *ledger*, a key that
 //!   every lending writes, and by the members that it counted (the first 100 of them). A member that has read something old
 //!   cannot lend to itself: its transaction fails, and it reads on. So slots are never oversold, whatever anybody has read.
+//! - Whatever a link writes is guarded by its own lease: what an earlier link of the member had under way comes to nothing. A link whose member's
+//!   slot or place was taken away is over, and the member comes back with what it has: it leaves on, without a slot.
 //! - Everybody watches, and nobody polls.
 //! - When a node dies, or the leader changes, the link is made again, by whichever endpoint answers, with pauses that grow and are random in
 //!   part. Slot and place are kept as long as the old lease lives.
@@ -36,8 +38,8 @@
 //! |---|---|---|
 //! | `ledger` | the rules; its revision guards every lending | none |
 //! | `members/ID` | which process has the name, and its zone | the member's |
-//! | `waiting/ID` | empty; its create revision is the ticket | the member's |
-//! | `slots/ID` | `lent`, or `alone` for a member that leaves without | the member's |
+//! | `waiting/ID` | which of its wishes waits; its create revision is the ticket | the member's |
+//! | `slots/ID` | `lent WISH`, or `alone` for a member that leaves without | the member's |
 //! | `work/ID/NAME`, `taken/ID/NAME` | what a member hands over, and who has taken it | the leaving member's |
 //!
 //! With authentication a member needs to read and write that prefix.

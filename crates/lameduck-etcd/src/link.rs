@@ -1,18 +1,22 @@
 //! One member's link: a lease that is kept alive, a watch that fills the mirror, and the transactions by which it says what it wants.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, DeleteOptions, EventType, LeaseKeepAliveStream, LeaseKeeper,
-    PutOptions, Txn, TxnOp, TxnOpResponse, WatchResponse, WatchStream,
+    Client, Compare, CompareOp, DeleteOptions, EventType, GetOptions, KeyValue,
+    LeaseKeepAliveStream, LeaseKeeper, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
+    WatchResponse, WatchStream,
 };
 use lameduck::group::{Borne, CarrierError, Heard, Identity, Link, MemberId, Whose, Word};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::carrier::{away, read_entry, touch};
 use crate::keys::{Key, Keys};
-use crate::mirror::{ALONE, Guards, LENT, Mirror};
+use crate::mirror::{ALONE, Guards, Mirror, Stands, lent};
+
+/// How long a lending may take before the link counts as lost.
+const LENDING: Duration = Duration::from_secs(2);
 
 /// A lease, and when it was last known to live.
 pub(crate) struct Lease {
@@ -81,8 +85,9 @@ pub(crate) struct EtcdLink {
     mirror: Mirror,
     watch: WatchStream,
     news: VecDeque<Heard>,
-    /// The wish that waits.
-    wish: Option<u64>,
+    /// What was said last of the member, and the revision from which on it is to be found.
+    stands: Stands,
+    stands_at: i64,
     /// The mirror's revision when a lending was last tried: until it moves, another try says the same.
     tried_at: i64,
     /// What was withdrawn is told when the mirror has come so far.
@@ -103,9 +108,10 @@ impl EtcdLink {
         mirror: Mirror,
         watch: WatchStream,
         news: VecDeque<Heard>,
-        wish: Option<u64>,
+        stands: Stands,
     ) -> Self {
         Self {
+            stands_at: mirror.revision,
             client,
             keys,
             me: who.id().clone(),
@@ -114,7 +120,7 @@ impl EtcdLink {
             mirror,
             watch,
             news,
-            wish,
+            stands,
             tried_at: 0,
             withdrawn_at: None,
         }
@@ -136,6 +142,7 @@ impl EtcdLink {
         let (waiting, slot) = (self.my(Key::Waiting), self.my(Key::Slot));
         let ledger = self.keys.name(&Key::Ledger);
         let mut unchanged = vec![
+            self.fence(),
             Compare::mod_revision(ledger, CompareOp::Equal, guards.ledger),
             Compare::create_revision(waiting.as_str(), CompareOp::Equal, guards.ticket),
         ];
@@ -145,14 +152,18 @@ impl EtcdLink {
         }
         let lending = [
             TxnOp::delete(waiting, None),
-            TxnOp::put(slot, LENT, self.under_lease()),
+            TxnOp::put(slot, lent(guards.wish), self.under_lease()),
             touch(&self.keys),
         ];
         let at = self.mirror.revision;
-        self.client
-            .txn(Txn::new().when(unchanged).and_then(lending))
-            .await
-            .map_err(away)?;
+        let txn = Txn::new().when(unchanged).and_then(lending);
+        let txn = txn.or_else([self.whose_member()]);
+        let doing = timeout(LENDING, self.client.txn(txn));
+        let done = tokio::select! {
+            done = doing => done.map_err(|_| CarrierError::new("etcd did not answer a lending in time"))?,
+            over = self.lease.keep() => return Err(over),
+        };
+        self.fenced(&done.map_err(away)?)?;
         self.tried_at = at;
         Ok(())
     }
@@ -172,11 +183,21 @@ impl EtcdLink {
                 EventType::Put => Some(read_entry(kv)),
                 EventType::Delete => None,
             };
-            if entry.is_none() && key == Key::Member(self.me.clone()) {
-                return Err(CarrierError::new("the lease of the member has run out"));
+            if key == Key::Member(self.me.clone()) {
+                match &entry {
+                    None => return Err(CarrierError::new("the lease of the member has run out")),
+                    Some(entry) if entry.lease != self.lease.id => return Err(replaced()),
+                    Some(_) => {}
+                }
             }
-            let heard = self.mirror.see(key, entry, self.wish);
+            let heard = self.mirror.see(key, entry);
             self.news.extend(heard);
+        }
+        // A response has all of its revisions.
+        if self.mirror.revision >= self.stands_at && !self.mirror.is_standing(self.stands) {
+            return Err(CarrierError::new(
+                "what the member had in the group was taken away",
+            ));
         }
         if self
             .withdrawn_at
@@ -214,25 +235,25 @@ impl EtcdLink {
         let (waiting, slot) = (self.my(Key::Waiting), self.my(Key::Slot));
         match word {
             Word::Ask { wish } => {
-                self.wish = Some(wish);
-                let new = Compare::create_revision(waiting.as_str(), CompareOp::Equal, 0);
-                let ask = TxnOp::put(waiting, "", self.under_lease());
-                self.write(Txn::new().when([new]).and_then([ask])).await?;
+                // Written over, a key keeps its create revision: the place.
+                let ask = TxnOp::put(waiting, wish.to_string(), self.under_lease());
+                self.stands_at = self.write(vec![ask]).await?;
+                self.stands = Stands::Slot { wish };
             }
             Word::GiveBack => {
-                self.wish = None;
-                let back = [TxnOp::delete(waiting, None), TxnOp::delete(slot, None)];
-                self.write(Txn::new().and_then(back)).await?;
+                let back = vec![TxnOp::delete(waiting, None), TxnOp::delete(slot, None)];
+                self.stands_at = self.write(back).await?;
+                self.stands = Stands::Serving;
                 self.news.extend(self.mirror.offers());
             }
             Word::Alone => {
-                self.wish = None;
-                let alone = [
+                let alone = vec![
                     TxnOp::delete(waiting, None),
                     TxnOp::put(slot, ALONE, self.under_lease()),
                     touch(&self.keys),
                 ];
-                self.write(Txn::new().and_then(alone)).await?;
+                self.stands_at = self.write(alone).await?;
+                self.stands = Stands::Alone;
             }
             Word::Publish { work } => self.publish(work).await?,
             Word::Withdraw => {
@@ -244,12 +265,12 @@ impl EtcdLink {
                     self.member_value.as_str(),
                     self.under_lease(),
                 );
-                let withdrawing = [
+                let withdrawing = vec![
                     TxnOp::delete(work, all()),
                     TxnOp::delete(taken, all()),
                     member,
                 ];
-                let revision = self.write(Txn::new().and_then(withdrawing)).await?;
+                let revision = self.write(withdrawing).await?;
                 self.withdrawn_at = Some(revision);
             }
             Word::Take { from, work } => self.take(from, work).await?,
@@ -262,29 +283,85 @@ impl EtcdLink {
         Ok(())
     }
 
+    /// That the member is under the lease of this link: what a link has under way that was made again since, comes to nothing.
+    fn fence(&self) -> Compare {
+        Compare::lease(self.my(Key::Member), CompareOp::Equal, self.lease.id)
+    }
+
+    fn whose_member(&self) -> TxnOp {
+        TxnOp::get(self.my(Key::Member), None)
+    }
+
+    /// Of a transaction that reads the member when it fails: was it the fence?
+    ///
+    /// # Errors
+    /// The member is under another lease, or under none: the link is over.
+    fn fenced(&self, done: &TxnResponse) -> Result<(), CarrierError> {
+        if done.succeeded() {
+            return Ok(());
+        }
+        let member = self.my(Key::Member);
+        let is_mine = found(done)
+            .iter()
+            .any(|kv| kv.key() == member.as_bytes() && kv.lease() == self.lease.id);
+        if is_mine { Ok(()) } else { Err(replaced()) }
+    }
+
     /// Does it, and returns the revision.
-    async fn write(&mut self, txn: Txn) -> Result<i64, CarrierError> {
+    async fn write(&mut self, writing: Vec<TxnOp>) -> Result<i64, CarrierError> {
+        let txn = Txn::new().when([self.fence()]).and_then(writing);
+        let txn = txn.or_else([self.whose_member()]);
         let written = self.client.txn(txn).await.map_err(away)?;
+        self.fenced(&written)?;
         Ok(written
             .header()
             .map_or(0, etcd_client::ResponseHeader::revision))
     }
 
+    /// Offers what nobody has taken. What somebody has is written again under the lease of this link, since it would be free again when that
+    /// of an earlier one ends.
     async fn publish(&mut self, work: Vec<String>) -> Result<(), CarrierError> {
-        for name in &work {
-            if let Some(by) = self.mirror.taker(name) {
-                self.news.push_back(Heard::Taken {
-                    work: name.clone(),
-                    by: by.clone(),
-                });
+        let mut takers: BTreeMap<String, MemberId> = BTreeMap::new();
+        loop {
+            let (mut unchanged, mut writing) = (vec![self.fence()], Vec::new());
+            for name in &work {
+                let taken = self.keys.name(&Key::Taken(self.me.clone(), name.clone()));
+                if let Some(by) = takers.get(name) {
+                    writing.push(TxnOp::put(taken, by.as_str(), self.under_lease()));
+                    continue;
+                }
+                unchanged.push(Compare::create_revision(taken, CompareOp::Equal, 0));
+                let key = self.keys.name(&Key::Work(self.me.clone(), name.clone()));
+                writing.push(TxnOp::put(key, "", self.under_lease()));
+            }
+            let [_, all_taken] = self.keys.work_of(&self.me);
+            let reading = [
+                self.whose_member(),
+                TxnOp::get(all_taken, Some(GetOptions::new().with_prefix())),
+            ];
+            let txn = Txn::new()
+                .when(unchanged)
+                .and_then(writing)
+                .or_else(reading);
+            let done = self.client.txn(txn).await.map_err(away)?;
+            self.fenced(&done)?;
+            if done.succeeded() {
+                break;
+            }
+            // Each round knows of one more at least.
+            for kv in found(&done) {
+                if let Some(Key::Taken(_, name)) = self.keys.read(kv.key())
+                    && let Some(by) = kv.value_str().ok().and_then(|by| by.parse().ok())
+                {
+                    takers.insert(name, by);
+                }
             }
         }
-        let publishing = work.into_iter().map(|name| {
-            let key = self.keys.name(&Key::Work(self.me.clone(), name));
-            TxnOp::put(key, "", self.under_lease())
-        });
-        let publishing: Vec<TxnOp> = publishing.collect();
-        self.write(Txn::new().and_then(publishing)).await?;
+        for work in work {
+            if let Some(by) = takers.remove(&work) {
+                self.news.push_back(Heard::Taken { work, by });
+            }
+        }
         Ok(())
     }
 
@@ -294,8 +371,10 @@ impl EtcdLink {
         if let Some(lease) = self.mirror.lease_of_work(&from, &work) {
             let offered = self.keys.name(&Key::Work(from.clone(), work.clone()));
             let taken = self.keys.name(&Key::Taken(from.clone(), work.clone()));
+            // Offered by an earlier link of who leaves, it is offered once more, and taken then.
             let free = [
-                Compare::create_revision(offered, CompareOp::Greater, 0),
+                self.fence(),
+                Compare::lease(offered, CompareOp::Equal, lease),
                 Compare::create_revision(taken.as_str(), CompareOp::Equal, 0),
             ];
             let take = TxnOp::put(
@@ -306,22 +385,32 @@ impl EtcdLink {
             let txn = Txn::new()
                 .when(free)
                 .and_then([take])
-                .or_else([TxnOp::get(taken, None)]);
+                .or_else([self.whose_member(), TxnOp::get(taken.as_str(), None)]);
             let done = self.client.txn(txn).await.map_err(away)?;
-            let is_mine = |response: &TxnOpResponse| match response {
-                TxnOpResponse::Get(found) => found
-                    .kvs()
-                    .iter()
-                    .any(|kv| kv.value() == self.me.as_str().as_bytes()),
-                _ => false,
-            };
-            if done.succeeded() || done.op_responses().iter().any(is_mine) {
+            self.fenced(&done)?;
+            let is_mine = found(&done).iter().any(|kv| {
+                kv.key() == taken.as_bytes() && kv.value() == self.me.as_str().as_bytes()
+            });
+            if done.succeeded() || is_mine {
                 whose = Whose::Yours;
             }
         }
         self.news.push_back(Heard::Took { from, work, whose });
         Ok(())
     }
+}
+
+/// What a transaction has read.
+fn found(done: &TxnResponse) -> Vec<KeyValue> {
+    let read = done.op_responses().into_iter().map(|read| match read {
+        TxnOpResponse::Get(found) => found.kvs().to_vec(),
+        _ => Vec::new(),
+    });
+    read.flatten().collect()
+}
+
+fn replaced() -> CarrierError {
+    CarrierError::new("the member has another link, or its lease has run out")
 }
 
 impl Link for EtcdLink {

@@ -41,8 +41,21 @@ pub(crate) struct Guards {
     pub(crate) ledger: i64,
     /// When this member's wish was created.
     pub(crate) ticket: i64,
+    /// Which wish that is: the slot names it.
+    pub(crate) wish: u64,
     /// When each member was.
     pub(crate) members: Vec<(MemberId, i64)>,
+}
+
+/// What a link has said of its member, and etcd has taken down: until the link says otherwise, it is to be found there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stands {
+    Serving,
+    /// It waits for a slot, or has it.
+    Slot {
+        wish: u64,
+    },
+    Alone,
 }
 
 impl Mirror {
@@ -60,8 +73,8 @@ impl Mirror {
         }
     }
 
-    /// A key is so now, or is gone. What this member is to hear of it, with its wish.
-    pub(crate) fn see(&mut self, key: Key, entry: Option<Entry>, wish: Option<u64>) -> Vec<Heard> {
+    /// A key is so now, or is gone. What this member is to hear of it: a place, and a slot, name the wish that they were written for.
+    pub(crate) fn see(&mut self, key: Key, entry: Option<Entry>) -> Vec<Heard> {
         let mut heard = Vec::new();
         match key {
             Key::Ledger => self.ledger = entry,
@@ -70,13 +83,15 @@ impl Mirror {
                 let mine = id == self.me && entry.is_some();
                 put(&mut self.waiting, id, entry);
                 if mine {
-                    heard.extend(wish.and_then(|wish| self.place(wish)));
+                    heard.extend(self.place());
                 }
             }
             Key::Slot(id) => {
-                let mine = id == self.me && entry.as_ref().is_some_and(Entry::is_lent);
+                if id == self.me {
+                    let lent = entry.as_ref().and_then(Entry::lent);
+                    heard.extend(lent.map(|wish| Heard::Granted { wish }));
+                }
                 put(&mut self.slots, id, entry);
-                heard.extend(wish.filter(|_| mine).map(|wish| Heard::Granted { wish }));
             }
             Key::Work(from, work) => {
                 let offered = entry.is_some() && from != self.me && self.serves();
@@ -122,7 +137,7 @@ impl Mirror {
                 .get(id)
                 .and_then(|entry| u64::try_from(entry.created).ok());
             let standing = match (self.slots.get(id), ticket) {
-                (Some(slot), _) if slot.is_lent() => Standing::Holding,
+                (Some(slot), _) if slot.lent().is_some() => Standing::Holding,
                 (Some(_), _) => Standing::Alone,
                 (None, Some(ticket)) => Standing::Waiting { ticket },
                 (None, None) => Standing::Serving,
@@ -134,14 +149,16 @@ impl Mirror {
 
     /// What a lending to this member is guarded by, if it is its turn.
     pub(crate) fn turn(&self) -> Option<Guards> {
-        let ticket = self.waiting.get(&self.me)?.created;
+        let waiting = self.waiting.get(&self.me)?;
+        let wish = waiting.wish()?;
         if !self.book().next().contains(&&self.me) {
             return None;
         }
         let members = self.members.iter().take(MOST_GUARDS);
         Some(Guards {
             ledger: self.ledger.as_ref().map_or(0, |entry| entry.modified),
-            ticket,
+            ticket: waiting.created,
+            wish,
             members: members
                 .map(|(id, entry)| (id.clone(), entry.created))
                 .collect(),
@@ -152,11 +169,6 @@ impl Mirror {
     pub(crate) fn lease_of_work(&self, from: &MemberId, work: &str) -> Option<i64> {
         let entry = self.work.get(&(from.clone(), work.to_owned()))?;
         Some(entry.lease)
-    }
-
-    /// Who has taken work of this member.
-    pub(crate) fn taker(&self, work: &str) -> Option<&MemberId> {
-        self.taken.get(&(self.me.clone(), work.to_owned()))
     }
 
     /// What others hand over and nobody has taken.
@@ -172,7 +184,21 @@ impl Mirror {
         .collect()
     }
 
-    fn place(&self, wish: u64) -> Option<Heard> {
+    /// Whether this member is there with what it was last said to be.
+    pub(crate) fn is_standing(&self, stands: Stands) -> bool {
+        let (waiting, slot) = (self.waiting.get(&self.me), self.slots.get(&self.me));
+        match stands {
+            Stands::Serving => true,
+            Stands::Slot { wish } => {
+                let lent = slot.and_then(Entry::lent);
+                lent.or_else(|| waiting?.wish()) == Some(wish)
+            }
+            Stands::Alone => slot.is_some(),
+        }
+    }
+
+    fn place(&self) -> Option<Heard> {
+        let wish = self.waiting.get(&self.me)?.wish()?;
         let book = self.book();
         let Standing::Waiting { ticket } = book.standing(&self.me)? else {
             return None;
@@ -191,8 +217,14 @@ impl Mirror {
 }
 
 impl Entry {
-    pub(crate) fn is_lent(&self) -> bool {
-        self.value == LENT.as_bytes()
+    /// Of a slot: the wish that it was lent for; `None` for one of who leaves without.
+    pub(crate) fn lent(&self) -> Option<u64> {
+        self.text()?.strip_prefix("lent ")?.parse().ok()
+    }
+
+    /// Of who waits: the wish.
+    fn wish(&self) -> Option<u64> {
+        self.text()?.parse().ok()
     }
 
     pub(crate) fn text(&self) -> Option<&str> {
@@ -211,8 +243,12 @@ impl Entry {
     }
 }
 
-/// The value of a slot that was lent, and of one of who leaves without.
-pub(crate) const LENT: &str = "lent";
+/// The value of a slot that was lent for this wish.
+pub(crate) fn lent(wish: u64) -> String {
+    format!("lent {wish}")
+}
+
+/// The value of a slot of who leaves without.
 pub(crate) const ALONE: &str = "alone";
 
 fn put<K: Ord, V>(entries: &mut BTreeMap<K, V>, key: K, entry: Option<V>) {
@@ -243,7 +279,7 @@ mod tests {
         let mut mirror = Mirror::new(id("me"), rules.parse().expect("rules"));
         for (nth, name) in ["a", "b", "me"].into_iter().enumerate() {
             let created = i64::try_from(nth).expect("few") + 1;
-            mirror.see(Key::Member(id(name)), entry("p x", created), None);
+            mirror.see(Key::Member(id(name)), entry("p x", created));
         }
         mirror
     }
@@ -252,8 +288,8 @@ mod tests {
     fn it_is_ones_turn_when_nobody_is_before_and_there_is_room() {
         let mut mirror = mirror("1");
         assert_eq!(mirror.turn(), None, "it does not wait");
-        mirror.see(Key::Waiting(id("a")), entry("", 10), None);
-        let heard = mirror.see(Key::Waiting(id("me")), entry("", 11), Some(3));
+        mirror.see(Key::Waiting(id("a")), entry("", 10));
+        let heard = mirror.see(Key::Waiting(id("me")), entry("3", 11));
         assert_eq!(
             heard,
             [Heard::Waiting {
@@ -263,30 +299,30 @@ mod tests {
             }]
         );
         assert_eq!(mirror.turn(), None);
-        mirror.see(Key::Slot(id("a")), entry(LENT, 12), None);
-        mirror.see(Key::Waiting(id("a")), None, None);
+        mirror.see(Key::Slot(id("a")), entry("lent 3", 12));
+        mirror.see(Key::Waiting(id("a")), None);
         assert_eq!(mirror.turn(), None, "the slot is lent");
-        mirror.see(Key::Slot(id("a")), None, None);
+        mirror.see(Key::Slot(id("a")), None);
         let guards = mirror.turn().expect("its turn");
         assert_eq!((guards.ledger, guards.ticket), (0, 11));
         assert_eq!(guards.members, [(id("a"), 1), (id("b"), 2), (id("me"), 3)]);
-        let heard = mirror.see(Key::Slot(id("me")), entry(LENT, 13), Some(3));
+        let heard = mirror.see(Key::Slot(id("me")), entry("lent 3", 13));
         assert_eq!(heard, [Heard::Granted { wish: 3 }]);
     }
 
     #[test]
     fn the_ledger_has_the_rules() {
         let mut mirror = mirror("1");
-        mirror.see(Key::Slot(id("a")), entry(ALONE, 10), None);
-        mirror.see(Key::Waiting(id("me")), entry("", 11), None);
+        mirror.see(Key::Slot(id("a")), entry(ALONE, 10));
+        mirror.see(Key::Waiting(id("me")), entry("3", 11));
         assert_eq!(mirror.turn(), None, "a leaves alone");
-        mirror.see(Key::Ledger, entry("2", 12), None);
+        mirror.see(Key::Ledger, entry("2", 12));
         let guards = mirror.turn().expect("its turn");
         assert_eq!(
             (guards.ledger, mirror.rules().to_string().as_str()),
             (13, "2")
         );
-        mirror.see(Key::Ledger, entry("nonsense", 14), None);
+        mirror.see(Key::Ledger, entry("nonsense", 14));
         assert_eq!(mirror.rules().to_string(), "1");
     }
 
@@ -298,24 +334,16 @@ mod tests {
             from: id("a"),
             work: name.to_owned(),
         };
-        assert_eq!(mirror.see(work("p"), entry("", 10), None), [offered("p")]);
+        assert_eq!(mirror.see(work("p"), entry("", 10)), [offered("p")]);
         let taken = Key::Taken(id("a"), "q".to_owned());
-        mirror.see(taken, entry("b", 11), None);
-        assert_eq!(
-            mirror.see(work("q"), entry("", 12), None),
-            [],
-            "it is taken"
-        );
-        mirror.see(Key::Waiting(id("me")), entry("", 13), None);
-        assert_eq!(
-            mirror.see(work("r"), entry("", 14), None),
-            [],
-            "it leaves itself"
-        );
+        mirror.see(taken, entry("b", 11));
+        assert_eq!(mirror.see(work("q"), entry("", 12)), [], "it is taken");
+        mirror.see(Key::Waiting(id("me")), entry("", 13));
+        assert_eq!(mirror.see(work("r"), entry("", 14)), [], "it leaves itself");
         assert_eq!(mirror.offers(), [offered("p"), offered("r")]);
         let mine = Key::Taken(id("me"), "z".to_owned());
         assert_eq!(
-            mirror.see(mine, entry("b", 15), None),
+            mirror.see(mine, entry("b", 15)),
             [Heard::Taken {
                 work: "z".to_owned(),
                 by: id("b")

@@ -118,7 +118,7 @@ impl Group {
             }
             ("slots", true) => {
                 let before = self.slots.insert(id.clone(), value.clone());
-                return (value == "lent" && before.as_deref() != Some("lent")).then_some(id);
+                return (value.starts_with("lent ") && before != Some(value)).then_some(id);
             }
             ("slots", false) => drop(self.slots.remove(&id)),
             _ => {}

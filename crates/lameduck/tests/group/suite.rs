@@ -199,7 +199,9 @@ pub(crate) async fn work_that_nobody_takes_is_left(carrier: Arc<dyn Carrier>) {
         member(&carrier, "b", "").await,
     ];
     let work = vec!["p".to_owned(), String::new()];
-    let handed: HandedOver = within("the end of its time", a.hand_over(work, SHORT)).await;
+    // Long enough that the tenth of it in which the group has to hear of the end is some time, too.
+    let time = Duration::from_secs(3);
+    let handed: HandedOver = within("the end of its time", a.hand_over(work, time)).await;
     assert_eq!((handed.taken.len(), handed.left.len()), (0, 2));
     let offer = within("the offer", b.offered()).await;
     assert_eq!((offer.from().as_str(), offer.work()), ("a", "p"));
