@@ -116,7 +116,7 @@ impl Cancellation {
     }
 
     /// The same for what thousands may wait for: a participant, on the path of every request that its connections serve.
-    #[cfg(any(feature = "signals", all(test, not(loom))))]
+    #[cfg(feature = "signals")]
     pub(crate) fn scoped_wide(&self, scope: Scope) -> Canceller {
         Canceller {
             cancellation: Self::of(Some(self.clone()), scope, Moment::Wide(Token::new())),

@@ -111,12 +111,13 @@ impl Drop for Place {
     }
 }
 
-/// Makes a file, or empties the one that is there.
+/// Makes a file. What has its name goes, and is not written to: it may be somebody else's, or have another name besides.
 fn create(path: &Path) -> io::Result<File> {
-    open(
-        path,
-        OpenOptions::new().create(true).truncate(true).write(true),
-    )
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    open(path, OpenOptions::new().create_new(true).write(true))
 }
 
 /// Opens a file; no link, and nothing that belongs to somebody else or that would make a reader wait.

@@ -26,8 +26,10 @@ pub(super) struct Recorder {
     place: Place,
     memory: Arc<Memory>,
     shared: Weak<Shared>,
-    /// When the shutdown was asked for, once it was.
+    /// When the shutdown began, once it did.
     leaving_since: Option<String>,
+    /// How many happenings it missed before the next one that it hears.
+    missed: u64,
     /// What participants were granted in it, by name.
     granted: BTreeMap<String, Duration>,
     /// How participants ended in it, and what has not been written yet.
@@ -41,6 +43,7 @@ impl Recorder {
             memory,
             shared,
             leaving_since: None,
+            missed: 0,
             granted: BTreeMap::new(),
             ended: Vec::new(),
         }
@@ -91,6 +94,31 @@ impl Recorder {
         }
     }
 
+    /// The shutdown began. It is asked of the request, not only heard: the news of it may be among what was missed.
+    fn look_whether_it_leaves(&mut self, seen: &Observed) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        // What is heard late may have happened before.
+        if let Some(request) = shared.request()
+            && let Some(since) = seen.at.checked_sub(request.begun_at)
+            && self.leaving_since.is_none()
+        {
+            let began = seen.time.checked_sub(since).unwrap_or(seen.time);
+            self.leaving_since = Some(rfc3339(began));
+        }
+    }
+
+    /// What was missed of a shutdown may be how a participant ended in it; what was missed before says nothing about budgets.
+    fn complain_of_missed(&mut self) {
+        let missed = std::mem::take(&mut self.missed);
+        if missed > 0 && self.leaving_since.is_some() {
+            self.complain(&format!(
+                "the history missed {missed} happening(s) of this shutdown: budgets may not learn from all of it"
+            ));
+        }
+    }
+
     fn complain(&self, what: &str) {
         if let Some(shared) = self.shared.upgrade() {
             shared.say(&format!("lameduck: warning: {what}"));
@@ -102,6 +130,13 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn observe(&mut self, seen: &Observed) {
+        let is_the_beginning =
+            matches!(&seen.news, News::PhaseChanged { from, .. } if !from.is_leaving());
+        self.look_whether_it_leaves(seen);
+        if is_the_beginning {
+            self.missed = 0;
+        }
+        self.complain_of_missed();
         match &seen.news {
             News::PhaseChanged { to, .. } if *to == Phase::Stopped => self.write(),
             News::PhaseChanged { to, .. } if to.is_leaving() && self.leaving_since.is_none() => {
@@ -119,7 +154,12 @@ impl Observer for Recorder {
         }
     }
 
+    fn missed(&mut self, count: u64) {
+        self.missed += count;
+    }
+
     fn finish(&mut self) {
+        self.complain_of_missed();
         self.write();
     }
 

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::PathBuf,
+    sync::mpsc,
 };
 
 use super::{
@@ -11,8 +12,9 @@ use super::{
     *,
 };
 use crate::{
+    Lifecycle,
     machine::{NEEDS, Need},
-    vocab::LearnedBy,
+    vocab::{LearnedBy, News, Observed, ParticipantState, Phase, Plan, Preset, Window},
 };
 
 const DRAIN_END: Duration = Duration::from_millis(21_250);
@@ -268,6 +270,81 @@ fn a_file_is_whole_or_as_it_was_and_its_owners_alone() {
     fs::create_dir(dir.file()).expect("made");
     place.write("three").expect_err("a directory has its name");
     assert_eq!(dir.names(), ["api.json", "api.json.lock"]);
+}
+
+#[test]
+fn what_has_the_name_of_the_new_text_goes_and_is_not_emptied() {
+    let dir = Scratch::new("planted");
+    let precious = dir.0.join("precious");
+    fs::write(&precious, "precious").expect("written");
+    fs::hard_link(&precious, dir.beside(".new")).expect("a second name");
+    let place = Place::take(&dir.file()).expect("a directory of ours");
+    symlink(&precious, dir.beside(".new")).expect("a link");
+    place.write("one").expect("written");
+    assert_eq!(place.read().expect("there").as_deref(), Some("one"));
+    assert_eq!(fs::read_to_string(precious).expect("left"), "precious");
+    assert_eq!(dir.names(), ["api.json", "api.json.lock", "precious"]);
+}
+
+#[test]
+fn a_shutdown_whose_beginning_was_missed_is_recorded_and_the_gap_is_said() {
+    let dir = Scratch::new("missed");
+    let plan = Plan::preset(Preset::Systemd).with_window(Window::NONE);
+    let life = Lifecycle::embedded(plan.expect("a plan")).expect("a driver");
+    let db = life.participate("db").register().expect("the first one");
+    db.ready();
+    life.ready();
+    let (sender, seen) = mpsc::channel();
+    let observed = move |seen: &Observed| drop(sender.send(seen.clone()));
+    life.observe("test", observed).expect("room for one");
+    let opened = History::file(dir.file()).open(DRAIN_END, Arc::downgrade(life.shared()));
+    let (_, mut recorder, _) = opened.expect("a directory of ours");
+    // Before the shutdown nothing is missed that budgets would learn from.
+    recorder.missed(1);
+    recorder.observe(&next(&seen, |_| true));
+    life.shutdown("test");
+    // It hears nothing before this.
+    recorder.missed(3);
+    let ended = |outbox: &Observed| Observed {
+        news: News::Ended {
+            name: "outbox".to_owned(),
+            state: ParticipantState::Done,
+            budget: None,
+            took: Some(ms(20)),
+            figures: Vec::new(),
+        },
+        ..outbox.clone()
+    };
+    let draining = next(
+        &seen,
+        |news| matches!(news, News::PhaseChanged { to, .. } if *to == Phase::Draining),
+    );
+    recorder.observe(&ended(&draining));
+    recorder.finish();
+    db.done();
+    let _ = life.wait();
+    let text = fs::read_to_string(dir.file()).expect("written");
+    let book = Book::read(&text).expect("a history");
+    assert_eq!(book.needs("outbox"), [Need::Met(ms(20))]);
+    let events = &life.report().expect("it is over").events;
+    let said = events.iter().filter(|event| event.what.contains("missed"));
+    let said: Vec<_> = said.map(|event| event.what.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "the history missed 3 happening(s) of this shutdown: budgets may not learn from all of it"
+        ]
+    );
+}
+
+/// The next happening of which this holds.
+fn next(seen: &mpsc::Receiver<Observed>, is_it: impl Fn(&News) -> bool) -> Observed {
+    loop {
+        let next = seen.recv_timeout(ms(20_000)).expect("it comes");
+        if is_it(&next.news) {
+            return next;
+        }
+    }
 }
 
 #[test]
