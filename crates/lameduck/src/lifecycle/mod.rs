@@ -87,7 +87,7 @@ impl Lifecycle {
         Self { shared }
     }
 
-    #[cfg(feature = "tower")]
+    #[cfg(any(feature = "tower", test))]
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::book::MOST_BYTES;
-use crate::sys;
+use crate::sys::{self, eintr};
 
 /// How many that could not be read are kept.
 const BROKEN_KEPT: u32 = 3;
@@ -117,7 +117,7 @@ fn create(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    open(path, OpenOptions::new().create_new(true).write(true))
+    eintr::create_new(path, 0o600)
 }
 
 /// Opens a file; no link, and nothing that belongs to somebody else or that would make a reader wait.
