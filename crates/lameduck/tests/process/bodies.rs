@@ -165,10 +165,12 @@ fn drain_by_steps(life: &Lifecycle) -> Started {
     let mut guards = vec![life.enter()?, life.enter()?, life.enter()?];
     std::thread::spawn(move || {
         for line in std::io::stdin().lines() {
-            if line.is_err() || guards.pop().is_none() {
+            if line.is_err() || guards.is_empty() {
                 return;
             }
+            // Said first: the process may be gone right after its last guard.
             println!("one less");
+            guards.pop();
         }
         // Nobody writes any more: the rest is held for ever.
         std::mem::forget(guards);
