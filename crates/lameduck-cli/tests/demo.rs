@@ -421,7 +421,8 @@ fn a_late_request_is_refused_where_that_is_wanted() {
             .send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             .and_then(|()| late.response());
         demo.service.end().assert_drained();
-        answer.ok()
+        // One whose first byte was there when its connection heard of the end is not late: again, too.
+        answer.ok().filter(|answer| answer.status != 200)
     });
     let refused = refused.expect("one of twenty was in time");
     assert_eq!(refused.status, 503, "{refused:?}");
