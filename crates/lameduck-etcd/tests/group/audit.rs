@@ -26,7 +26,7 @@ struct Group {
     slots: BTreeMap<String, String>,
 }
 
-/// Panics at the first slot that was oversold, or lent out of order.
+/// Panics at the first slot that was oversold. Order is not judged here: the suite holds it.
 pub(crate) async fn audit(cluster: &Cluster) -> History {
     // Of a node that lives.
     let endpoint = cluster.endpoints().swap_remove(cluster.leader().await);
@@ -112,7 +112,6 @@ impl Group {
             }
             ("members", false) => drop(self.members.remove(&id)),
             ("waiting", true) => drop(self.waiting.insert(id, kv.create_revision())),
-            // What it had been is needed to judge the order: it goes when the slot has come.
             ("waiting", false) => {
                 self.waiting.remove(&id);
             }

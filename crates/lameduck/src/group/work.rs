@@ -60,7 +60,7 @@ impl Group {
         handed
     }
 
-    /// Waits for work that another member wants to hand over. Each offer comes once; at most 1,024 wait, and [`missed`](Self::missed) counts the others.
+    /// Waits for work that another member wants to hand over. After a link that was made anew, open offers come again; at most 1,024 wait, and [`missed`](Self::missed) counts the others.
     ///
     /// # Cancel safety
     /// Cancel safe.
