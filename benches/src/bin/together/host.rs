@@ -19,6 +19,9 @@ const SETTLING: Duration = Duration::from_secs(2);
 pub(crate) struct HostArgs {
     socket: PathBuf,
     rules: Rules,
+    /// Its members may have slots of a host before it
+    #[arg(long)]
+    succeeds: bool,
 }
 
 pub(crate) fn run(args: HostArgs) -> ExitCode {
@@ -27,7 +30,8 @@ pub(crate) fn run(args: HostArgs) -> ExitCode {
         .build();
     let served = runtime.and_then(|runtime| {
         runtime.block_on(async {
-            let host = SlotHost::bind(args.socket, args.rules)?.settling(SETTLING);
+            let settling = if args.succeeds { SETTLING } else { Duration::ZERO };
+            let host = SlotHost::bind(args.socket, args.rules)?.settling(settling);
             println!("ready");
             host.serve().await;
             Ok(())
@@ -58,12 +62,13 @@ impl Host {
         }
     }
 
-    fn restart(&mut self) -> Result<(), Failure> {
-        let args = [
+    fn start(&mut self, others: &[OsString]) -> Result<(), Failure> {
+        let mut args = vec![
             "host".into(),
             self.socket.clone().into(),
             self.slots.to_string().into(),
         ];
+        args.extend_from_slice(others);
         self.process = Some(Process::start(&args)?);
         Ok(())
     }
@@ -79,7 +84,7 @@ impl Lender for Host {
     fn begin(&mut self, _round: u64, directory: &Path) -> Result<(), Failure> {
         self.end();
         self.socket = directory.join("slots.sock");
-        self.restart()
+        self.start(&[])
     }
 
     fn arguments(&self) -> Vec<OsString> {
@@ -89,7 +94,7 @@ impl Lender for Host {
     fn kill(&mut self, long: Duration) -> Result<(), Failure> {
         self.end();
         thread::sleep(long);
-        self.restart()
+        self.start(&["--succeeds".into()])
     }
 
     fn stop(&mut self, long: Duration) {

@@ -282,6 +282,7 @@ pub(crate) struct Member {
     diary: PathBuf,
     report: PathBuf,
     told_at: Instant,
+    killed_at: Option<Duration>,
 }
 
 /// What became of a member.
@@ -289,7 +290,8 @@ pub(crate) struct End {
     /// Its participants, by name.
     pub(crate) manners: Vec<(String, Manner)>,
     pub(crate) entries: Vec<Entry>,
-    /// When it was gone, on the clock of the diaries.
+    /// Until when it was there for certain, on the clock of the diaries: when it was killed, or seen to be gone. Who lends may know of a death
+    /// before we do.
     pub(crate) gone: Duration,
     /// From its signal to its end, without what it was stopped.
     pub(crate) took: Duration,
@@ -325,6 +327,7 @@ impl Member {
             diary,
             report,
             told_at: Instant::now(),
+            killed_at: None,
         })
     }
 
@@ -335,6 +338,7 @@ impl Member {
     }
 
     pub(crate) fn kill(&mut self) {
+        self.killed_at = Some(diary::now());
         self.process.signal(libc::SIGKILL);
     }
 
@@ -358,7 +362,7 @@ impl Member {
                 .map(|(number, manner)| (format!("{}-{number}", manner.word()), *manner))
                 .collect(),
             entries: diary::read(&self.diary)?,
-            gone,
+            gone: self.killed_at.map_or(gone, |killed| killed.min(gone)),
             took: (gone_at - self.told_at).saturating_sub(stopped),
             deadline: plan()?.deadline(),
             killed: status.signal() == Some(libc::SIGKILL),
