@@ -14,7 +14,6 @@ mod ledger;
 mod malformed;
 mod message;
 mod parse;
-mod reader;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -3,12 +3,11 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-use super::{
-    End, FromParticipant, Malformed, ToParticipant,
-    malformed::Kind,
-    reader::{Number, Object, Value, read},
+use super::{End, FromParticipant, MOST_BYTES, Malformed, ToParticipant, malformed::Kind};
+use crate::vocab::{
+    MOST_FIGURE_NAME, Phase, Progress, Terms, cut,
+    read_json::{NoJson, Value},
 };
-use crate::vocab::{MOST_FIGURE_NAME, Phase, Progress, Terms, cut};
 
 /// How many bytes an id or a session's name may have.
 const MOST_NAME: usize = 128;
@@ -21,14 +20,14 @@ impl ToParticipant {
     /// not what it must be.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let message = read(text)?;
-        Ok(match &*kind(&message)? {
+        Ok(match kind(&message)? {
             "hello" => Self::Hello {
                 session: message.name("session")?,
                 phase: message.phase()?,
                 drain_id: message.name_or_null("drain_id")?,
             },
             "shutdown_request" => {
-                let cause = message.object("cause");
+                let cause = message.field("cause");
                 let word = |name| cause.map_or_else(String::new, |cause| cause.words(name));
                 Self::ShutdownRequest {
                     id: message.name("id")?,
@@ -48,7 +47,7 @@ impl ToParticipant {
                     None | Some(Value::Null) => None,
                     Some(_) => Some(message.wish()?),
                 },
-                by: message.millis("by_ms")?,
+                by: message.time("by_ms")?,
                 terms: message.terms()?,
             },
             "over" => Self::Over {
@@ -68,7 +67,7 @@ impl FromParticipant {
     /// not what it must be.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let message = read(text)?;
-        Ok(match &*kind(&message)? {
+        Ok(match kind(&message)? {
             "ready" => Self::Ready,
             "ack" => Self::Ack {
                 id: message.name("id")?,
@@ -82,7 +81,7 @@ impl FromParticipant {
             "need_more" => Self::NeedMore {
                 id: message.name("id")?,
                 wish: message.wish()?,
-                by: message.millis("by_ms")?,
+                by: message.time("by_ms")?,
                 why: message.words("why"),
             },
             "done" => Self::Done {
@@ -102,14 +101,29 @@ impl FromParticipant {
     }
 }
 
-fn kind(message: &Object) -> Result<String, Malformed> {
-    let kind = message.field("type").and_then(Value::text);
-    kind.ok_or_else(|| wrong("type", "a text"))
+/// Reads one object, with nothing but blanks around it.
+fn read(text: &str) -> Result<Value<'_>, Malformed> {
+    if text.len() > MOST_BYTES {
+        return Err(Malformed::new(Kind::TooLong));
+    }
+    let broken = |NoJson { at, why }| Malformed::new(Kind::Syntax { at, why });
+    let value = Value::read(text).map_err(broken)?;
+    if matches!(value, Value::Object(_)) {
+        Ok(value)
+    } else {
+        let at = text.len() - text.trim_ascii_start().len();
+        let why = "a message is an object";
+        Err(broken(NoJson { at, why }))
+    }
 }
 
-fn unknown(message: &Object) -> Malformed {
-    let found = message.field("type").and_then(Value::text);
-    let found = cut(found.unwrap_or_default(), MOST_NAME);
+fn kind<'a>(message: &'a Value<'_>) -> Result<&'a str, Malformed> {
+    message.text("type").ok_or_else(|| wrong("type", "a text"))
+}
+
+fn unknown(message: &Value<'_>) -> Malformed {
+    let found = String::from(message.text("type").unwrap_or_default());
+    let found = cut(found, MOST_NAME);
     Malformed::new(Kind::Type { found })
 }
 
@@ -117,13 +131,13 @@ const fn wrong(name: &'static str, wanted: &'static str) -> Malformed {
     Malformed::new(Kind::Field { name, wanted })
 }
 
-impl Object {
+/// What messages have for fields.
+impl Value<'_> {
     /// A name: what is compared with others, and therefore not cut.
     fn name(&self, name: &'static str) -> Result<String, Malformed> {
         let wanted = "a text of at most 128 bytes";
-        let text = self.field(name).and_then(Value::text);
-        text.filter(|text| text.len() <= MOST_NAME)
-            .ok_or_else(|| wrong(name, wanted))
+        let text = self.text(name).filter(|text| text.len() <= MOST_NAME);
+        text.map(String::from).ok_or_else(|| wrong(name, wanted))
     }
 
     fn name_or_null(&self, name: &'static str) -> Result<Option<String>, Malformed> {
@@ -135,22 +149,10 @@ impl Object {
 
     /// Words for people; none where there are none.
     fn words(&self, name: &str) -> String {
-        let text = self.field(name).and_then(Value::text);
-        cut(text.unwrap_or_default(), Progress::NOTE)
-    }
-
-    fn object(&self, name: &str) -> Option<&Self> {
-        match self.field(name) {
-            Some(Value::Object(object)) => Some(object),
-            _ => None,
-        }
-    }
-
-    fn number(&self, name: &str) -> Option<Number> {
-        match self.field(name) {
-            Some(Value::Number(number)) => Some(*number),
-            _ => None,
-        }
+        cut(
+            String::from(self.text(name).unwrap_or_default()),
+            Progress::NOTE,
+        )
     }
 
     fn count(&self, name: &'static str) -> Result<u64, Malformed> {
@@ -167,50 +169,46 @@ impl Object {
         wish.ok_or_else(|| wrong("wish", "a whole number from 0 to 4294967295"))
     }
 
-    fn millis(&self, name: &'static str) -> Result<Duration, Malformed> {
-        let time = self.number(name).and_then(Number::millis);
-        time.ok_or_else(|| wrong(name, "a number of milliseconds from 0 on"))
+    fn time(&self, name: &'static str) -> Result<Duration, Malformed> {
+        let wanted = "a number of milliseconds from 0 on";
+        self.millis(name).ok_or_else(|| wrong(name, wanted))
     }
 
-    fn millis_or_null(&self, name: &'static str) -> Result<Option<Duration>, Malformed> {
+    fn time_or_null(&self, name: &'static str) -> Result<Option<Duration>, Malformed> {
         match self.field(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(_) => self.millis(name).map(Some),
+            Some(_) => self.time(name).map(Some),
         }
     }
 
     fn terms(&self) -> Result<Terms, Malformed> {
         Ok(Terms::new(
-            self.millis("left_ms")?,
-            self.millis_or_null("budget_ms")?,
-            self.millis_or_null("used_ms")?,
+            self.time("left_ms")?,
+            self.time_or_null("budget_ms")?,
+            self.time_or_null("used_ms")?,
         ))
     }
 
     fn phase(&self) -> Result<Phase, Malformed> {
-        let word = self.field("phase").and_then(Value::text);
+        let word = self.text("phase");
         let phase = Phase::ALL
             .into_iter()
-            .find(|phase| word.as_deref() == Some(phase.as_str()));
+            .find(|phase| word == Some(phase.as_str()));
         phase.ok_or_else(|| wrong("phase", "the name of a phase"))
     }
 
     fn end(&self) -> Result<End, Malformed> {
-        let word = self.field("state").and_then(Value::text);
-        let end = End::ALL
-            .into_iter()
-            .find(|end| word.as_deref() == Some(end.as_str()));
+        let word = self.text("state");
+        let end = End::ALL.into_iter().find(|end| word == Some(end.as_str()));
         end.ok_or_else(|| wrong("state", "how a participant ended"))
     }
 
     /// Those that are numbers, rounded to whole ones. A message has few bytes; how many are kept is the machine's.
     fn figures(&self) -> Vec<(String, i64)> {
-        let Some(figures) = self.object("figures") else {
-            return Vec::new();
-        };
-        let numbers = figures.fields().filter_map(|(name, value)| match value {
+        let figures = self.field("figures").map_or(&[][..], Value::fields);
+        let numbers = figures.iter().filter_map(|(name, value)| match value {
             Value::Number(number) => {
-                let name = cut(String::from(name), MOST_FIGURE_NAME);
+                let name = cut(String::from(&**name), MOST_FIGURE_NAME);
                 Some((name, number.whole()))
             }
             _ => None,

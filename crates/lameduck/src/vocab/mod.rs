@@ -11,7 +11,6 @@ mod outcome;
 mod phase;
 mod plan;
 mod preset;
-#[cfg(feature = "signals")]
 pub(crate) mod read_json;
 mod report;
 pub(crate) mod report_json;
