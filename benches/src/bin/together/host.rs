@@ -30,7 +30,11 @@ pub(crate) fn run(args: HostArgs) -> ExitCode {
         .build();
     let served = runtime.and_then(|runtime| {
         runtime.block_on(async {
-            let settling = if args.succeeds { SETTLING } else { Duration::ZERO };
+            let settling = if args.succeeds {
+                SETTLING
+            } else {
+                Duration::ZERO
+            };
             let host = SlotHost::bind(args.socket, args.rules)?.settling(settling);
             println!("ready");
             host.serve().await;
