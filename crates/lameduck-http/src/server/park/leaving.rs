@@ -1,7 +1,8 @@
 //! The end of connections that are idle and whose clients have everything: FIN, then a look now and then until it has arrived.
 //!
 //! Owns "done" (DESIGN §2) for many at a time and without a task each; what one connection's end asks for beside it is [`crate::server::linger`]'s
-//! business. FIN counts: a process may be the last one of its network namespace, whose kernel repeats nothing after it.
+//! business. FIN counts: a process may be the last one of its network namespace, whose kernel repeats nothing after it. A client on this host
+//! has FIN as soon as it is said, and keeps the namespace itself.
 
 use std::collections::VecDeque;
 use std::net::Shutdown;
@@ -37,14 +38,14 @@ pub(crate) struct Leaving {
 impl Leaving {
     /// Says FIN, behind nothing else.
     pub(crate) fn part(&mut self, parked: Parked, shared: &Shared) {
-        // Fails only on a connection that is gone.
-        if SockRef::from(&parked.socket)
-            .shutdown(Shutdown::Write)
-            .is_ok()
-        {
-            let limit = shared.before_deadline(shared.limits.linger, shared.life.elapsed());
-            self.parted.push_back((parked, Instant::now() + limit));
+        if let Some(parked) = say_fin(parked, shared) {
+            self.wait_for(parked, shared);
         }
+    }
+
+    fn wait_for(&mut self, parked: Parked, shared: &Shared) {
+        let limit = shared.before_deadline(shared.limits.linger, shared.life.elapsed());
+        self.parted.push_back((parked, Instant::now() + limit));
     }
 
     /// Waits until every FIN is acknowledged, or the linger limit or the drain's end comes first. `join` adds those who have come since.
@@ -89,10 +90,7 @@ impl Leaving {
             };
             match look(&parked.socket) {
                 Look::Done { late } => {
-                    // Under TLS a client that understood answers with bytes, too.
-                    if late && parked.held.is_none() {
-                        shared.tally(Count::LateBytes);
-                    }
+                    note_late(&parked, late, shared);
                     in_vain = 0;
                 }
                 Look::Again if Instant::now() >= until => shared.tally(Count::LingerExpired),
@@ -131,8 +129,11 @@ impl Parting {
     /// Says FIN. True if nobody waits for it to arrive yet: then [`settle`](Self::settle) is to be called.
     #[must_use]
     pub(crate) fn part(&self, parked: Parked, shared: &Shared) -> bool {
+        let Some(parked) = say_fin(parked, shared) else {
+            return false;
+        };
         let mut waiting = self.lock();
-        waiting.leaving.part(parked, shared);
+        waiting.leaving.wait_for(parked, shared);
         !std::mem::replace(&mut waiting.is_settling, true)
     }
 
@@ -155,6 +156,32 @@ impl Parting {
     }
 }
 
+/// Says FIN; gives the connection back if that has to arrive yet.
+fn say_fin(parked: Parked, shared: &Shared) -> Option<Parked> {
+    let is_last = sock::unacknowledged(parked.socket.as_fd()) == Some(0);
+    // Fails only on a connection that is gone.
+    SockRef::from(&parked.socket)
+        .shutdown(Shutdown::Write)
+        .ok()?;
+    if !is_last || !parked.socket.is_local() {
+        return Some(parked);
+    }
+    match read_rest(&parked.socket) {
+        Look::Again => Some(parked),
+        Look::Done { late } => {
+            note_late(&parked, late, shared);
+            None
+        }
+    }
+}
+
+fn note_late(parked: &Parked, late: bool, shared: &Shared) {
+    // Under TLS a client that understood answers with bytes, too.
+    if late && parked.held.is_none() {
+        shared.tally(Count::LateBytes);
+    }
+}
+
 /// What a look at a socket said.
 enum Look {
     Again,
@@ -168,6 +195,10 @@ fn look(socket: &Socket) -> Look {
     if sock::unacknowledged(socket.as_fd()).is_some_and(|left| left > 0) {
         return Look::Again;
     }
+    read_rest(socket)
+}
+
+fn read_rest(socket: &Socket) -> Look {
     for read in 0..READS {
         // A request that crossed the FIN, say: it is lost as it is to any server, but its client reads FIN.
         if sock::look(socket.as_fd()) != Pending::Data || socket.discard().is_err() {
@@ -199,6 +230,7 @@ mod tests {
             }
             ours.set_nonblocking(true).expect("a socket");
             let ours = Socket::Tcp(ours);
+            assert!(ours.is_local());
             let found = loop {
                 // Again: the FIN is not acknowledged yet.
                 if let Look::Done { late } = look(&ours) {

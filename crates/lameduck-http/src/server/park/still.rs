@@ -73,6 +73,16 @@ impl Socket {
         })
     }
 
+    /// Whether the client is on this host: what is said is in its own queue then, and nothing has to be repeated.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(socket) => socket
+                .peer_addr()
+                .is_ok_and(|peer| peer.ip().to_canonical().is_loopback()),
+            Self::Unix(_) => true,
+        }
+    }
+
     /// Reads something and throws it away, without waiting.
     ///
     /// # Errors
