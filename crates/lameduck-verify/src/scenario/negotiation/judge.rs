@@ -421,7 +421,7 @@ impl Drain {
         let done = stranger.answer(What::Done);
         match (stranger.first("close"), stranger.state()) {
             (_, Some(state)) if state != "done" => fail(format!(
-                "who said what can not be read, and then `done`, is told that it is {state}"
+                "who said what can not be read is told that it is {state}"
             )),
             _ if !is_asked(stranger) => {
                 fail("it was not asked, after it had said what can not be read")
