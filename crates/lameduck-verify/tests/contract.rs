@@ -309,6 +309,21 @@ fn n_8_fails_when_answers_of_another_drain_are_taken() {
 }
 
 #[test]
+fn n_9_fails_when_what_can_not_be_read_is_not_answered() {
+    breaks("N-9", "N-9", Verdict::Fail);
+}
+
+#[test]
+fn n_9_fails_when_a_message_does_not_fit_the_schema() {
+    breaks("N-9-form", "N-9", Verdict::Fail);
+}
+
+#[test]
+fn n_9_fails_when_what_can_not_be_read_ends_a_session() {
+    breaks("N-9-end", "N-9", Verdict::Fail);
+}
+
+#[test]
 fn n_10_fails_when_a_lost_participant_is_waited_for() {
     breaks("N-10", "N-10", Verdict::Fail);
 }

@@ -157,6 +157,13 @@ pub(crate) const BREAKS: &[Break] = &[
     fails("N-4", "N-4", "grants the same wish twice"),
     fails("N-5", "N-5", "gives participants up at half their budget"),
     fails("N-8", "N-8", "takes answers of any drain"),
+    fails("N-9", "N-9", "leaves unanswered what it can not read"),
+    fails("N-9-form", "N-9", "sends a version that is a text"),
+    fails(
+        "N-9-end",
+        "N-9",
+        "ends sessions that say what it can not read",
+    ),
     fails(
         "N-10",
         "N-10",

@@ -152,12 +152,17 @@ impl Control {
         let Some((path, body)) = read_request(&mut stream) else {
             return;
         };
+        let message = understood(&body);
         if path == "/v1/participants" {
-            return self.join(stream, &body);
+            return self.join(stream, &message.unwrap_or_default());
         }
         let session = path.strip_prefix("/v1/sessions/");
         let index = session.and_then(|text| text.parse::<usize>().ok());
-        let (status, answer) = self.hear(index, &body);
+        let (status, answer) = match message {
+            Ok(message) => self.hear(index, &message),
+            Err(_) if self.is_broken("N-9") => return,
+            Err(why) => self.refuse(index, why),
+        };
         // Who does not wait for the answer does without.
         let _ = write!(stream, "HTTP/1.0 {status} -\r\n\r\n{answer}\n");
     }
@@ -187,7 +192,12 @@ impl Control {
         let index = state.seats.len();
         state.seats.push(seat);
         drop(state);
-        let hello = json!({ "type": "hello", "v": 1, "session": index.to_string(), "phase": "Running", "drain_id": null });
+        let version = if self.is_broken("N-9-form") {
+            json!("1")
+        } else {
+            json!(1)
+        };
+        let hello = json!({ "type": "hello", "v": version, "session": index.to_string(), "phase": "Running", "drain_id": null });
         let begun = write!(
             stream,
             "HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {hello}\n\n"
@@ -247,11 +257,21 @@ impl Control {
             "done" | "refused" | "failed" => {
                 seat.give_up(kind);
             }
-            _ => return (400, json!({ "ok": false })),
+            _ => return (400, json!({ "ok": false, "said": "a message has a type" })),
         }
         drop(state);
         self.changed.notify_all();
         (200, json!({ "ok": true, "taken": true }))
+    }
+
+    /// What can not be read changes nothing.
+    fn refuse(&self, index: Option<usize>, why: &str) -> (u16, Value) {
+        let mut state = self.state();
+        let seat = index.and_then(|index| state.seats.get_mut(index));
+        if let Some(seat) = seat.filter(|_| self.is_broken("N-9-end")) {
+            seat.give_up("failed");
+        }
+        (400, json!({ "ok": false, "said": why }))
     }
 
     fn grant(&self, seat: &mut Seat, said: &Value, end: Instant) {
@@ -318,13 +338,55 @@ fn millis(time: Duration) -> Value {
     Value::from(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// A message within the bounds, or why it is none.
+fn understood(body: &[u8]) -> Result<Value, &'static str> {
+    if body.len() > 16 * 1024 {
+        return Err("more than 16 KiB");
+    }
+    let message: Value = serde_json::from_slice(body).map_err(|_| "no JSON")?;
+    if depth(&message) > 16 {
+        return Err("nested too deeply");
+    }
+    if message["id"].as_str().is_some_and(|id| id.len() > 128) {
+        return Err("a name of more than 128 bytes");
+    }
+    if message["by_ms"].as_f64().is_some_and(|by| by < 0.0) {
+        return Err("a time before 0");
+    }
+    let types = [
+        "ready",
+        "ack",
+        "working",
+        "need_more",
+        "done",
+        "refused",
+        "failed",
+    ];
+    let kind = message["type"].as_str();
+    // Who joins says no type.
+    if kind.is_some_and(|kind| !types.contains(&kind)) {
+        return Err("a type that nobody knows");
+    }
+    Ok(message)
+}
+
+fn depth(value: &Value) -> usize {
+    let within = match value {
+        Value::Array(values) => values.iter().map(depth).max(),
+        Value::Object(values) => values.values().map(depth).max(),
+        _ => return 0,
+    };
+    within.unwrap_or_default() + 1
+}
+
 /// Path and body of a request, if it comes in time.
-fn read_request(stream: &mut UnixStream) -> Option<(String, Value)> {
+fn read_request(stream: &mut UnixStream) -> Option<(String, Vec<u8>)> {
     stream.set_read_timeout(Some(BOUND)).ok()?;
     let mut whole = Vec::new();
     loop {
-        let text = String::from_utf8_lossy(&whole).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+        let end = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        if let Some(end) = end {
+            let (head, body) = (String::from_utf8_lossy(&whole[..end]), &whole[end + 4..]);
             let mut lines = head.lines();
             let path = lines.next()?.split(' ').nth(1)?.to_owned();
             let length = lines.find_map(|line| {
@@ -333,7 +395,7 @@ fn read_request(stream: &mut UnixStream) -> Option<(String, Value)> {
                 is_it.then(|| value.trim().parse::<usize>().ok())?
             });
             if body.len() >= length.unwrap_or(0) {
-                return Some((path, serde_json::from_str(body).ok()?));
+                return Some((path, body.to_vec()));
             }
         }
         let mut some = [0; 4_096];

@@ -33,7 +33,7 @@ pub(super) const FIXES: &[Fix] = &[
     },
     Fix {
         server: Lameduck,
-        ids: &["N-1", "N-2", "N-3", "N-4", "N-5", "N-8", "N-10"],
+        ids: &["N-1", "N-2", "N-3", "N-4", "N-5", "N-8", "N-9", "N-10"],
         how: "Nothing to set: the control socket (feature `control`) owes it. If it fails on yours, it is our defect, please report it with the seed.",
         code: "lameduck_http::control(&life, \"/run/app/control.sock\").await?;",
         language: "rust",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::client::{Answer, Heard, NotJoined, Session, Told};
+use super::hostile::{Affront, HOSTILE};
 
 /// A drain that never was.
 const OTHER_DRAIN: &str = "another-drain";
@@ -54,6 +55,12 @@ pub(super) struct Record {
     pub(super) dropped_at: Option<Instant>,
     /// How long it took until it had joined again under its name, if it did.
     pub(super) back_after: Option<Duration>,
+    /// What it said that is no message.
+    pub(super) affronts: Vec<Affront>,
+    /// How many messages and answers it got.
+    pub(super) count: usize,
+    /// What of them does not fit the schema.
+    pub(super) misfits: Vec<String>,
 }
 
 impl Record {
@@ -133,6 +140,8 @@ impl Player {
         if self.record.dropped_at.is_none() {
             self.hear_until(self.until, |_| false);
         }
+        self.record.count = self.session.count;
+        self.record.misfits = self.session.misfits;
         self.record
     }
 
@@ -190,6 +199,23 @@ impl Player {
         self.hear_until(Instant::now() + ANSWERED_WITHIN, is_it);
     }
 
+    /// Says everything that is no message, up to the first that is not answered.
+    fn affront(&mut self) {
+        let drain = self.record.first("shutdown_request");
+        let id = drain.and_then(|told| told.id.clone());
+        for (what, body) in HOSTILE {
+            let body = body(id.as_deref().unwrap_or(OTHER_DRAIN));
+            let mut affront = Affront::new(what, &body, id.is_some());
+            affront.reply = self.session.send(&body);
+            affront.took = affront.at.elapsed();
+            let is_unheard = affront.reply.is_none();
+            self.record.affronts.push(affront);
+            if is_unheard {
+                return;
+            }
+        }
+    }
+
     fn working(&mut self, done: u32) {
         let more = json!({ "done": done, "total": 2, "note": "batch" });
         self.answer(What::Working, "working", &more);
@@ -217,6 +243,7 @@ pub(super) enum Role {
     Repeater,
     Store,
     Frail,
+    Stranger,
 }
 
 /// How long the longest works after it was told to finish, in units.
@@ -235,7 +262,7 @@ const fn part(name: &'static str, budget: Option<u32>, play: fn(&mut Player)) ->
 }
 
 /// All parts, in the order in which they join.
-pub(super) const CAST: [Part; 7] = [
+pub(super) const CAST: [Part; 8] = [
     part("verify-worker", None, worker),
     part("verify-silent", Some(SILENCE), silent),
     part("verify-refuser", None, refuser),
@@ -247,6 +274,7 @@ pub(super) const CAST: [Part; 7] = [
         comes_back: true,
         ..part("verify-frail", None, frail)
     },
+    part("verify-stranger", None, stranger),
 ];
 
 /// The one of the drain in which nobody else takes part.
@@ -328,5 +356,17 @@ fn frail(player: &mut Player) {
     if player.hear("close") {
         player.record.dropped_at = Some(Instant::now());
         player.session.hang_up();
+    }
+}
+
+/// Says what is no message, while the service serves and when it was told to finish, and is done as if nothing had been.
+fn stranger(player: &mut Player) {
+    player.affront();
+    if player.hear("shutdown_request") {
+        player.answer(What::Ack, "ack", &json!({}));
+    }
+    if player.hear("close") {
+        player.affront();
+        player.answer(What::Done, "done", &json!({}));
     }
 }

@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::schema::{answer_misfit, misfit};
+
 /// For joining, and for one answer.
 const BOUND: Duration = Duration::from_secs(1);
 /// A message has 16 KiB at most; nothing that we read is longer than this.
 const MOST: usize = 32 * 1024;
+/// More that does not fit the schema is not kept.
+const MOST_MISFITS: usize = 4;
 
 /// One message of the coordinator.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +74,13 @@ pub(super) enum Answer {
     Unheard,
 }
 
+/// An answer as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
 /// What came next.
 #[derive(Debug)]
 pub(super) enum Heard {
@@ -87,6 +98,10 @@ pub(super) struct Session {
     stream: UnixStream,
     unread: Vec<u8>,
     id: String,
+    /// How many messages and answers came.
+    pub(super) count: usize,
+    /// What of them does not fit the schema, and why not.
+    pub(super) misfits: Vec<String>,
 }
 
 /// Why somebody takes no part.
@@ -108,12 +123,14 @@ impl Session {
         let budget = budget.map(|budget| u64::try_from(budget.as_millis()).unwrap_or(u64::MAX));
         let body = json!({ "name": name, "after": after, "budget_ms": budget }).to_string();
         let failed = |error: std::io::Error| NotJoined::Otherwise(error.to_string());
-        let stream = post(socket, "/v1/participants", &body).map_err(failed)?;
+        let stream = post(socket, "/v1/participants", body.as_bytes()).map_err(failed)?;
         let mut session = Self {
             socket: socket.to_owned(),
             stream,
             unread: Vec::new(),
             id: String::new(),
+            count: 0,
+            misfits: Vec::new(),
         };
         let until = Instant::now() + BOUND;
         let status = session.line(until).and_then(|line| status_of(&line));
@@ -142,30 +159,51 @@ impl Session {
                     Heard::End
                 };
             };
-            let data = line.strip_prefix("data:");
-            if let Some(told) = data.and_then(|text| Told::read(Instant::now(), text.trim())) {
+            let Some(text) = line.strip_prefix("data:").map(str::trim) else {
+                continue;
+            };
+            self.note(misfit(text));
+            if let Some(told) = Told::read(Instant::now(), text) {
                 return Heard::Told(told);
             }
         }
     }
 
     /// Says something.
-    pub(super) fn say(&self, message: &Value) -> Answer {
-        let path = format!("/v1/sessions/{}", self.id);
-        let answer = post(&self.socket, &path, &message.to_string())
-            .and_then(|mut stream| read_whole(&mut stream, Instant::now() + BOUND));
-        let Ok(answer) = answer else {
+    pub(super) fn say(&mut self, message: &Value) -> Answer {
+        let Some(Reply { status, body }) = self.send(message.to_string().as_bytes()) else {
             return Answer::Unheard;
         };
-        let answer = String::from_utf8_lossy(&answer);
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let body: Value = serde_json::from_str(body.trim()).unwrap_or_default();
-        match head.lines().next().and_then(status_of) {
-            None => Answer::Unheard,
-            Some(200..300) if body["taken"] != false => Answer::Taken,
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        match status {
+            200..300 if body["taken"] != false => Answer::Taken,
             // A session that is over has an end, and no mistake in it.
-            Some(200..300 | 404 | 410) => Answer::NotTaken,
-            Some(other) => Answer::Refused(other),
+            200..300 | 404 | 410 => Answer::NotTaken,
+            other => Answer::Refused(other),
+        }
+    }
+
+    /// Sends a body as it is; the answer, if a whole one comes.
+    pub(super) fn send(&mut self, body: &[u8]) -> Option<Reply> {
+        let path = format!("/v1/sessions/{}", self.id);
+        let mut stream = post(&self.socket, &path, body).ok()?;
+        let answer = read_whole(&mut stream, Instant::now() + BOUND);
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.lines().next().and_then(status_of)?;
+        if body.len() < length_of(head).unwrap_or_default() {
+            return None;
+        }
+        let body = body.trim().to_owned();
+        self.note(answer_misfit(status, &body));
+        Some(Reply { status, body })
+    }
+
+    /// Counts what came.
+    fn note(&mut self, misfit: Option<String>) {
+        self.count += 1;
+        if self.misfits.len() < MOST_MISFITS {
+            self.misfits.extend(misfit);
         }
     }
 
@@ -187,6 +225,10 @@ impl Session {
                 Ok(count) if count > 0 && self.unread.len() < MOST => {
                     self.unread.extend_from_slice(&some[..count]);
                 }
+                Ok(count) if count > 0 => {
+                    self.note(Some(format!("a line of more than {MOST} bytes")));
+                    return None;
+                }
                 _ => return None,
             }
         }
@@ -197,14 +239,23 @@ fn status_of(line: &str) -> Option<u16> {
     line.split(' ').nth(1)?.parse().ok()
 }
 
-fn post(socket: &Path, path: &str, body: &str) -> std::io::Result<UnixStream> {
+/// How long a body is, by its head.
+fn length_of(head: &str) -> Option<usize> {
+    head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_it = name.eq_ignore_ascii_case("content-length");
+        is_it.then(|| value.trim().parse().ok())?
+    })
+}
+
+fn post(socket: &Path, path: &str, body: &[u8]) -> std::io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(Some(BOUND))?;
     let length = body.len();
     let head = format!(
         "POST {path} HTTP/1.0\r\nHost: control\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
-    stream.write_all((head + body).as_bytes())?;
+    stream.write_all(&[head.as_bytes(), body].concat())?;
     Ok(stream)
 }
 
@@ -223,16 +274,22 @@ fn read_some(stream: &mut UnixStream, some: &mut [u8], until: Instant) -> std::i
     }
 }
 
-/// Everything up to the end, of a long answer its beginning.
-fn read_whole(stream: &mut UnixStream, until: Instant) -> std::io::Result<Vec<u8>> {
+/// Everything up to the end, of a long answer its beginning. Who has not read all that we sent resets the connection behind
+/// its answer: what came before counts.
+fn read_whole(stream: &mut UnixStream, until: Instant) -> Vec<u8> {
     let (mut whole, mut some) = (Vec::new(), [0; 4_096]);
-    while whole.len() < MOST {
-        match read_some(stream, &mut some, until)? {
-            0 => break,
-            count => whole.extend_from_slice(&some[..count]),
+    let mut is_late = false;
+    while whole.len() < MOST && !is_late {
+        let now = Instant::now();
+        // What came while we were away is read before the deadline counts.
+        is_late = now >= until;
+        let until = until.max(now + Duration::from_millis(1));
+        match read_some(stream, &mut some, until) {
+            Ok(count) if count > 0 => whole.extend_from_slice(&some[..count]),
+            _ => break,
         }
     }
-    Ok(whole)
+    whole
 }
 
 #[cfg(test)]
@@ -288,6 +345,14 @@ mod tests {
         for wanted in answers {
             assert_eq!(session.say(&json!({ "type": "ready" })), wanted);
         }
+        // What came: three messages and four answers.
+        assert_eq!(session.count, 7);
+        let [hello, message, answer] = session.misfits.as_slice() else {
+            panic!("{:?}", session.misfits);
+        };
+        assert!(hello.starts_with("`phase` is missing"), "{hello}");
+        assert_eq!(message, "no JSON object: no JSON");
+        assert!(answer.starts_with("an answer 400 is no JSON"), "{answer}");
     }
 
     #[test]
@@ -302,6 +367,14 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_the_deadline_is_read_behind_it() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.write_all(b"an answer").unwrap();
+        assert_eq!(read_whole(&mut theirs, Instant::now()), b"an answer");
+        assert_eq!(read_whole(&mut theirs, Instant::now()), b"");
+    }
+
+    #[test]
     fn a_line_without_end_is_not_kept() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         let writing = std::thread::spawn(move || {
@@ -312,9 +385,12 @@ mod tests {
             stream: theirs,
             unread: Vec::new(),
             id: String::new(),
+            count: 0,
+            misfits: Vec::new(),
         };
         let until = Instant::now() + Duration::from_secs(60);
         assert!(matches!(session.next(until), Heard::End));
+        assert_eq!(session.misfits, ["a line of more than 32768 bytes"]);
         assert!(session.unread.len() <= 2 * MOST);
         drop(session);
         writing.join().unwrap();

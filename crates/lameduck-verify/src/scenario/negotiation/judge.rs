@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::cast::{ANSWERED_WITHIN, AT_ONCE, CAST, HOUR, Record, Role, WORK, What};
 use super::client::{Answer, Told};
+use super::hostile::Affront;
 use crate::verdict::Verdict;
 
 /// A message is at most so much later than it should be.
@@ -15,6 +16,8 @@ const EARLY: Duration = Duration::from_millis(50);
 const BLUR: Duration = Duration::from_millis(200);
 /// Between the last that was waited for and the exit, besides what an idle stop takes.
 const CLEAN_UP: Duration = Duration::from_secs(1);
+/// More bodies that were not refused are counted only.
+const MOST_SHOWN: usize = 4;
 
 /// A verdict, and why.
 pub(super) type Judged = (Verdict, String);
@@ -375,6 +378,69 @@ impl Drain {
                     .to_owned(),
             ),
             Some(state) => fail(format!("who was done is told that it is {state}")),
+        }
+    }
+
+    pub(super) fn n_9(&self) -> Judged {
+        settle(self.keeps_the_form())
+    }
+
+    fn keeps_the_form(&self) -> Result<String, Judged> {
+        for (part, record) in CAST.iter().zip(&self.records) {
+            if let Some(misfit) = record.misfits.first() {
+                return fail(format!(
+                    "what {} got does not fit the schema: {misfit}",
+                    part.name
+                ));
+            }
+        }
+        let stranger = self.of(Role::Stranger);
+        let is_wrong = |affront: &&Affront| !affront.is_refused();
+        let wrong: Vec<&Affront> = stranger.affronts.iter().filter(is_wrong).collect();
+        if wrong.iter().any(|wrong| {
+            let exit = self.exit.filter(|exit| *exit <= wrong.at + wrong.took);
+            wrong.reply.is_none() && exit.is_some()
+        }) {
+            return Err(open("the process was gone while one still spoke: see N-1"));
+        }
+        if !wrong.is_empty() {
+            let shown = wrong.iter().take(MOST_SHOWN);
+            let mut words: Vec<String> = shown.map(|wrong| wrong.in_words()).collect();
+            if wrong.len() > MOST_SHOWN {
+                words.push(format!("and {} more", wrong.len() - MOST_SHOWN));
+            }
+            return fail(words.join("; "));
+        }
+        let is_asked = |record: &Record| record.first("shutdown_request").is_some();
+        if !is_asked(self.of(Role::Worker)) {
+            return Err(open("nobody was asked: see N-1"));
+        }
+        if stranger.first("granted").is_some() {
+            return fail("a wish for a negative time was granted something");
+        }
+        let done = stranger.answer(What::Done);
+        match (stranger.first("close"), stranger.state()) {
+            (_, Some(state)) if state != "done" => fail(format!(
+                "who said what can not be read is told that it is {state}"
+            )),
+            _ if !is_asked(stranger) => {
+                fail("it was not asked, after it had said what can not be read")
+            }
+            (None, _) => {
+                fail("it was never told to finish, after it had said what can not be read")
+            }
+            _ if done != Some(Answer::Taken) => {
+                fail("its own `done` was not heard, after what can not be read")
+            }
+            _ => {
+                let messages: usize = self.records.iter().map(|record| record.count).sum();
+                let slowest = stranger.affronts.iter().map(|affront| affront.took).max();
+                Ok(format!(
+                    "{messages} messages and answers fit the schema; {} bodies that are none were refused with a reason, the slowest after {}; its own `done` was taken",
+                    stranger.affronts.len(),
+                    millis(slowest.unwrap_or_default())
+                ))
+            }
         }
     }
 

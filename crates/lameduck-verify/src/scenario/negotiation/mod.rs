@@ -1,9 +1,11 @@
-//! N-1 to N-5, N-8 and N-10: participants in other processes negotiate the exit of a target that declares a control
+//! N-1 to N-5 and N-8 to N-10: participants in other processes negotiate the exit of a target that declares a control
 //! socket. Owns its two launches; not who takes part (see `cast`), or the verdicts (see `judge`).
 
 mod cast;
 mod client;
+mod hostile;
 mod judge;
+mod schema;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -21,7 +23,7 @@ use cast::{ALONE, CAST, Part, Player, Record};
 use client::NotJoined;
 use judge::{Alone, Drain};
 
-pub(crate) const IDS: [&str; 7] = ["N-1", "N-2", "N-3", "N-4", "N-5", "N-8", "N-10"];
+pub(crate) const IDS: [&str; 8] = ["N-1", "N-2", "N-3", "N-4", "N-5", "N-8", "N-9", "N-10"];
 
 /// The id that has a launch of its own besides.
 const ALONE_ID: &str = "N-2";
@@ -128,6 +130,7 @@ fn judge(
             ("N-4", _) => drain.n_4(),
             ("N-5", _) => drain.n_5(),
             ("N-8", _) => drain.n_8(),
+            ("N-9", _) => drain.n_9(),
             ("N-10", _) => drain.n_10(),
             _ => continue,
         };

@@ -1,6 +1,8 @@
 //! Holds the judges to what they say: a drain in which everything is as it should be, and that drain with one thing changed.
 
 use super::super::cast::Said;
+use super::super::client::Reply;
+use super::super::hostile::HOSTILE;
 use super::*;
 
 const UNIT: Duration = Duration::from_millis(200);
@@ -19,7 +21,13 @@ fn speak(records: &mut [Record], at: &dyn Fn(u64) -> Instant) {
         let at = at(ms);
         records[role as usize].said.push(Said { at, what, answer });
     };
-    for role in [Role::Worker, Role::Repeater, Role::Store, Role::Frail] {
+    for role in [
+        Role::Worker,
+        Role::Repeater,
+        Role::Store,
+        Role::Frail,
+        Role::Stranger,
+    ] {
         say(role, 2, What::Ack, Answer::Taken);
     }
     say(Role::Repeater, 1, What::StrangeAck, Answer::NotTaken);
@@ -29,6 +37,7 @@ fn speak(records: &mut [Record], at: &dyn Fn(u64) -> Instant) {
     say(Role::Repeater, 601, What::Done, Answer::NotTaken);
     say(Role::Repeater, 602, What::LateFailed, Answer::NotTaken);
     say(Role::Refuser, 2, What::Refused, Answer::Taken);
+    say(Role::Stranger, 405, What::Done, Answer::Taken);
     say(Role::Store, 405, What::Done, Answer::Taken);
     for (ms, wish) in [(401, 1), (403, 1), (405, 2)] {
         say(Role::Wisher, ms, What::Wish(wish), Answer::Taken);
@@ -78,6 +87,17 @@ fn good(t: Instant) -> (Drain, Alone) {
             ..told(at(ms), end, "granted")
         });
     }
+    let refusal = || Reply {
+        status: 400,
+        body: r#"{"ok":false,"said":"no"}"#.to_owned(),
+    };
+    let stranger = &mut records[Role::Stranger as usize];
+    stranger.affronts = HOSTILE
+        .map(|(what, body)| Affront::new(what, &body("d"), true))
+        .into();
+    for affront in &mut stranger.affronts {
+        affront.reply = Some(refusal());
+    }
     let frail = &mut records[Role::Frail as usize];
     frail.back_after = Some(Duration::from_millis(15));
     frail.dropped_at = Some(at(400));
@@ -107,6 +127,7 @@ fn verdicts(drain: &Drain, alone: &Alone) -> Vec<(&'static str, Judged)> {
         ("N-4", drain.n_4()),
         ("N-5", drain.n_5()),
         ("N-8", drain.n_8()),
+        ("N-9", drain.n_9()),
         ("N-10", drain.n_10()),
     ]
 }
@@ -130,7 +151,7 @@ fn of(drain: &mut Drain, role: Role) -> &mut Record {
     &mut drain.records[role as usize]
 }
 
-const CHANGES: [Change; 18] = [
+const CHANGES: [Change; 24] = [
     (
         "N-1",
         |d, _, _| of(d, Role::Worker).told.clear(),
@@ -208,6 +229,53 @@ const CHANGES: [Change; 18] = [
         "`done` for another drain was taken",
     ),
     (
+        "N-9",
+        |d, _, _| {
+            of(d, Role::Store)
+                .misfits
+                .push("no JSON object: x".to_owned())
+        },
+        "what verify-store got does not fit the schema: no JSON object: x",
+    ),
+    (
+        "N-9",
+        |d, _, _| {
+            of(d, Role::Stranger).affronts[4]
+                .reply
+                .as_mut()
+                .unwrap()
+                .status = 200
+        },
+        r#"a type that nobody knows ({"id":"d","type":"dance"}) was answered 200"#,
+    ),
+    (
+        "N-9",
+        |d, _, t| {
+            d.exit = Some(t + Duration::from_secs(60));
+            of(d, Role::Stranger).affronts[7].reply = None;
+        },
+        "was left without an answer after 0 ms, while leaving",
+    ),
+    (
+        "N-9",
+        |d, _, _| of(d, Role::Stranger).said[1].answer = Answer::NotTaken,
+        "its own `done` was not heard",
+    ),
+    (
+        "N-9",
+        |d, _, t| {
+            let mut over = told(t, t, "over");
+            over.state = Some("failed".to_owned());
+            of(d, Role::Stranger).told.push(over);
+        },
+        "is told that it is failed",
+    ),
+    (
+        "N-9",
+        |d, _, _| of(d, Role::Stranger).told.clear(),
+        "it was not asked, after",
+    ),
+    (
         "N-10",
         |d, _, t| of(d, Role::Store).told[1].at = t + Duration::from_secs(2),
         "noticed 1600 ms after",
@@ -234,7 +302,7 @@ fn what_did_not_take_place_is_left_open() {
         record.told.retain(|told| told.kind != "close");
     }
     for (id, (verdict, why)) in verdicts(&drain, &alone) {
-        let is_its_own = ["N-1", "N-5", "N-8"].contains(&id);
+        let is_its_own = ["N-1", "N-5", "N-8", "N-9"].contains(&id);
         assert!(
             is_its_own || verdict == Verdict::Inconclusive,
             "{id}: {why}"
