@@ -4,7 +4,7 @@
 mod control;
 mod support;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -177,6 +177,102 @@ fn whoever_cannot_be_asked_is_said_to_be_and_what_to_do() {
         "{html}"
     );
     answers.join().expect("it does not panic");
+}
+
+/// Answers one connection after the other, by what is asked; the connection ends behind each answer.
+fn scripted(scratch: &Scratch, answers: Vec<(&'static str, String)>) -> String {
+    let path = scratch.at("scripted.sock");
+    let listener = UnixListener::bind(&path).expect("bound");
+    std::thread::spawn(move || {
+        for (target, body) in answers {
+            let (stream, _) = listener.accept().expect("one connects");
+            let mut lines = std::io::BufReader::new(&stream).lines();
+            let line = lines.next().expect("a line").expect("text");
+            assert!(line.starts_with(target), "{line}, and not {target}");
+            lines
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .for_each(drop);
+            let answer = format!("HTTP/1.0 200 OK\r\n\r\n{body}");
+            (&stream).write_all(answer.as_bytes()).expect("written");
+        }
+    });
+    path
+}
+
+/// One that was stopped for a while is cut by the service, because it did not read: that is no end of the service.
+#[test]
+fn a_watch_whose_stream_ends_goes_on_while_the_service_does() {
+    let event = |status: &str| format!("event: status\ndata: {status}\n\n");
+    let running = r#"{"drain_id":"d1","phase":"Running"}"#;
+    let over = r#"{"drain_id":"d1","phase":"Stopped","outcome":"drained","outcome_said":"drained","exit":{"code":0}}"#;
+    let scratch = Scratch::new("ctl-again");
+    let path = scripted(
+        &scratch,
+        vec![
+            ("GET /events", event(running)),
+            ("GET /status", running.to_owned()),
+            ("GET /events", event(over)),
+        ],
+    );
+    let (said, complaint, code) = told(&ctl(&["--socket", &path, "watch"]));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(
+        said.contains("Stopped") && said.ends_with("drained\n"),
+        "{said}"
+    );
+    // The next process at the same path is another service.
+    let scratch = Scratch::new("ctl-next");
+    let next = r#"{"drain_id":"d2","phase":"Running"}"#;
+    let path = scripted(
+        &scratch,
+        vec![
+            ("GET /events", event(running)),
+            ("GET /status", next.to_owned()),
+        ],
+    );
+    let (_, complaint, code) = told(&ctl(&["--socket", &path, "watch"]));
+    assert_eq!(code, Some(3), "{complaint}");
+}
+
+/// Its process is stopped, say: its queue fills up, and connect(2) of a Unix socket has no limit of time.
+#[test]
+fn a_socket_that_nobody_serves_is_given_up() {
+    let scratch = Scratch::new("ctl-full");
+    let path = scratch.at("full.sock");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    let address = socket2::SockAddr::unix(&path).expect("a path");
+    socket.bind(&address).expect("bound");
+    socket.listen(0).expect("listens");
+    let mut waiting = Vec::new();
+    loop {
+        let one = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let one = one.expect("a socket");
+        one.set_nonblocking(true).expect("set");
+        if one.connect(&address).is_err() {
+            break;
+        }
+        waiting.push(one);
+    }
+    let (_, complaint, code) = told(&ctl(&["--socket", &path, "status"]));
+    assert_eq!(code, Some(2), "{complaint}");
+    assert!(
+        complaint.contains("nobody took the connection within 5s") && complaint.contains("hint: "),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn who_asks_for_what_makes_no_sense_is_told_apart_from_who_is_refused() {
+    let controlled = Controlled::start("ctl-codes", &[]);
+    // Nothing to give: it serves.
+    let (_, complaint, code) = told(&controlled.ctl(&["grant", "nobody", "1s"]));
+    assert_eq!(code, Some(1), "{complaint}");
+    let long = "x".repeat(300);
+    let (_, complaint, code) = told(&controlled.ctl(&["drain", "--reason", &long]));
+    assert_eq!(code, Some(2), "{complaint}");
+    assert!(complaint.contains("more than 256 bytes"), "{complaint}");
 }
 
 #[test]

@@ -16,13 +16,13 @@ pub(super) const FIGURE: Figure = Figure {
     name: "memory",
     title: "Memory of an idle connection",
     about: "Memory of an idle connection that has had one answer: what the server's processes grew by, divided by the \
-            connections, 2 s after the last came: of 10 000 (2 000 with TLS). Kernel memory (about 9 KB for both ends) is not in it.",
+            connections, 3 s after the last came: of 10 000 (2 000 with TLS). Kernel memory (about 9 KB for both ends) is not in it.",
     plotted: &["RSS per connection, B"],
     measure,
 };
 
 /// What gives memory back only after a while has done so by then.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(3);
 /// Connections that make a server touch first what it touches once.
 const WARMING: usize = 8;
 /// With `Serve::trim_heap`, which the demo asks for, too: it is an option, because it is the whole process's heap.

@@ -21,7 +21,7 @@ Try it:
 Exit codes:
   0    done; watch: the service has left, and drained
   1    the service refused, and said why: it is leaving already, a reload needs Running, …
-  2    it could not be asked: no socket, nobody listens, no permission, no lameduck, usage
+  2    it could not be asked: no socket, nobody listens, no permission, no lameduck, a request that makes no sense
   3    watch: it ended without a last word: it was cut, or killed
   any  watch: that of the service, such as 124 (forced) or 1 (failed)"
 )]

@@ -85,10 +85,14 @@ fn text(duration: Duration) -> String {
 fn done(answer: Answer) -> Result<ExitCode, Failure> {
     let said = answer.said()?;
     if answer.is_ok() {
-        print(format!("{said}\n").as_bytes())
-    } else {
-        Err(Failure::new(said).code(REFUSED))
+        return print(format!("{said}\n").as_bytes());
     }
+    let failure = Failure::new(said);
+    Err(if answer.is_refusal() {
+        failure.code(REFUSED)
+    } else {
+        failure
+    })
 }
 
 fn show(

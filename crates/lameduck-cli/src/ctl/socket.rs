@@ -6,15 +6,20 @@
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _},
-        net::UnixStream,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _},
+            net::UnixStream,
+        },
     },
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use crate::exit::Failure;
 
@@ -22,10 +27,14 @@ use crate::exit::Failure;
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The same for the head of what is answered at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
+/// A full queue is looked at so often.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 /// The most of an answer.
 const MOST: u64 = 64 << 20;
 /// The most of an answer's head.
 const MOST_OF_HEAD: u64 = 64 << 10;
+
+const WHO_MAY: &str = "ask as the user that the service runs as, or as root; a program lets others in with Control::allow_uid";
 
 /// Where a service may be asked.
 pub(super) struct Socket {
@@ -100,7 +109,7 @@ impl Socket {
         body: &str,
         patience: Duration,
     ) -> Result<BufReader<UnixStream>, Failure> {
-        let mut stream = UnixStream::connect(&self.path).map_err(|error| self.none(&error))?;
+        let mut stream = connect(&self.path).map_err(|error| self.none(&error))?;
         let length = body.len();
         let head = format!(
             "{method} {target} HTTP/1.0\r\nhost: control\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -161,7 +170,11 @@ impl Socket {
             (ErrorKind::PermissionDenied, meta) => {
                 let whose = meta.map_or_else(|_| String::new(), |meta| format!(", which is of uid {}", meta.uid()));
                 Failure::new(format_args!("you may not connect to {path}{whose}"))
-                    .hint("ask as the user that the service runs as, or as root; a program lets others in with Control::allow_uid")
+                    .hint(WHO_MAY)
+            }
+            (ErrorKind::WouldBlock, _) => {
+                Failure::new(format_args!("{path} is there, and nobody took the connection within {AT_ONCE:?}"))
+                    .hint("its process may be stopped or stuck: SIGQUIT writes what its threads are at, and ends it; SIGTERM still holds its deadline")
             }
             _ => Failure::new(format_args!("cannot connect to {path}: {error}")),
         }
@@ -176,6 +189,26 @@ impl Socket {
             .hint("its runtime may be stuck: SIGQUIT writes what its threads are at, and ends it; SIGTERM still holds its deadline");
         }
         Failure::new(format_args!("the connection to {path} broke off: {error}"))
+    }
+}
+
+/// Connects. A socket whose queue is full is tried for a while (connect(2) of a Unix socket would wait for ever, or says `EAGAIN` at once).
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let until = Instant::now() + AT_ONCE;
+    let address = SockAddr::unix(path)?;
+    loop {
+        let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&address) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
+                thread::sleep(BETWEEN_TRIES);
+            }
+            connected => {
+                connected?;
+                socket.set_nonblocking(false)?;
+                return Ok(UnixStream::from(OwnedFd::from(socket)));
+            }
+        }
     }
 }
 
@@ -210,6 +243,11 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// The service understood, and would not: it cannot now, or knows nobody of that name. Anything else is a mistake of somebody's.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self.status, 404 | 409 | 503)
+    }
+
     /// What it says, in a sentence.
     pub(super) fn said(&self) -> Result<String, Failure> {
         match self.json()?.get("said").and_then(Value::as_str) {
@@ -224,10 +262,11 @@ impl Answer {
             return Ok(());
         }
         let failure = Failure::new(self.said()?);
-        Err(if self.status == 404 {
-            failure.hint("the service may be of another version of lameduck")
-        } else {
-            failure.code(super::REFUSED)
+        Err(match self.status {
+            404 => failure.hint("the service may be of another version of lameduck"),
+            403 => failure.hint(WHO_MAY),
+            _ if self.is_refusal() => failure.code(super::REFUSED),
+            _ => failure,
         })
     }
 

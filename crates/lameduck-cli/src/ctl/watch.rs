@@ -41,13 +41,7 @@ const BACK: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Watches to the end; the exit code is the service's own.
 pub(super) fn run(socket: &Socket) -> Result<ExitCode, Failure> {
-    let stream = socket.events()?;
-    let mut events = Events {
-        buffer: stream.buffer().to_vec(),
-        stream: stream.into_inner(),
-    };
-    let set_up = |error: io::Error| Failure::of(&error);
-    events.stream.set_nonblocking(true).map_err(set_up)?;
+    let mut events = Events::subscribe(socket)?;
     let mut signals = Channel::of([Signo::INT, Signo::TERM, Signo::HUP, Signo::WINCH])
         .open()
         .map_err(|error| Failure::of(&error))?;
@@ -78,7 +72,15 @@ pub(super) fn run(socket: &Socket) -> Result<ExitCode, Failure> {
                 }
                 continue;
             }
-            Next::Over => break false,
+            Next::Over => match Events::again(socket, last.as_ref().map(|(_, status)| status)) {
+                Some(again) => {
+                    events = again;
+                    // One that cuts us at once is not asked in a circle.
+                    std::thread::sleep(TICK);
+                    continue;
+                }
+                None => break false,
+            },
             Next::Nothing => {}
         }
         picture.draw(last.as_ref());
@@ -147,6 +149,25 @@ enum Next {
 }
 
 impl Events {
+    fn subscribe(socket: &Socket) -> Result<Self, Failure> {
+        let stream = socket.events()?;
+        let events = Self {
+            buffer: stream.buffer().to_vec(),
+            stream: stream.into_inner(),
+        };
+        let set = events.stream.set_nonblocking(true);
+        set.map_err(|error| Failure::of(&error))?;
+        Ok(events)
+    }
+
+    /// The stream has ended without a last word: once more, if it is only the stream that has. A watcher that was stopped for a while is cut,
+    /// say, because it did not read.
+    fn again(socket: &Socket, last: Option<&Value>) -> Option<Self> {
+        let status = socket.ask("GET", "/status", "").ok()?.json().ok()?;
+        let is_same = last.is_none_or(|last| status.get("drain_id") == last.get("drain_id"));
+        is_same.then(|| Self::subscribe(socket).ok())?
+    }
+
     /// The next whole event.
     fn next(&mut self) -> Next {
         loop {

@@ -340,8 +340,19 @@ async fn pause(time: Duration) {
 
 /// Gives back to the system, off the workers, what many parked connections have left. A process that leaves gives back all it has anyway.
 async fn tidy(shared: Arc<Shared>) {
+    let turn = async {
+        let mut grown = shared.lot.grown();
+        for _ in 0..heap::LOOKS {
+            sleep(heap::QUIET).await;
+            let before = std::mem::replace(&mut grown, shared.lot.grown());
+            if grown < before + heap::WORTH {
+                break;
+            }
+        }
+        sleep_until(heap::turn()).await;
+    };
     tokio::select! {
-        () = sleep_until(heap::turn()) => {}
+        () = turn => {}
         () = shared.drain.steering() => return,
     }
     shared.lot.note_tidied();

@@ -23,8 +23,9 @@ use crate::{
 
 /// How many observers a lifecycle takes.
 const MOST_OBSERVERS: usize = 16;
-/// How much may wait for an observer that is slow; more is dropped and counted.
-const MOST_WAITING: usize = 1_024;
+/// How much may wait for an observer that is slow; more is dropped and counted. As many participants as a lifecycle takes, who are asked, answer, are told
+/// to close and end in one go, are not too much.
+const MOST_WAITING: usize = 4_096;
 /// How long an observer may ask to be waited for: what an `Instant` can always be moved by.
 const MOST_PATIENCE: Duration = Duration::from_secs(86_400);
 
@@ -32,7 +33,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(86_400);
 ///
 /// Register it with [`Start::observe`](crate::Start::observe) or [`Lifecycle::observe`](crate::Lifecycle::observe). It is
 /// called on a thread of its own, in order, after the driver has acted: the phase that it is told of is published already.
-/// No observer can delay the shutdown (INV-2). One that is slow finds at most 1,024 happenings waiting and is told how many
+/// No observer can delay the shutdown (INV-2). One that is slow finds at most 4,096 happenings waiting and is told how many
 /// it missed; at the end the driver waits for each as long as its [`patience`](Observer::patience), for all of them at once. One
 /// that panics is noted in the report and not called again.
 ///

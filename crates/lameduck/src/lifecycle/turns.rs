@@ -104,10 +104,14 @@ impl Wish {
         &self.wished.request.cause
     }
 
-    /// How long it still waits; then it leaves without.
+    /// How long it still waits; then it leaves without. Less after whoever asked again with less time.
     #[must_use]
     pub fn left(&self) -> Duration {
-        self.wished.request.until.saturating_sub(self.shared.now())
+        let machine = self.shared.machine();
+        let hurried = machine.waits.as_ref().filter(|waits| waits.for_turn);
+        let until = self.wished.request.until;
+        let until = hurried.map_or(until, |waits| waits.until.min(until));
+        until.saturating_sub(self.shared.now())
     }
 
     /// How long until its drain ends, whenever it begins: whoever gave a turn may count on having it back a reserve later.

@@ -47,6 +47,8 @@ const MOST_WAITING: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Follower {
     is_ready: bool,
+    /// It has failed while the service served; said in each session.
+    failed: Option<String>,
     leaving: Option<Leaving>,
     /// No message can come or go.
     is_alone: bool,
@@ -137,7 +139,9 @@ impl Follower {
             ToParticipant::Hello { .. } if self.leaving.is_some() => {}
             ToParticipant::Hello { .. } => {
                 self.is_alone = false;
-                if self.is_ready {
+                if let Some(why) = self.failed.clone() {
+                    self.say(FromParticipant::Failed { id: None, why });
+                } else if self.is_ready {
                     self.say(FromParticipant::Ready);
                 }
             }
@@ -182,7 +186,7 @@ impl Follower {
     fn join(&mut self, now: Duration, id: &str, cause: (&str, &str), terms: Terms) {
         self.is_alone = false;
         match &mut self.leaving {
-            Some(leaving) => id.clone_into(&mut leaving.id),
+            Some(leaving) => leaving.go_on(id),
             None => {
                 self.leaving = Some(Leaving::begin(now, id, terms));
                 let (kind, cause) = (cause.0.to_owned(), cause.1.to_owned());
@@ -322,6 +326,7 @@ impl Follower {
     /// It is ready to serve; said again in each session.
     pub fn ready(&mut self) {
         self.is_ready = true;
+        self.failed = None;
         if self.leaving.is_none() {
             self.say(FromParticipant::Ready);
         }
@@ -366,10 +371,11 @@ impl Follower {
         self.end(Ended::Refused(why.into()));
     }
 
-    /// It failed. While the service serves, that ends the service.
+    /// It failed. While the service serves, that ends the service; it is said again in each session, unless it is [ready](Self::ready) again.
     pub fn failed(&mut self, why: impl Into<String>) {
         if self.leaving.is_none() {
             let (id, why) = (None, why.into());
+            self.failed = Some(why.clone());
             self.say(FromParticipant::Failed { id, why });
             return;
         }
@@ -414,6 +420,15 @@ impl Leaving {
             wish: None,
             end: None,
         }
+    }
+
+    /// In this drain, which may be another: a coordinator that has forgotten what it said waits for a last word.
+    fn go_on(&mut self, id: &str) {
+        if self.id != id && self.end == Some(Ended::Over) {
+            let why = "it was waited for no longer in an earlier drain";
+            self.end = Some(Ended::Failed(why.to_owned()));
+        }
+        id.clone_into(&mut self.id);
     }
 
     /// A message takes time, so that an instant reckoned from its arrival is never too early: the earliest one is the best.

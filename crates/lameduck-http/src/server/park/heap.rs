@@ -13,8 +13,11 @@ use tokio::time::Instant;
 /// From one call to the next, in the whole process: every call walks the whole heap.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// From the connection that makes it worth while to the call, so that those that park with it are in it too.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long fewer than [`WORTH`] more have to come before the call, so that those that park with the first are in it too.
+pub(crate) const QUIET: Duration = Duration::from_millis(500);
+
+/// How often that is looked at before the call is made all the same: where somebody comes all the time, it is never quiet.
+pub(crate) const LOOKS: u32 = 10;
 
 /// Connections whose memory is worth the call: about 5 MB, which cost the call half a millisecond.
 pub(crate) const WORTH: usize = 512;
@@ -23,8 +26,8 @@ pub(crate) const WORTH: usize = 512;
 pub(crate) fn turn() -> Instant {
     static NEXT: Mutex<Option<Instant>> = Mutex::new(None);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
-    let soon = Instant::now() + PAUSE;
-    let turn = next.map_or(soon, |next| next.max(soon));
+    let now = Instant::now();
+    let turn = next.map_or(now, |next| next.max(now));
     *next = Some(turn + EVERY);
     turn
 }

@@ -140,6 +140,11 @@ impl Lot {
         wants
     }
 
+    /// By how many there are more than when memory was last given back, or since.
+    pub(crate) fn grown(&self) -> usize {
+        self.lock().grown
+    }
+
     /// Memory is being given back to the system.
     pub(crate) fn note_tidied(&self) {
         let mut inner = self.lock();

@@ -65,6 +65,9 @@ impl Action {
     ) -> Taken {
         let query = request.uri().query().map(str::to_owned);
         let query = query.as_deref();
+        if let Some(why) = self.misread(query) {
+            return (text(StatusCode::BAD_REQUEST, why), None);
+        }
         let reason = match reason(request.into_body()).await {
             Ok(reason) => reason,
             Err(why) => return (text(StatusCode::BAD_REQUEST, format!("{why}\n")), None),
@@ -79,6 +82,36 @@ impl Action {
                 (breakers::force(&life, force, query, reason), None)
             }
         }
+    }
+}
+
+impl Action {
+    /// Parameters that it has; a breaker's are read where breakers are.
+    const fn parameters(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Drain => Some(&["grace", "in"]),
+            Self::Cancel | Self::Cut | Self::Reload => Some(&[]),
+            Self::Breaker(_) => None,
+        }
+    }
+
+    /// Why a query is not what it looks like: a misspelt `grace` would be a drain with all the time there is.
+    fn misread(self, query: Option<&str>) -> Option<String> {
+        let known = self.parameters()?;
+        let pairs = query.unwrap_or_default().split('&');
+        let mut names = pairs
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('='));
+        let first_unknown =
+            names.find(|pair| pair.is_none_or(|(name, _)| !known.contains(&name)))?;
+        let said = first_unknown.map_or_else(
+            || "a parameter is NAME=VALUE".to_owned(),
+            |(name, _)| format!("there is no parameter {name:?}"),
+        );
+        Some(match known {
+            [] => format!("{said}: this takes none\n"),
+            known => format!("{said}: this takes {}\n", known.join(" or ")),
+        })
     }
 }
 
@@ -171,7 +204,7 @@ fn announce(life: &Lifecycle, delay: &str, query: Option<&str>, said: String) ->
         return text(StatusCode::BAD_REQUEST, why.to_owned());
     }
     let Some(delay) = lameduck::parse_duration(delay) else {
-        let why = "in is a duration such as 30s, 1500ms or 2m\n";
+        let why = "in is a duration such as 30s, 1500ms or 2m, a day at most\n";
         return text(StatusCode::BAD_REQUEST, why.to_owned());
     };
     if life.phase() != Phase::Running {

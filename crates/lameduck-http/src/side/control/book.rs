@@ -1,6 +1,6 @@
 //! Who takes part from outside: sessions by number and by name, and the names whose process went away while nothing was being drained.
 //!
-//! Bounded: so many sessions at a time, and so many names as a lifecycle takes participants.
+//! Bounded: so many sessions at a time, and half of the names that a lifecycle takes, so that the program's own participants find room.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -21,6 +21,8 @@ use super::session::{Queue, Session};
 
 /// How many participants may be connected at the same time.
 pub(super) const MOST_SESSIONS: usize = 256;
+/// How many names may have taken part since the start. A lifecycle keeps each to its end, and takes 1,024.
+const MOST_NAMES: usize = 512;
 /// How often, and how far apart, it is looked whether a grant was made.
 const LOOKS: u32 = 50;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
@@ -46,6 +48,8 @@ pub(super) struct Book {
     life: Lifecycle,
     places: Arc<Semaphore>,
     entries: Mutex<Entries>,
+    /// Operators give one after the other: what each gave is read off the status.
+    giving: tokio::sync::Mutex<()>,
     /// Sessions that were cut because they did not read.
     slow: AtomicU64,
 }
@@ -54,13 +58,18 @@ pub(super) struct Book {
 struct Entries {
     by_id: HashMap<String, Arc<Session>>,
     by_name: HashMap<String, Standing>,
+    /// How many names were enrolled.
+    names: usize,
 }
 
 /// How a name stands.
 enum Standing {
     Here(Arc<Session>),
     /// Its process went away before anything was drained; it may come back.
-    Away(Participant),
+    Away {
+        participant: Participant,
+        was: Arc<Session>,
+    },
 }
 
 impl Book {
@@ -69,6 +78,7 @@ impl Book {
             life,
             places: Arc::new(Semaphore::new(MOST_SESSIONS)),
             entries: Mutex::default(),
+            giving: tokio::sync::Mutex::default(),
             slow: AtomicU64::new(0),
         })
     }
@@ -103,18 +113,33 @@ impl Book {
                 entries.by_name.insert(join.name, Standing::Here(other));
                 return Err(NotJoined::new(StatusCode::CONFLICT, why));
             }
-            Some(Standing::Away(participant)) => {
+            Some(Standing::Away { participant, was }) => {
+                if let Some(why) = another(&was, &caller, &join) {
+                    let away = Standing::Away { participant, was };
+                    entries.by_name.insert(join.name, away);
+                    return Err(NotJoined::new(StatusCode::CONFLICT, why));
+                }
                 participant.returned();
                 participant
             }
-            None => self.enrol(&join)?,
+            None if entries.names >= MOST_NAMES => {
+                let why = format!(
+                    "{MOST_NAMES} names have taken part since the start, and each is kept for its report: a participant that comes back comes under the name it had"
+                );
+                return Err(NotJoined::new(StatusCode::CONFLICT, why));
+            }
+            None => {
+                let participant = self.enrol(&join)?;
+                entries.names += 1;
+                participant
+            }
         };
         let name = join.name.clone();
         let life = self.life.clone();
-        let (session, queue) = Session::begin(id.clone(), name, caller, life, participant);
+        let (session, queue) = Session::begin(id.clone(), join, caller, life, participant);
         entries.by_id.insert(id, Arc::clone(&session));
         let here = Standing::Here(Arc::clone(&session));
-        entries.by_name.insert(join.name, here);
+        entries.by_name.insert(name, here);
         Ok((session, queue))
     }
 
@@ -158,7 +183,7 @@ impl Book {
     pub(super) fn left(&self, session: &Arc<Session>) {
         let mut entries = self.lock();
         entries.by_id.remove(&session.id);
-        entries.by_name.remove(&session.name);
+        entries.by_name.remove(session.name());
         let Some(participant) = session.take_participant() else {
             return;
         };
@@ -169,8 +194,9 @@ impl Book {
         }
         // The lifecycle knows whether it may come back, or has failed.
         participant.away("its connection ended");
-        let away = Standing::Away(participant);
-        entries.by_name.insert(session.name.clone(), away);
+        let was = Arc::clone(session);
+        let away = Standing::Away { participant, was };
+        entries.by_name.insert(session.name().to_owned(), away);
     }
 
     /// Gives a participant more time, as an operator does; what it got, if that is soon known.
@@ -179,6 +205,7 @@ impl Book {
         name: &str,
         by: Duration,
     ) -> Result<Option<Duration>, NoParticipant> {
+        let _alone = self.giving.lock().await;
         let before = gifts(&self.life, name).len();
         self.life.grant(name, by)?;
         for _ in 0..LOOKS {
@@ -203,13 +230,12 @@ impl Book {
             let name = one["name"].as_str().unwrap_or_default();
             match entries.by_name.get(name) {
                 Some(Standing::Here(session)) => {
-                    let Caller { pid, uid } = session.caller;
-                    let program = session.caller.program();
+                    let Caller { pid, uid, program } = &session.caller;
                     one["session"] = json!({
-                        "pid": pid, "uid": uid, "program": program, "ignored": session.ignored(),
+                        "pid": pid, "uid": uid, "program": program.as_deref(), "ignored": session.ignored(),
                     });
                 }
-                Some(Standing::Away(_)) | None => {}
+                Some(Standing::Away { .. }) | None => {}
             }
         }
         // Relaxed: a count for people.
@@ -220,6 +246,25 @@ impl Book {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why somebody is not the one who was here under this name; its place in the order and its budget are those of the first time.
+fn another(was: &Session, caller: &Caller, join: &Join) -> Option<String> {
+    let name = &join.name;
+    if caller.uid != was.caller.uid && !caller.is_ours_or_root() {
+        let uid = was.caller.uid;
+        return Some(format!(
+            "{name:?} is the name of a participant of uid {uid}, which may come back to it; give each participant a name of its own"
+        ));
+    }
+    if *join != was.join {
+        return Some(format!(
+            "{name:?} has joined before {}, and comes back as {}; a participant keeps its terms as long as the service runs: join with the same, or under another name",
+            was.join.terms(),
+            join.terms()
+        ));
+    }
+    None
 }
 
 /// The participants of a status.

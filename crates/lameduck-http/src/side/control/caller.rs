@@ -6,24 +6,31 @@ use std::fmt;
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::sync::Arc;
 
 use super::door::effective_uid;
 
 /// The most that is kept of an executable's path.
 const MOST_OF_PATH: usize = 256;
 
-/// A process that has connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A process that has connected, as it was then.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     pub(super) uid: u32,
-    /// At the time of connect(2); `None` for a process outside our pid namespace.
+    /// `None` for a process outside our pid namespace.
     pub(super) pid: Option<u32>,
+    /// Its executable, or the name of its process where that may not be read.
+    pub(super) program: Option<Arc<str>>,
 }
 
 impl Caller {
-    /// Its executable, or the name of its process where that may not be read.
-    pub(super) fn program(&self) -> Option<String> {
-        let pid = self.pid?;
+    fn of(uid: u32, pid: Option<u32>) -> Self {
+        // At once: a number is another process's one day.
+        let program = pid.and_then(Self::program_of).map(Arc::from);
+        Self { uid, pid, program }
+    }
+
+    fn program_of(pid: u32) -> Option<String> {
         let exe = fs::read_link(format!("/proc/{pid}/exe"));
         let name = match exe {
             Ok(exe) => exe.to_string_lossy().into_owned(),
@@ -31,12 +38,16 @@ impl Caller {
         };
         Some(printable(&name))
     }
+
+    pub(super) fn is_ours_or_root(&self) -> bool {
+        self.uid == 0 || self.uid == effective_uid()
+    }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let uid = self.uid;
-        match (self.pid, self.program()) {
+        match (self.pid, &self.program) {
             (Some(pid), Some(program)) => write!(f, "pid {pid} (uid {uid}, {program})"),
             (Some(pid), None) => write!(f, "pid {pid} (uid {uid}, gone since)"),
             (None, _) => write!(f, "a process outside this pid namespace (uid {uid})"),
@@ -77,9 +88,9 @@ pub(super) fn peer_of(socket: BorrowedFd<'_>) -> Option<Caller> {
             &raw mut length,
         )
     };
-    (done == 0).then(|| Caller {
-        uid: peer.uid,
-        pid: u32::try_from(peer.pid).ok().filter(|pid| *pid != 0),
+    (done == 0).then(|| {
+        let pid = u32::try_from(peer.pid).ok();
+        Caller::of(peer.uid, pid.filter(|pid| *pid != 0))
     })
 }
 
@@ -89,7 +100,7 @@ pub(super) fn peer_of(socket: BorrowedFd<'_>) -> Option<Caller> {
     let (mut uid, mut gid) = (0, 0);
     // SAFETY: the descriptor is open, the numbers are live.
     let done = unsafe { libc::getpeereid(socket.as_raw_fd(), &raw mut uid, &raw mut gid) };
-    (done == 0).then_some(Caller { uid, pid: None })
+    (done == 0).then(|| Caller::of(uid, None))
 }
 
 /// Who may ask: whoever runs as we do, root, and those who were named.
@@ -100,7 +111,7 @@ pub(super) struct Allowed {
 
 impl Allowed {
     pub(super) fn lets(&self, caller: &Caller) -> bool {
-        caller.uid == 0 || caller.uid == effective_uid() || self.uids.contains(&caller.uid)
+        caller.is_ours_or_root() || self.uids.contains(&caller.uid)
     }
 
     /// The mode of the socket's file: where others are allowed it is this rule that keeps the rest out.
@@ -132,7 +143,7 @@ mod tests {
     fn only_the_same_user_root_and_the_named_are_let_in() {
         let us = effective_uid();
         let other = us + 1_000;
-        let caller = |uid| Caller { uid, pid: None };
+        let caller = |uid| Caller::of(uid, None);
         let allowed = Allowed::default();
         assert!(allowed.lets(&caller(us)) && allowed.lets(&caller(0)));
         assert!(!allowed.lets(&caller(other)));

@@ -99,7 +99,7 @@ impl Inner {
             (Method::GET | Method::HEAD, "/participants" | "/v1/participants") => {
                 now(answers::object(StatusCode::OK, &self.book.participants()))
             }
-            (Method::POST, "/v1/participants") => self.join(life, *caller, request),
+            (Method::POST, "/v1/participants") => self.join(life, caller.clone(), request),
             (Method::POST, "/dump") => self.dump(life, caller),
             (Method::POST, "/grant") => self.grant(life, caller, request),
             (Method::POST, path) if path.starts_with(SESSIONS) => {
@@ -219,7 +219,7 @@ impl Inner {
 
     /// More time for a participant.
     fn grant(&self, life: &Lifecycle, caller: &Caller, request: Request<Incoming>) -> Answering {
-        let (life, caller, book) = (life.clone(), *caller, Arc::clone(&self.book));
+        let (life, caller, book) = (life.clone(), caller.clone(), Arc::clone(&self.book));
         Answering {
             said: Box::pin(async move {
                 let body = answers::body(request.into_body(), join::MOST).await;
@@ -238,7 +238,9 @@ impl Inner {
                     Err(error) => answers::said(StatusCode::NOT_FOUND, error),
                     Ok(None) => answers::said(
                         StatusCode::CONFLICT,
-                        format!("{name:?} has ended, or nothing could be given to it"),
+                        format!(
+                            "nothing could be given to {name:?}: it has ended, got time 16 times, or has all the time that is left until the drain ends"
+                        ),
                     ),
                     Ok(Some(got)) => {
                         life.switched(deed(&caller, what));

@@ -23,6 +23,19 @@ impl Join {
     /// How many it may depend on.
     const MOST_AFTER: usize = 64;
 
+    /// All but the name, in words.
+    pub(super) fn terms(&self) -> String {
+        let budget = self.budget.map_or_else(
+            || "without a budget".to_owned(),
+            |budget| format!("with a budget of {} ms", budget.as_millis()),
+        );
+        if self.after.is_empty() {
+            format!("{budget}, after nobody")
+        } else {
+            format!("{budget}, after {}", self.after.join(", "))
+        }
+    }
+
     pub(super) fn read(message: &[u8]) -> Result<Self, String> {
         let message: Value =
             serde_json::from_slice(message).map_err(|error| format!("this is no JSON: {error}"))?;

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::book::Book;
 use super::caller::Caller;
+use super::join::Join;
 use crate::side::accept::PER_CONNECTION;
 use crate::side::role::Held;
 
@@ -31,7 +32,8 @@ pub(super) const MOST_WAITING: usize = 64;
 pub(super) struct Session {
     /// Names it in its own requests.
     pub(super) id: String,
-    pub(super) name: String,
+    /// What it said to join.
+    pub(super) join: Join,
     pub(super) caller: Caller,
     life: Lifecycle,
     line: Mutex<Line>,
@@ -51,7 +53,7 @@ struct Line {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("name", &self.name)
+            .field("name", &self.join.name)
             .field("caller", &self.caller)
             .finish_non_exhaustive()
     }
@@ -61,7 +63,7 @@ impl Session {
     /// Begins to tell it what happens; what it is told comes out of the queue.
     pub(super) fn begin(
         id: String,
-        name: String,
+        join: Join,
         caller: Caller,
         life: Lifecycle,
         participant: Participant,
@@ -80,7 +82,7 @@ impl Session {
         };
         let session = Arc::new(Self {
             id,
-            name,
+            join,
             caller,
             life,
             line: Mutex::new(line),
@@ -88,6 +90,10 @@ impl Session {
         });
         tokio::spawn(tell(Arc::clone(&session), signs));
         (session, Queue(queue))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.join.name
     }
 
     /// What it says is taken, or ignored for a reason.

@@ -240,6 +240,38 @@ while piece := s.recv(65536):
 ";
 
 #[tokio::test]
+async fn what_a_deed_does_not_take_is_refused_and_nothing_is_done() {
+    let controlled = Controlled::start("unknown", plan(Window::NONE)).await;
+    for (line, why) in [
+        (
+            "POST /drain?graze=4s",
+            "there is no parameter \"graze\": this takes grace or in",
+        ),
+        (
+            "POST /drain?grace=4s&now",
+            "a parameter is NAME=VALUE: this takes grace or in",
+        ),
+        (
+            "POST /drain?in=1441m",
+            "in is a duration such as 30s, 1500ms or 2m, a day at most",
+        ),
+        (
+            "POST /cut?in=4s",
+            "there is no parameter \"in\": this takes none",
+        ),
+        (
+            "POST /reload?x=",
+            "there is no parameter \"x\": this takes none",
+        ),
+    ] {
+        let (status, said) = controlled.json(line, "").await;
+        assert_eq!((status, said["said"].as_str()), (400, Some(why)), "{line}");
+    }
+    assert_eq!(controlled.rig.life.phase(), Phase::Running);
+    assert_eq!(end(&controlled.rig).await, Outcome::Drained);
+}
+
+#[tokio::test]
 async fn a_request_line_without_a_path_is_answered() {
     let controlled = Controlled::start("pathless", plan(Window::NONE)).await;
     for line in ["POST a:80", "GET a:80", "POST *", "OPTIONS *"] {

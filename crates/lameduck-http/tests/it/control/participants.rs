@@ -216,6 +216,77 @@ async fn one_that_goes_away_while_running_may_come_back_to_its_place() {
 }
 
 #[tokio::test]
+async fn whoever_comes_back_comes_with_the_terms_it_had() {
+    let controlled = Controlled::start("terms", plan(Window::NONE)).await;
+    let first = Sidecar::join(&controlled, r#"{"name":"cache","budget_ms":300}"#).await;
+    drop(first);
+    controlled
+        .until_it("cache", "it is away", |one| one["state"] == "away")
+        .await;
+    for other in [
+        r#"{"name":"cache","budget_ms":400}"#,
+        r#"{"name":"cache"}"#,
+        r#"{"name":"cache","budget_ms":300,"after":["side"]}"#,
+    ] {
+        let (status, said) = controlled.json("POST /v1/participants", other).await;
+        assert_eq!(status, 409, "{said}");
+        let said = said["said"].as_str().expect("a sentence");
+        assert!(
+            said.contains("with a budget of 300 ms, after nobody"),
+            "{said}"
+        );
+    }
+    let mut back = Sidecar::join(&controlled, r#"{"name":"cache","budget_ms":300}"#).await;
+    back.says_taken(r#"{"type":"ready"}"#).await;
+    leave(&controlled).await;
+    back.told("shutdown_request").await;
+    back.says_taken(r#"{"type":"done","id":"DRAIN"}"#).await;
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Drained);
+}
+
+#[tokio::test]
+async fn names_from_outside_leave_room_for_the_program_s_own() {
+    let controlled = Controlled::start("names", plan(Window::NONE)).await;
+    for number in 0..512 {
+        let how = format!(r#"{{"name":"n{number}"}}"#);
+        drop(Sidecar::join(&controlled, &how).await);
+    }
+    let (status, said) = controlled
+        .json("POST /v1/participants", r#"{"name":"one more"}"#)
+        .await;
+    assert_eq!(status, 409, "{said}");
+    let own = controlled.rig.life.participate("own").register();
+    own.expect("room").done();
+    controlled.rig.life.cut();
+}
+
+#[tokio::test]
+async fn operators_that_give_at_once_are_told_what_each_gave() {
+    let controlled = Controlled::start("gifts", plan(Window::NONE)).await;
+    let mut sidecar = Sidecar::join(&controlled, r#"{"name":"cache","budget_ms":3000}"#).await;
+    sidecar.says_taken(r#"{"type":"ready"}"#).await;
+    leave(&controlled).await;
+    sidecar.told("shutdown_request").await;
+    let give = async |by: u64| {
+        let gift = format!(r#"{{"name":"cache","by_ms":{by}}}"#);
+        let (status, said) = controlled.json("POST /grant", &gift).await;
+        assert_eq!((status, said["by_ms"].as_u64()), (200, Some(by)), "{said}");
+    };
+    tokio::join!(give(11), give(12), give(13), give(14));
+    for nothing in [0, 0, 0] {
+        let gift = format!(r#"{{"name":"cache","by_ms":{nothing}}}"#);
+        let (status, said) = controlled.json("POST /grant", &gift).await;
+        assert_eq!(status, 409, "{said}");
+    }
+    let grants = &controlled.participant("cache").await["grants"];
+    assert_eq!(grants.as_array().map(Vec::len), Some(4), "{grants}");
+    sidecar.says_taken(r#"{"type":"done","id":"DRAIN"}"#).await;
+    let outcome = soon("the end", controlled.rig.life.outcome()).await;
+    assert_eq!(outcome, Outcome::Drained);
+}
+
+#[tokio::test]
 async fn nobody_waits_for_one_that_is_away() {
     let controlled = Controlled::start("absent", plan(Window::NONE)).await;
     let sidecar = Sidecar::join(&controlled, r#"{"name": "agent"}"#).await;

@@ -105,17 +105,21 @@ impl Entry {
         Some(known.by)
     }
 
-    /// Grants what there is room for; `None` if it has got as many as are kept.
+    /// Grants what there is room for; `None` if it has got as many as are kept. Nothing is an answer to a wish, and no gift.
     fn grant(&mut self, now: Duration, wish: Wish, drain_end: Duration) -> Option<Grant> {
         let is_same_kind = |grant: &&Grant| grant.wish.is_some() == wish.number.is_some();
         if self.said.grants.iter().filter(is_same_kind).count() >= Grant::MOST {
+            return None;
+        }
+        let by = wish.by.min(self.room(now, drain_end));
+        if wish.number.is_none() && by.is_zero() {
             return None;
         }
         let grant = Grant {
             at: now,
             wish: wish.number,
             asked: wish.by,
-            by: wish.by.min(self.room(now, drain_end)),
+            by,
             why: wish.why,
         };
         Arc::make_mut(&mut self.said).grants.push(grant.clone());

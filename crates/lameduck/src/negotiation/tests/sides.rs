@@ -325,3 +325,48 @@ fn n_4_a_wish_is_one_however_often_it_comes() {
     assert_eq!(Grant::MOST, 16);
     assert_eq!(ledger.stale(), 0);
 }
+
+/// What it said while nobody could hear it is said in the next session, until it is not so any more.
+#[test]
+fn n_10_a_failure_while_serving_is_said_again_in_each_session() {
+    let mut follower = Follower::new();
+    follower.ready();
+    follower.lost(ms(1));
+    follower.failed("no disk");
+    let hello = Ledger::new("2").hello(Phase::Running, None);
+    let failed = FromParticipant::Failed {
+        id: None,
+        why: "no disk".into(),
+    };
+    for _ in 0..2 {
+        assert_eq!(said(&mut follower), []);
+        follower.handle(ms(2), &hello);
+        assert_eq!(said(&mut follower), core::slice::from_ref(&failed));
+        follower.lost(ms(3));
+    }
+    follower.ready();
+    follower.handle(ms(4), &hello);
+    assert!(said(&mut follower).ends_with(&[FromParticipant::Ready]));
+}
+
+/// A coordinator that was restarted knows nothing of the drain before, and would wait for whoever says nothing.
+#[test]
+fn n_7_who_was_given_up_in_an_earlier_drain_says_so_in_the_next() {
+    let mut follower = asked();
+    follower.handle(
+        ms(10_100),
+        &ToParticipant::Over {
+            id: ID.into(),
+            state: End::Overdue,
+        },
+    );
+    follower.handle(ms(10_200), &request(ID, terms(7_000, 2_000, None)));
+    assert_eq!(said(&mut follower), [], "the same drain");
+    follower.handle(ms(10_300), &request("d2", terms(8_000, 2_000, None)));
+    let said = said(&mut follower);
+    let [FromParticipant::Failed { id: Some(id), why }] = &said[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!(id, "d2");
+    assert!(why.contains("earlier drain"), "{why}");
+}
