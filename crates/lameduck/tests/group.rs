@@ -102,6 +102,7 @@ owed! {
     work_is_handed_over: "2";
     work_that_nobody_takes_is_left: "1";
     many_go_by_and_by: "3";
+    no_more_have_a_slot_than_may: "2";
 }
 
 #[tokio::test]

@@ -233,3 +233,41 @@ pub(crate) async fn many_go_by_and_by(carrier: Arc<dyn Carrier>) {
     }
     assert_eq!(left, MEMBERS);
 }
+
+/// With rules "2": wishes that are dropped and wished anew, and never more than two that have a slot in hand.
+pub(crate) async fn no_more_have_a_slot_than_may(carrier: Arc<dyn Carrier>) {
+    const MEMBERS: usize = 6;
+    const ROUNDS: usize = 12;
+    let holders = Arc::new(AtomicUsize::new(0));
+    let hold = move |held: Slot| {
+        let holders = Arc::clone(&holders);
+        async move {
+            let before = holders.fetch_add(1, Ordering::SeqCst);
+            assert!(before < 2, "{} have a slot", before + 1);
+            tokio::task::yield_now().await;
+            holders.fetch_sub(1, Ordering::SeqCst);
+            drop(held);
+        }
+    };
+    let mut leaving = JoinSet::new();
+    for n in 0..MEMBERS {
+        let (carrier, hold) = (Arc::clone(&carrier), hold.clone());
+        leaving.spawn(async move {
+            let group = member(&carrier, &format!("m{n}"), "").await;
+            for round in 0..ROUNDS {
+                // About as long as a lending takes: some are dropped while theirs is under way.
+                let hurry = Duration::from_millis(u64::try_from((n + round) % 4).expect("small"));
+                if let Ok(turn) = tokio::time::timeout(hurry, group.turn(BOUND)).await {
+                    let Turn::Granted(held) = turn else {
+                        panic!("{turn:?}")
+                    };
+                    hold(held).await;
+                }
+                hold(slot(&group).await).await;
+            }
+        });
+    }
+    while let Some(ended) = within("the next to end", leaving.join_next()).await {
+        ended.expect("it had all its turns");
+    }
+}
