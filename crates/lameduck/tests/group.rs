@@ -96,11 +96,13 @@ owed! {
     slots_go_round_in_order: "1";
     who_runs_out_leaves_alone_and_counts: "1";
     a_wish_that_is_dropped_is_none: "1";
+    the_longer_wish_waits_on: "1";
     a_dead_members_slot_is_free: "1";
     zones_do_not_wait_for_each_other: "1 in each zone";
     missing_members_hold_up_the_rest: "1 of 3";
     work_is_handed_over: "2";
     work_that_nobody_takes_is_left: "1";
+    work_that_came_back_is_offered_again: "1";
     many_go_by_and_by: "3";
     no_more_have_a_slot_than_may: "2";
 }
