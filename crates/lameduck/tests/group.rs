@@ -8,10 +8,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use lameduck::group::{Carrier, Group, Rules, SlotHost, Turn, UnixCarrier};
+use lameduck::group::{
+    Borne, Carrier, Claim, Group, Heard, Identity, Link, Rules, SlotHost, Turn, UnixCarrier, Word,
+};
 use lameduck::{Lifecycle, Outcome, Phase, Plan, Preset, Window};
 use suite::{BOUND, asks, member, slot, within};
 use tokio::task::JoinHandle;
@@ -239,6 +241,59 @@ async fn a_lifecycle_that_is_cut_gives_its_slot_back() {
     let _ = within("the end", cut.outcome()).await;
     drop((work, group));
     let _slot = within("what it had", slot(&other)).await;
+}
+
+/// A group of one that lends at once, and takes its time to take back.
+#[derive(Clone, Debug, Default)]
+struct Slow {
+    has_left: Arc<AtomicBool>,
+    granted: Option<u64>,
+}
+
+impl Carrier for Slow {
+    fn join<'a>(&'a self, _: &'a Identity, _: Claim) -> Borne<'a, Box<dyn Link>> {
+        let link: Box<dyn Link> = Box::new(self.clone());
+        Box::pin(async { Ok(link) })
+    }
+}
+
+impl Link for Slow {
+    fn say(&mut self, word: Word) -> Borne<'_, ()> {
+        if let Word::Ask { wish } = word {
+            self.granted = Some(wish);
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn hear(&mut self) -> Borne<'_, Heard> {
+        Box::pin(async {
+            match self.granted.take() {
+                Some(wish) => Ok(Heard::Granted { wish }),
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn leave(self: Box<Self>) -> Borne<'static, ()> {
+        Box::pin(async move {
+            // Longer than a writer is waited for, shorter than a group is.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            self.has_left.store(true, Ordering::SeqCst);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_end_waits_until_the_group_has_the_slot_back() {
+    let slow = Slow::default();
+    let has_left = Arc::clone(&slow.has_left);
+    let carrier: Arc<dyn Carrier> = Arc::new(slow);
+    let (life, group) = living(&carrier, "slow").await;
+    drop(group);
+    life.shutdown("a new version");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+    assert!(has_left.load(Ordering::SeqCst), "the slot is still lent");
 }
 
 #[tokio::test]
