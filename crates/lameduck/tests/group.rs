@@ -31,6 +31,9 @@ impl Ground {
         let name = format!("lameduck-group-{}-{nth}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).expect("a directory");
+        // Whatever the umask.
+        let own = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&directory, own).expect("ours");
         Self {
             directory,
             host: None,
@@ -314,10 +317,19 @@ async fn a_path_has_one_host() {
     std::fs::write(ground.path(), "precious").expect("a file");
     let file = ground.bind("1").expect_err("no socket");
     assert_eq!(file.kind(), ErrorKind::AlreadyExists);
-    let open = std::fs::Permissions::from_mode(0o777);
-    std::fs::set_permissions(&ground.directory, open).expect("ours");
-    let refused = ground.bind("1").expect_err("anybody could replace it");
-    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    std::fs::remove_file(ground.path()).expect("ours");
+    for (mode, refused) in [
+        (0o777, true),
+        (0o770, true),
+        (0o1777, false),
+        (0o755, false),
+    ] {
+        let open = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&ground.directory, open).expect("ours");
+        let kind = ground.bind("1").map_err(|error| error.kind()).err();
+        let denied = refused.then_some(ErrorKind::PermissionDenied);
+        assert_eq!(kind, denied, "{mode:o}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -77,7 +77,7 @@ pub struct SlotHost {
 }
 
 impl SlotHost {
-    /// Binds the socket: mode 0600, in a directory that not everybody can write to. What a host that is gone left at the path is replaced.
+    /// Binds the socket: mode 0600, in a directory that, as all above it, is ours or root's, and writable by nobody else (or sticky, as `/tmp` is). What a host that is gone left at the path is replaced.
     ///
     /// # Errors
     /// `AddrInUse` if the path has a host, `PermissionDenied` for such a directory, and what the system reports.
