@@ -7,8 +7,11 @@
 //!   lease runs out, and everything that the member had is free.
 //! - Members that wait are keys in the order of their creation, by etcd's own counter.
 //! - A slot is lent by one transaction, which the waiting member makes itself. It is guarded by the revision of the group's *ledger*, a key that
-//!   every lending writes, and by the members that it counted (the first 100 of them). A member that has read something old
-//!   cannot lend to itself: its transaction fails, and it reads on. So slots are never oversold, whatever anybody has read.
+//!   every lending writes. A member that has read something old cannot lend to itself: its transaction fails, and it reads on. So slots are never
+//!   oversold, whatever anybody has read.
+//! - Where the rules depend on how many members there are (a percentage, or a number that is expected), a lending is guarded by those that it
+//!   counted, too, in its zone or the group: but by 100 at most. In a larger one a member beyond them (in the order of names) that dies while a
+//!   lending is under way is counted as if it lived; the next lending counts it no more.
 //! - Whatever a link writes is guarded by its own lease: what an earlier link of the member had under way comes to nothing. A link whose member's
 //!   slot or place was taken away is over, and the member comes back with what it has: it leaves on, without a slot.
 //! - Everybody watches, and nobody polls.

@@ -15,7 +15,8 @@ pub(crate) struct Entry {
     pub(crate) lease: i64,
 }
 
-/// How many members a lending is guarded by: etcd takes 128 comparisons in a transaction unless it is told otherwise.
+/// How many members a lending is guarded by, where it matters how many there are: etcd takes 128 comparisons in a transaction unless it is
+/// told otherwise.
 const MOST_GUARDS: usize = 100;
 
 /// The group as it was at one revision.
@@ -43,7 +44,7 @@ pub(crate) struct Guards {
     pub(crate) ticket: i64,
     /// Which wish that is: the slot names it.
     pub(crate) wish: u64,
-    /// When each member was.
+    /// When each member was that is counted, if it matters how many they are.
     pub(crate) members: Vec<(MemberId, i64)>,
 }
 
@@ -154,12 +155,18 @@ impl Mirror {
         if !self.book().next().contains(&&self.me) {
             return None;
         }
-        let members = self.members.iter().take(MOST_GUARDS);
+        let rules = self.rules();
+        let zone = self.members.get(&self.me)?.zone();
+        // Who has come since need not be looked at: there is no less room by that.
+        let counts = |entry: &Entry| !rules.is_per_zone() || entry.zone() == zone;
+        let members = self.members.iter();
+        let members = members.filter(|(_, entry)| rules.depends_on_members() && counts(entry));
         Some(Guards {
             ledger: self.ledger.as_ref().map_or(0, |entry| entry.modified),
             ticket: waiting.created,
             wish,
             members: members
+                .take(MOST_GUARDS)
                 .map(|(id, entry)| (id.clone(), entry.created))
                 .collect(),
         })
@@ -305,9 +312,34 @@ mod tests {
         mirror.see(Key::Slot(id("a")), None);
         let guards = mirror.turn().expect("its turn");
         assert_eq!((guards.ledger, guards.ticket), (0, 11));
-        assert_eq!(guards.members, [(id("a"), 1), (id("b"), 2), (id("me"), 3)]);
+        assert_eq!(guards.members, [], "one may go, however many there are");
         let heard = mirror.see(Key::Slot(id("me")), entry("lent 3", 13));
         assert_eq!(heard, [Heard::Granted { wish: 3 }]);
+    }
+
+    #[test]
+    fn a_lending_is_guarded_by_the_members_that_it_counts() {
+        for (rules, guarded) in [
+            ("1", &[][..]),
+            ("1 in each zone", &[]),
+            ("50%", &["a", "b", "me", "z"]),
+            ("50% in each zone", &["a", "b", "me"]),
+            ("1 of 3 in each zone", &["a", "b", "me"]),
+        ] {
+            let mut mirror = mirror(rules);
+            mirror.see(Key::Member(id("z")), entry("p y", 4));
+            mirror.see(Key::Waiting(id("me")), entry("3", 11));
+            let guards = mirror.turn().expect("its turn");
+            let members: Vec<&str> = guards.members.iter().map(|(id, _)| id.as_str()).collect();
+            assert_eq!(members, guarded, "{rules}");
+        }
+        // Others of the group take no room from those of its zone.
+        let mut mirror = mirror("50% in each zone");
+        for n in 0..2 * MOST_GUARDS {
+            mirror.see(Key::Member(id(&format!("M{n}"))), entry("p y", 4));
+        }
+        mirror.see(Key::Waiting(id("me")), entry("3", 11));
+        assert_eq!(mirror.turn().map(|guards| guards.members.len()), Some(3));
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod audit;
 mod cluster;
 #[path = "group/network.rs"]
 mod network;
+#[path = "group/stale.rs"]
+mod stale;
 #[path = "../../lameduck/tests/group/suite.rs"]
 mod suite;
 
@@ -18,6 +20,7 @@ use cluster::Cluster;
 use lameduck::group::{Carrier, Turn};
 use lameduck_etcd::EtcdCarrier;
 use network::Networks;
+use stale::Hand;
 use suite::{BOUND, asks, member, slot, within};
 use tokio::task::JoinSet;
 
@@ -45,18 +48,57 @@ async fn what_every_carrier_owes() {
         slots_go_round_in_order: "1";
         who_runs_out_leaves_alone_and_counts: "1";
         a_wish_that_is_dropped_is_none: "1";
+        the_longer_wish_waits_on: "1";
         a_dead_members_slot_is_free: "1";
         zones_do_not_wait_for_each_other: "1 in each zone";
         missing_members_hold_up_the_rest: "1 of 3";
         work_is_handed_over: "2";
         work_that_nobody_takes_is_left: "1";
+        work_that_came_back_is_offered_again: "1";
         many_go_by_and_by: "3";
+        no_more_have_a_slot_than_may: "2";
     }
     while let Some(ended) = owed.join_next().await {
         ended.expect("it is kept");
     }
     let history = audit(&cluster).await;
     assert!(history.lent >= 20, "{history:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_late_comes_to_nothing() {
+    let Some(cluster) = Cluster::start(1).await else {
+        return;
+    };
+    let mut owed = JoinSet::new();
+    macro_rules! owe {
+        ($($test:ident;)*) => {$(
+            let group = stringify!($test);
+            let rules = "1".parse().expect("rules");
+            let long = EtcdCarrier::new(cluster.endpoints(), group, rules).expect("a name");
+            // No lease ends by itself here: links that are late renew theirs no longer.
+            let carrier: Arc<dyn Carrier> = Arc::new(long.lease(BOUND * 4));
+            let hand = Hand::new(cluster.endpoints().swap_remove(0), group).await;
+            owed.spawn(stale::$test(carrier, hand));
+        )*};
+    }
+    owe! {
+        a_grant_is_for_its_own_wish;
+        a_new_link_takes_over_no_slot_of_an_earlier_wish;
+        a_late_lending_is_none;
+        a_slot_that_is_taken_away_is_missed;
+        a_late_word_is_not_said;
+        a_place_that_is_taken_away_is_missed;
+        taken_work_stays_taken;
+        late_takers_take_nothing;
+    }
+    let mut failed = 0;
+    while let Some(ended) = owed.join_next().await {
+        // Each has said what it was.
+        failed += usize::from(ended.is_err());
+    }
+    assert_eq!(failed, 0, "of what comes late");
+    audit(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,6 +193,21 @@ async fn a_name_is_one_members() {
         .await
         .leave()
         .await;
+}
+
+#[tokio::test]
+async fn a_link_on_which_nothing_is_said_lasts() {
+    let Some(cluster) = Cluster::start(1).await else {
+        return;
+    };
+    let rules = "1".parse().expect("rules");
+    let long = EtcdCarrier::new(cluster.endpoints(), "shop", rules).expect("a name");
+    // Renewed so seldom that nothing comes from etcd but answers to pings.
+    let carrier: Arc<dyn Carrier> = Arc::new(long.lease(BOUND * 4));
+    let a = member(&carrier, "a", "").await;
+    // etcd closes a connection at the third ping that comes too early.
+    let lost = tokio::time::timeout(Duration::from_secs(15), a.lost()).await;
+    assert_eq!(lost.ok(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,10 +8,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use lameduck::group::{Carrier, Group, Rules, SlotHost, Turn, UnixCarrier};
+use lameduck::group::{
+    Borne, Carrier, Claim, Group, Heard, Identity, Link, Rules, SlotHost, Turn, UnixCarrier, Word,
+};
 use lameduck::{Lifecycle, Outcome, Phase, Plan, Preset, Window};
 use suite::{BOUND, asks, member, slot, within};
 use tokio::task::JoinHandle;
@@ -29,6 +31,9 @@ impl Ground {
         let name = format!("lameduck-group-{}-{nth}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).expect("a directory");
+        // Whatever the umask.
+        let own = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&directory, own).expect("ours");
         Self {
             directory,
             host: None,
@@ -96,12 +101,15 @@ owed! {
     slots_go_round_in_order: "1";
     who_runs_out_leaves_alone_and_counts: "1";
     a_wish_that_is_dropped_is_none: "1";
+    the_longer_wish_waits_on: "1";
     a_dead_members_slot_is_free: "1";
     zones_do_not_wait_for_each_other: "1 in each zone";
     missing_members_hold_up_the_rest: "1 of 3";
     work_is_handed_over: "2";
     work_that_nobody_takes_is_left: "1";
+    work_that_came_back_is_offered_again: "1";
     many_go_by_and_by: "3";
+    no_more_have_a_slot_than_may: "2";
 }
 
 #[tokio::test]
@@ -238,6 +246,59 @@ async fn a_lifecycle_that_is_cut_gives_its_slot_back() {
     let _slot = within("what it had", slot(&other)).await;
 }
 
+/// A group of one that lends at once, and takes its time to take back.
+#[derive(Clone, Debug, Default)]
+struct Slow {
+    has_left: Arc<AtomicBool>,
+    granted: Option<u64>,
+}
+
+impl Carrier for Slow {
+    fn join<'a>(&'a self, _: &'a Identity, _: Claim) -> Borne<'a, Box<dyn Link>> {
+        let link: Box<dyn Link> = Box::new(self.clone());
+        Box::pin(async { Ok(link) })
+    }
+}
+
+impl Link for Slow {
+    fn say(&mut self, word: Word) -> Borne<'_, ()> {
+        if let Word::Ask { wish } = word {
+            self.granted = Some(wish);
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn hear(&mut self) -> Borne<'_, Heard> {
+        Box::pin(async {
+            match self.granted.take() {
+                Some(wish) => Ok(Heard::Granted { wish }),
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn leave(self: Box<Self>) -> Borne<'static, ()> {
+        Box::pin(async move {
+            // Longer than a writer is waited for, shorter than a group is.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            self.has_left.store(true, Ordering::SeqCst);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_end_waits_until_the_group_has_the_slot_back() {
+    let slow = Slow::default();
+    let has_left = Arc::clone(&slow.has_left);
+    let carrier: Arc<dyn Carrier> = Arc::new(slow);
+    let (life, group) = living(&carrier, "slow").await;
+    drop(group);
+    life.shutdown("a new version");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+    assert!(has_left.load(Ordering::SeqCst), "the slot is still lent");
+}
+
 #[tokio::test]
 async fn a_path_has_one_host() {
     let (mut ground, _) = Ground::with_host("1");
@@ -256,10 +317,19 @@ async fn a_path_has_one_host() {
     std::fs::write(ground.path(), "precious").expect("a file");
     let file = ground.bind("1").expect_err("no socket");
     assert_eq!(file.kind(), ErrorKind::AlreadyExists);
-    let open = std::fs::Permissions::from_mode(0o777);
-    std::fs::set_permissions(&ground.directory, open).expect("ours");
-    let refused = ground.bind("1").expect_err("anybody could replace it");
-    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    std::fs::remove_file(ground.path()).expect("ours");
+    for (mode, refused) in [
+        (0o777, true),
+        (0o770, true),
+        (0o1777, false),
+        (0o755, false),
+    ] {
+        let open = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&ground.directory, open).expect("ours");
+        let kind = ground.bind("1").map_err(|error| error.kind()).err();
+        let denied = refused.then_some(ErrorKind::PermissionDenied);
+        assert_eq!(kind, denied, "{mode:o}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

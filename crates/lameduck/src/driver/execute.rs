@@ -172,7 +172,7 @@ impl Driver {
         self.shared.explain_budgets(&mut report);
         self.tell();
         let observing = self.shared.observers().finish();
-        let until = Instant::now() + PATIENCE;
+        let began = Instant::now();
         let ends = self.ends_at_once(outcome);
         let hears_out = !ends && !matches!(outcome, Outcome::Cut(_));
         if hears_out {
@@ -205,10 +205,10 @@ impl Driver {
             }
         }
         if hears_out {
-            self.hear_out(until, observing);
+            self.hear_out(began, observing);
         } else {
             // They had as long as the report: all these waits began together.
-            observing.wait(until);
+            observing.wait(began + PATIENCE);
         }
         if let Authority::Process(words) = &mut self.authority {
             // Nobody else may get to end the process first: a cut dies by its signal, not with an exit code.
@@ -220,11 +220,12 @@ impl Driver {
         self.shared.finish(report);
     }
 
-    /// Lets those speak who have a last word to say, until `until`, and those finish who observe, as long as each may take. Whoever wants the
+    /// Lets those speak who have a last word to say, and those finish who observe, as long as each may take. Whoever wants the
     /// process gone at once is heard meanwhile: all that is left to do is told to others.
-    fn hear_out(&mut self, until: Instant, mut observing: Finishing) {
+    fn hear_out(&mut self, began: Instant, mut observing: Finishing) {
         loop {
-            let speaking = self.shared.epilogues().are_open().then_some(until);
+            let speaking = self.shared.epilogues().patience();
+            let speaking = speaking.map(|patience| began + patience);
             let Some(until) = speaking.max(observing.until()) else {
                 return;
             };

@@ -34,6 +34,7 @@ mod traffic;
 mod turns;
 
 pub(crate) use budgets::Budgets;
+pub(crate) use epilogue::Speaker;
 pub(crate) use facts::Facts;
 pub use figures::{Figures, Latency, ParticipantFigures, PhaseFigures, SignalFigures};
 pub(crate) use grants::Grants;

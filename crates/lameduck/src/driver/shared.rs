@@ -15,7 +15,7 @@ use super::{
     Budgets, Observer, Recent, Seat,
     commands::Commands,
     commons::Commons,
-    epilogue::Epilogues,
+    epilogue::{Epilogues, Speaker},
     execute::wake,
     health::Facts,
     ledger::{Ledger, Mark},
@@ -404,8 +404,8 @@ impl Shared {
     }
 
     /// One of them has said it.
-    pub(crate) fn leave_epilogue(&self) {
-        if self.epilogues.leave() {
+    pub(crate) fn leave_epilogue(&self, who: Speaker) {
+        if self.epilogues.leave(who) {
             self.commands.ring();
         }
     }

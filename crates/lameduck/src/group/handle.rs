@@ -184,34 +184,24 @@ impl Group {
     /// Asks for a slot, and waits in order, but not longer than this: then the member leaves without one, never late.
     ///
     /// While the group cannot be reached it is tried again, and the wish keeps its place where the carrier can keep it.
-    /// Two calls at a time share one slot, which goes back when both have given it back.
+    /// Two calls at a time share one slot, which goes back when both have given it back. When the time of one is over, the other waits on, and
+    /// the member leaves without a slot when the time of the last is.
     ///
     /// # Cancel safety
     /// Dropping it takes the wish back: others move up, and a later call waits behind them.
     pub async fn turn(&self, at_most: Duration) -> Turn {
         let by = Instant::now() + at_most;
-        let slot = Slot::wish(&self.member);
+        let mut slot = Slot::wish(&self.member);
         let mut states = self.member.state.subscribe();
         let lent = timeout_at(by, states.wait_for(|state| state.has_slot)).await;
         if matches!(lent, Ok(Ok(_))) {
             return Turn::Granted(slot);
         }
-        let mut turn = Turn::RanOut { ahead: None };
-        let mut is_lent = false;
-        self.member.state.send_modify(|state| {
-            // It may have come this very moment.
-            is_lent = state.has_slot;
-            if !is_lent {
-                state.aim = Aim::Alone;
-                turn = state.unlent();
-            }
-        });
-        if is_lent {
-            return Turn::Granted(slot);
+        match slot.unlent() {
+            Some(late) => late,
+            // It came this very moment.
+            None => Turn::Granted(slot),
         }
-        // It leaves: not as if it went on serving.
-        slot.keep();
-        turn
     }
 
     /// The member leaves without a slot, and without having asked for one: it counts as unavailable.
@@ -282,6 +272,26 @@ impl Slot {
             member: Arc::clone(member),
             kept: false,
         }
+    }
+
+    /// The time for it is over: why there is none, if there is none. The member leaves then, and does not go on serving, unless another call waits on.
+    fn unlent(&mut self) -> Option<Turn> {
+        let mut wanted = self.member.wanted();
+        let is_last = *wanted <= 1;
+        let mut late = None;
+        self.member.state.send_modify(|state| {
+            if !state.has_slot {
+                late = Some(state.unlent());
+                if is_last {
+                    state.aim = Aim::Alone;
+                }
+            }
+        });
+        if late.is_some() {
+            *wanted = wanted.saturating_sub(1);
+            self.kept = true;
+        }
+        late
     }
 
     /// Does not give it back.

@@ -139,6 +139,19 @@ impl Rules {
         self
     }
 
+    /// Whether members are counted by zone, each zone for itself.
+    #[must_use]
+    pub const fn is_per_zone(&self) -> bool {
+        matches!(self.scope, Scope::Zone)
+    }
+
+    /// Whether fewer may leave when a member that serves goes away: a percentage of those that there are becomes less, and a member that is
+    /// missing counts. Where a plain number may leave, it does not matter how many members there are.
+    #[must_use]
+    pub const fn depends_on_members(&self) -> bool {
+        matches!(self.max_unavailable.0, Amount::Percent(_)) || self.expected.is_some()
+    }
+
     pub(super) const fn scope(&self) -> Scope {
         self.scope
     }

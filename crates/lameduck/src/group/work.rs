@@ -31,16 +31,17 @@ impl Group {
         let by = Instant::now() + at_most;
         let (work, refused) = sorted(work);
         let Ok(_turn) = timeout_at(by, self.member.handing.lock()).await else {
-            let left = work.into_keys().chain(refused).collect();
-            return HandedOver {
-                left,
-                ..HandedOver::default()
-            };
+            return all_left(work, refused);
         };
         let mut states = self.member.state.subscribe();
+        let withdraws_at = by - (at_most / 10).min(Duration::from_millis(250));
+        // What was taken in an earlier one would be taken in this.
+        let is_withdrawn = states.wait_for(|state| state.hand_over == HandOver::None);
+        if timeout_at(withdraws_at, is_withdrawn).await.is_err() {
+            return all_left(work, refused);
+        }
         self.member.state.send_modify(|state| state.offer(work));
         let ending = Withdrawing(&self.member);
-        let withdraws_at = by - (at_most / 10).min(Duration::from_millis(250));
         // Over or all taken: what there is says which.
         let _ = timeout_at(withdraws_at, states.wait_for(State::all_taken)).await;
         drop(ending);
@@ -121,6 +122,13 @@ fn sorted(
         }
     }
     (named, refused)
+}
+
+fn all_left(work: BTreeMap<String, Option<MemberId>>, refused: Vec<String>) -> HandedOver {
+    HandedOver {
+        left: work.into_keys().chain(refused).collect(),
+        ..HandedOver::default()
+    }
 }
 
 /// Work that another member wants to hand over.

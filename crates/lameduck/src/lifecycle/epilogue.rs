@@ -8,7 +8,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{driver::Shared, inflight::Fired, vocab::Outcome};
+use crate::{
+    driver::{Shared, Speaker},
+    inflight::Fired,
+    vocab::Outcome,
+};
 
 /// Something that has a last word to say when all is over: a page that is watched, an exporter. Dropping it says that the word was said.
 ///
@@ -17,12 +21,13 @@ use crate::{driver::Shared, inflight::Fired, vocab::Outcome};
 #[must_use = "dropping it says that there is nothing left to say"]
 pub struct Epilogue {
     shared: Arc<Shared>,
+    who: Speaker,
 }
 
 impl Epilogue {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        shared.epilogues().enter();
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, who: Speaker) -> Self {
+        shared.epilogues().enter(who);
+        Self { shared, who }
     }
 
     /// Waits until the outcome is known.
@@ -39,7 +44,7 @@ impl Epilogue {
 
 impl Drop for Epilogue {
     fn drop(&mut self) {
-        self.shared.leave_epilogue();
+        self.shared.leave_epilogue(self.who);
     }
 }
 

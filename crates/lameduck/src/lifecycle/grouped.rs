@@ -1,16 +1,17 @@
 //! A lifecycle that leaves when its group lends it a slot: the turns of `turns`, given by a `group`.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Lifecycle, Turns, Wish};
+use super::{Epilogue, Lifecycle, Turns, Wish};
 use crate::{
+    driver::Speaker,
     group::{Group, Slot, Turn},
     machine::WishEnd,
 };
 
 impl Lifecycle {
     /// Lets requests to terminate wait for a slot of this group: in order, and not longer than the deadline allows. The slot goes back when the
-    /// outcome is known, by leaving the group; a process that is cut or killed gives it back by its lease.
+    /// outcome is known, by leaving the group; the end waits for that, a second at most and not past the deadline. A process that is cut or killed gives it back by its lease.
     ///
     /// `needs` is how long its own drain takes, as for [`turns`](Self::turns). What was lent, or why it leaves without, stands in the report. A
     /// service that leaves without asking, since it has failed, counts as unavailable too.
@@ -40,7 +41,7 @@ impl Lifecycle {
     ) -> Result<(), TurnsTaken> {
         let mut turns = self.turns(needs.into()).ok_or(TurnsTaken(()))?;
         let life = self.clone();
-        let epilogue = self.epilogue();
+        let epilogue = Epilogue::new(Arc::clone(&self.shared), Speaker::Member);
         tokio::spawn(async move {
             let slot = life.leave_by(&group, &mut turns).await;
             // Where it was cut, or its deadline has passed, nobody is heard out: then what is left is that it is over.

@@ -45,7 +45,7 @@ pub use wait::{Draining, Over, Running};
 pub use worker::{Stop, Worker};
 
 use crate::{
-    driver::{Figures, Inflight, Observer, Recent, Shared, Status},
+    driver::{Figures, Inflight, Observer, Recent, Shared, Speaker, Status},
     inflight::{Cancellation, Closed},
     machine::{Input, ParticipantId},
     vocab::{Cause, Health, Outcome, Phase, Plan, Report, Switch},
@@ -346,7 +346,7 @@ impl Lifecycle {
 
     /// Takes part in the end's last moment: see [`Epilogue`].
     pub fn epilogue(&self) -> Epilogue {
-        Epilogue::new(Arc::clone(&self.shared))
+        Epilogue::new(Arc::clone(&self.shared), Speaker::Writer)
     }
 
     /// Writes a line into the report; at most [`Report::NOTES`] are kept.

@@ -84,6 +84,23 @@ pub(crate) async fn who_runs_out_leaves_alone_and_counts(carrier: Arc<dyn Carrie
     let _slot = within("what b took", slot(&c)).await;
 }
 
+/// With rules "1": of two wishes of one member the longer waits on when the time of the shorter is over.
+pub(crate) async fn the_longer_wish_waits_on(carrier: Arc<dyn Carrier>) {
+    let [a, b] = [
+        member(&carrier, "a", "").await,
+        member(&carrier, "b", "").await,
+    ];
+    let held = within("the only wish", slot(&a)).await;
+    let longer = asks(&b).await;
+    let late = within("the end of its time", b.turn(SHORT)).await;
+    assert!(matches!(late, Turn::RanOut { ahead: Some(0) }), "{late:?}");
+    drop(held);
+    let held = within("its turn", longer).await.expect("it runs");
+    drop(held);
+    // Nothing is left of either wish.
+    let _slot = within("what b gave back", slot(&a)).await;
+}
+
 /// With rules "1": a wish that is dropped holds up nobody.
 pub(crate) async fn a_wish_that_is_dropped_is_none(carrier: Arc<dyn Carrier>) {
     let [a, b, c] = [
@@ -209,6 +226,37 @@ pub(crate) async fn work_that_nobody_takes_is_left(carrier: Arc<dyn Carrier>) {
     assert_eq!(late, Err(NotTaken::Elsewhere));
 }
 
+/// With rules "1": work that was taken, and came back, is offered anew when it is handed over once more.
+pub(crate) async fn work_that_came_back_is_offered_again(carrier: Arc<dyn Carrier>) {
+    let [a, b] = [
+        member(&carrier, "a", "").await,
+        member(&carrier, "b", "").await,
+    ];
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&taken);
+    let takes = tokio::spawn(async move {
+        loop {
+            let offer = b.offered().await;
+            // Counted before its owner can know.
+            count.fetch_add(1, Ordering::SeqCst);
+            within("an answer", offer.take(BOUND))
+                .await
+                .expect("its own");
+        }
+    });
+    for round in 1..=3 {
+        let handing = a.hand_over(["p".to_owned()], BOUND);
+        let handed = within("the hand-over", handing).await;
+        assert_eq!((handed.taken.len(), handed.left.len()), (1, 0));
+        assert_eq!(
+            taken.load(Ordering::SeqCst),
+            round,
+            "offers that were taken"
+        );
+    }
+    takes.abort();
+}
+
 /// With rules "3": many that want to go at once, with never more than three gone.
 pub(crate) async fn many_go_by_and_by(carrier: Arc<dyn Carrier>) {
     const MEMBERS: usize = 12;
@@ -232,4 +280,42 @@ pub(crate) async fn many_go_by_and_by(carrier: Arc<dyn Carrier>) {
         left += 1;
     }
     assert_eq!(left, MEMBERS);
+}
+
+/// With rules "2": wishes that are dropped and wished anew, and never more than two that have a slot in hand.
+pub(crate) async fn no_more_have_a_slot_than_may(carrier: Arc<dyn Carrier>) {
+    const MEMBERS: usize = 6;
+    const ROUNDS: usize = 12;
+    let holders = Arc::new(AtomicUsize::new(0));
+    let hold = move |held: Slot| {
+        let holders = Arc::clone(&holders);
+        async move {
+            let before = holders.fetch_add(1, Ordering::SeqCst);
+            assert!(before < 2, "{} have a slot", before + 1);
+            tokio::task::yield_now().await;
+            holders.fetch_sub(1, Ordering::SeqCst);
+            drop(held);
+        }
+    };
+    let mut leaving = JoinSet::new();
+    for n in 0..MEMBERS {
+        let (carrier, hold) = (Arc::clone(&carrier), hold.clone());
+        leaving.spawn(async move {
+            let group = member(&carrier, &format!("m{n}"), "").await;
+            for round in 0..ROUNDS {
+                // About as long as a lending takes: some are dropped while theirs is under way.
+                let hurry = Duration::from_millis(u64::try_from((n + round) % 4).expect("small"));
+                if let Ok(turn) = tokio::time::timeout(hurry, group.turn(BOUND)).await {
+                    let Turn::Granted(held) = turn else {
+                        panic!("{turn:?}")
+                    };
+                    hold(held).await;
+                }
+                hold(slot(&group).await).await;
+            }
+        });
+    }
+    while let Some(ended) = within("the next to end", leaving.join_next()).await {
+        ended.expect("it had all its turns");
+    }
 }

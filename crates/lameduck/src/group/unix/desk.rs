@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::super::carrier::{LONGEST_WORK, MOST_WORK};
+use super::super::carrier::{LONGEST_WORK, MOST_WORK, PUBLISHED_AT_ONCE};
+use super::super::state::MOST_OFFERS;
 use super::super::{Book, Claim, Heard, Identity, MemberId, Rules, Standing, Whose, Word};
 use super::MOST_MEMBERS;
 
@@ -177,7 +178,8 @@ impl Desk {
         let peers = self.serving_but(id);
         let published = self.work.entry(id.clone()).or_default();
         let mut letters = Vec::new();
-        for name in names {
+        // Nobody takes what is beyond: it is left with its owner.
+        for name in names.into_iter().take(PUBLISHED_AT_ONCE) {
             let fits = (1..=LONGEST_WORK).contains(&name.len()) && published.len() < MOST_WORK;
             match published.get(&name) {
                 Some(Some(by)) => letters.push((
@@ -241,6 +243,8 @@ impl Desk {
                         work: work.clone(),
                     })
                 });
+        // More a member does not keep.
+        let offers = offers.take(MOST_OFFERS);
         let letters: Vec<_> = offers.map(|offered| (id.clone(), offered)).collect();
         self.letters.extend(letters);
     }
@@ -357,6 +361,27 @@ mod tests {
             Claim::Serving,
         );
         assert_eq!(more, Err(Refusal::TooMany));
+    }
+
+    #[test]
+    fn what_is_published_and_offered_at_once_is_bounded() {
+        let mut desk = desk("1");
+        join(&mut desk, SETTLED, "b", Claim::Serving);
+        for owner in 0..3 {
+            let owner = format!("m{owner}");
+            join(&mut desk, SETTLED, &owner, Claim::Serving);
+            for word in 0..20 {
+                let work = (0..40).map(|n| format!("{word}/{n}")).collect();
+                desk.said(SETTLED, &id(&owner), Word::Publish { work });
+            }
+        }
+        let offers = |desk: &mut Desk, to: &str| {
+            let all = letters(desk);
+            all.iter().filter(|said| said.starts_with(to)).count()
+        };
+        assert_eq!(offers(&mut desk, "b: "), 3 * 20 * PUBLISHED_AT_ONCE);
+        join(&mut desk, SETTLED, "late", Claim::Serving);
+        assert_eq!(offers(&mut desk, "late: "), MOST_OFFERS);
     }
 
     #[test]

@@ -32,6 +32,9 @@ const INBOX: usize = 256;
 /// What waits for a member; one that does not read so much is gone.
 const MAILBOX: usize = 4_096;
 
+/// How much of it is kept for what must not be missed: offers, of which others make as many as they like, are dropped before.
+const NO_OFFERS: usize = 1_024;
+
 /// Beyond the members: connections that have not joined yet.
 const MOST_CONNECTIONS: usize = MOST_MEMBERS + 64;
 
@@ -74,7 +77,7 @@ pub struct SlotHost {
 }
 
 impl SlotHost {
-    /// Binds the socket: mode 0600, in a directory that not everybody can write to. What a host that is gone left at the path is replaced.
+    /// Binds the socket: mode 0600, in a directory that, as all above it, is ours or root's, and writable by nobody else (or sticky, as `/tmp` is). What a host that is gone left at the path is replaced.
     ///
     /// # Errors
     /// `AddrInUse` if the path has a host, `PermissionDenied` for such a directory, and what the system reports.
@@ -110,6 +113,7 @@ impl SlotHost {
         let mut reception = Reception {
             desk: Desk::new(self.rules, self.settling, first_ticket),
             mailboxes: BTreeMap::new(),
+            missed: 0,
             began,
         };
         let (inbox, mut events) = mpsc::channel(INBOX);
@@ -153,6 +157,8 @@ enum Event {
 struct Reception {
     desk: Desk,
     mailboxes: BTreeMap<MemberId, mpsc::Sender<Heard>>,
+    /// Offers for which there was no room.
+    missed: u64,
     began: Instant,
 }
 
@@ -160,6 +166,7 @@ impl fmt::Debug for Reception {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reception")
             .field("desk", &self.desk)
+            .field("missed", &self.missed)
             .finish_non_exhaustive()
     }
 }
@@ -200,6 +207,10 @@ impl Reception {
             let Some(mailbox) = self.mailboxes.get(&id) else {
                 continue;
             };
+            if matches!(heard, Heard::Offered { .. }) && mailbox.capacity() <= NO_OFFERS {
+                self.missed += 1;
+                continue;
+            }
             if mailbox.try_send(heard).is_err() {
                 // It does not read: without its mailbox its connection ends, and with that its lease.
                 self.mailboxes.remove(&id);
@@ -323,5 +334,63 @@ async fn send(write: &mut OwnedWriteHalf, message: &FromHost) -> Result<(), Carr
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(CarrierError::new("the member is gone").because(error)),
         Err(_) => Err(CarrierError::new("the member does not read")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(reception: &mut Reception, name: &str) -> mpsc::Receiver<Heard> {
+        let (mailbox, letters) = mpsc::channel(MAILBOX);
+        let (answer, mut answered) = oneshot::channel();
+        reception.receive(Event::Joins {
+            who: Identity::new(name).expect("a name"),
+            claim: Claim::Serving,
+            mailbox,
+            answer,
+        });
+        reception.deliver();
+        let joined = answered.try_recv().expect("it is answered");
+        joined.expect("it may join");
+        letters
+    }
+
+    #[test]
+    fn offers_cost_no_member_its_place() {
+        let mut reception = Reception {
+            desk: Desk::new("2".parse().expect("rules"), Duration::ZERO, 1),
+            mailboxes: BTreeMap::new(),
+            missed: 0,
+            began: Instant::now(),
+        };
+        let mut slow = join(&mut reception, "slow");
+        let mut owners = Vec::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            owners.push(join(&mut reception, name));
+            let id: MemberId = name.parse().expect("a name");
+            for word in 0..32 {
+                let work = (0..32).map(|n| format!("{word}/{n}")).collect();
+                reception.receive(Event::Says(id.clone(), Word::Publish { work }));
+                reception.deliver();
+            }
+        }
+        let mut late = join(&mut reception, "late");
+        for (name, letters, offers) in [
+            ("slow", &mut slow, MAILBOX - NO_OFFERS),
+            ("late", &mut late, 1_024),
+        ] {
+            let id = name.parse().expect("a name");
+            reception.receive(Event::Says(id, Word::Ask { wish: 1 }));
+            reception.deliver();
+            let told: Vec<Heard> = std::iter::from_fn(|| letters.try_recv().ok()).collect();
+            assert_eq!(
+                told.len(),
+                offers + 2,
+                "{name}: and its place, and its slot"
+            );
+            assert_eq!(told.last(), Some(&Heard::Granted { wish: 1 }), "{name}");
+        }
+        assert!(reception.missed > 0);
     }
 }

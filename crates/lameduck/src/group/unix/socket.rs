@@ -3,7 +3,9 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
@@ -69,17 +71,26 @@ pub(super) fn check_peer(stream: &UnixStream) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
 }
 
-/// Where others may write, they may put a socket of their own.
+/// Whether nobody but us and root can put a socket of their own in the place of ours: the rule of the control socket, for every directory on
+/// the way.
 fn check_directory(path: &Path) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if fs::metadata(directory)?.permissions().mode() & 0o002 == 0 {
-        return Ok(());
+    // What is looked at is what is used, whatever a link on the way points to.
+    for above in fs::canonicalize(directory)?.ancestors() {
+        let found = fs::metadata(above)?;
+        let refused = |what| Err(told(io::ErrorKind::PermissionDenied, above, what));
+        if found.uid() != 0 && found.uid() != sys::effective_uid() {
+            return refused("is of another user, who could put another socket there");
+        }
+        // In a sticky one only the owner of a file, and of the directory, may replace it.
+        if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
+            return refused("is writable by others; give the socket a directory of its own");
+        }
     }
-    let what = "is writable by everybody; give the socket a directory of its own";
-    Err(told(io::ErrorKind::PermissionDenied, directory, what))
+    Ok(())
 }
 
 fn lock(path: &Path) -> io::Result<File> {
