@@ -13,25 +13,20 @@ use std::{
 use super::thread::PATIENCE;
 use crate::{inflight::Token, vocab::Outcome};
 
-/// Who has the last word, and with that, how long it is waited for.
+/// How long a member of a group is waited for: as long as `Slot::give_back` and `Group::leave` take at most.
+const LONGER: Duration = Duration::from_secs(1);
+
+/// Who has the last word: how long it is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaker {
-    /// A writer, as any other.
-    Writer,
-    /// A member of a group, which waits for the group to have its slot back.
-    #[cfg(feature = "group")]
-    Member,
-}
+pub(crate) struct Speaker(Duration);
 
 impl Speaker {
-    const fn patience(self) -> Duration {
-        match self {
-            Self::Writer => PATIENCE,
-            // As long as `Slot::give_back` and `Group::leave` take at most.
-            #[cfg(feature = "group")]
-            Self::Member => Duration::from_secs(1),
-        }
-    }
+    /// A writer, as any other.
+    pub(crate) const WRITER: Self = Self(PATIENCE);
+
+    /// A member of a group, which waits for the group to have its slot back.
+    #[cfg(feature = "group")]
+    pub(crate) const MEMBER: Self = Self(LONGER);
 }
 
 #[derive(Debug, Default)]
@@ -39,22 +34,22 @@ pub(crate) struct Epilogues {
     begun: Token,
     outcome: OnceLock<Outcome>,
     count: AtomicUsize,
-    /// Of those, members of groups.
-    members: AtomicUsize,
+    /// Of those, the ones that are waited for longer than a writer.
+    longer: AtomicUsize,
 }
 
 impl Epilogues {
     pub(crate) fn enter(&self, who: Speaker) {
-        if who != Speaker::Writer {
-            self.members.fetch_add(1, SeqCst);
+        if who != Speaker::WRITER {
+            self.longer.fetch_add(1, SeqCst);
         }
         self.count.fetch_add(1, SeqCst);
     }
 
     /// Whether somebody may be waiting for it.
     pub(super) fn leave(&self, who: Speaker) -> bool {
-        if who != Speaker::Writer {
-            self.members.fetch_sub(1, SeqCst);
+        if who != Speaker::WRITER {
+            self.longer.fetch_sub(1, SeqCst);
         }
         self.count.fetch_sub(1, SeqCst);
         self.begun.is_fired()
@@ -80,10 +75,9 @@ impl Epilogues {
 
     /// How long those that are there are waited for; `None` if nobody is.
     pub(super) fn patience(&self) -> Option<Duration> {
-        #[cfg(feature = "group")]
-        if self.members.load(SeqCst) > 0 {
-            return Some(Speaker::Member.patience());
+        if self.longer.load(SeqCst) > 0 {
+            return Some(LONGER);
         }
-        (self.count.load(SeqCst) > 0).then_some(Speaker::Writer.patience())
+        (self.count.load(SeqCst) > 0).then_some(PATIENCE)
     }
 }

@@ -41,7 +41,7 @@ impl Lifecycle {
     ) -> Result<(), TurnsTaken> {
         let mut turns = self.turns(needs.into()).ok_or(TurnsTaken(()))?;
         let life = self.clone();
-        let epilogue = Epilogue::new(Arc::clone(&self.shared), Speaker::Member);
+        let epilogue = Epilogue::new(Arc::clone(&self.shared), Speaker::MEMBER);
         tokio::spawn(async move {
             let slot = life.leave_by(&group, &mut turns).await;
             // Where it was cut, or its deadline has passed, nobody is heard out: then what is left is that it is over.

@@ -346,7 +346,7 @@ impl Lifecycle {
 
     /// Takes part in the end's last moment: see [`Epilogue`].
     pub fn epilogue(&self) -> Epilogue {
-        Epilogue::new(Arc::clone(&self.shared), Speaker::Writer)
+        Epilogue::new(Arc::clone(&self.shared), Speaker::WRITER)
     }
 
     /// Writes a line into the report; at most [`Report::NOTES`] are kept.
