@@ -50,6 +50,8 @@ async function takePart() {
       if (message.wish === 1 && closing && !done) {
         await finish(say, id);
         done = true;
+        // The service may leave before it has answered.
+        await say("done", { id, figures: { batches: 3 } }).catch(() => {});
       }
     } else if (type === "over") {
       return message.state;
@@ -66,7 +68,6 @@ async function finish(say, id) {
     await sleep(200);
     await say("working", { id, done, total: 3, note: `batch ${done}` });
   }
-  await say("done", { id, figures: { batches: 3 } });
 }
 
 for (let pause = 500; ; pause = Math.min(2 * pause, 15_000)) {

@@ -63,7 +63,9 @@ def take_part(path, name):
                     # An operator may give time too, at any moment: only the answer to our wish lets us go on.
                     if message.get("wish") == 1 and closing and not done:
                         finish(say, message["id"])
+                        # From here on: the service may leave before it has answered.
                         done = True
+                        say("done", id=message["id"], figures={"batches": 3})
                 case "over":
                     return message["state"]
     except (OSError, http.client.HTTPException):
@@ -80,7 +82,6 @@ def finish(say, drain):
     for batch in range(1, 4):
         time.sleep(0.2)
         say("working", id=drain, done=batch, total=3, note=f"batch {batch}")
-    say("done", id=drain, figures={"batches": 3})
 
 
 def main():

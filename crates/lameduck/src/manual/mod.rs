@@ -9,6 +9,9 @@ pub mod audit {}
 #[doc = include_str!("budgets.md")]
 pub mod budgets {}
 
+#[doc = include_str!("cancellation.md")]
+pub mod cancellation {}
+
 #[doc = include_str!("dumps.md")]
 pub mod dumps {}
 
