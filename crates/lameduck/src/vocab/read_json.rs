@@ -148,7 +148,7 @@ impl<'a> Value<'a> {
     }
 
     /// A field that is a list.
-    #[cfg(feature = "signals")]
+    #[cfg(any(test, feature = "signals"))]
     pub(crate) fn list(&self, name: &str) -> Option<&[Self]> {
         match self.field(name)? {
             Self::List(items) => Some(items),
