@@ -211,7 +211,8 @@ impl<'a, A: App> Serve<'a, A> {
         self
     }
 
-    /// Has glibc hand free pages back to the system (malloc_trim(3)) a second after 512 more connections were [parked](Limits::park_after) than before.
+    /// Has glibc hand free pages back to the system (malloc_trim(3)) when 512 more connections were [parked](Limits::park_after) than before and fewer than that
+    /// have come for half a second, or after 5 s.
     ///
     /// What parked connections give back stays in glibc's heap otherwise, for the next allocation. The call walks the heap of the whole
     /// process and holds the lock of each of its arenas meanwhile: milliseconds for a small heap, more for a large one. It is made off the runtime's workers, at

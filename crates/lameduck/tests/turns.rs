@@ -136,6 +136,32 @@ async fn what_waits_is_taken_back_and_can_be_asked_for_again() {
 }
 
 #[tokio::test]
+async fn whoever_hurries_leaves_less_time_for_the_turn() {
+    let (life, _) = impatient();
+    let needs = Some(Duration::from_millis(100));
+    let mut turns = life.turns(needs).expect("the only one");
+    running(&life).await;
+    life.shutdown("a new version");
+    let wish = within("the wish", turns.wanted()).await;
+    let before = wish.left();
+    life.shutdown_within(Duration::from_secs(6), "and soon");
+    within("the hurry", async {
+        let latest = Duration::from_secs(6);
+        while life.status().turn_ends_in().is_none_or(|it| it > latest) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(
+        wish.left() < before - Duration::from_secs(2),
+        "{:?}, and {before:?} before",
+        wish.left()
+    );
+    wish.granted("its turn");
+    assert_eq!(within("the end", life.outcome()).await, Outcome::Drained);
+}
+
+#[tokio::test]
 async fn an_announced_departure_comes_at_its_time_or_is_taken_back() {
     let life = begin();
     running(&life).await;

@@ -19,6 +19,7 @@ use super::book::{Book, MOST_SESSIONS};
 use super::caller::{Allowed, Caller, peer_of};
 use super::join::{self, Gift, Join};
 use super::session::{Hold, Joining};
+use crate::side::accept::Afterwards;
 use crate::side::admin::{Asker, Body, Desk};
 use crate::side::role::{Answering, Role, Said, not_allowed};
 
@@ -103,7 +104,7 @@ impl Inner {
             (Method::POST, "/dump") => self.dump(life, caller),
             (Method::POST, "/grant") => self.grant(life, caller, request),
             (Method::POST, path) if path.starts_with(SESSIONS) => {
-                self.hear(path[SESSIONS.len()..].to_owned(), request)
+                self.hear(life, path[SESSIONS.len()..].to_owned(), request)
             }
             (_, "/" | "/participants") => now_text(not_allowed("GET, HEAD")),
             (_, "/v1/participants") => now_text(not_allowed("GET, HEAD, POST")),
@@ -294,8 +295,10 @@ impl Inner {
         }
     }
 
-    fn hear(&self, id: String, request: Request<Incoming>) -> Answering {
+    fn hear(&self, life: &Lifecycle, id: String, request: Request<Incoming>) -> Answering {
         let book = Arc::clone(&self.book);
+        // A last word may end the service: its answer goes first.
+        let epilogue = life.epilogue();
         Answering {
             said: Box::pin(async move {
                 let body = answers::body(request.into_body(), negotiation::MOST_BYTES).await;
@@ -304,7 +307,7 @@ impl Inner {
                     Ok(message) => message,
                     Err(why) => return whole(answers::said(StatusCode::BAD_REQUEST, why)),
                 };
-                whole(match book.hear(&id, message) {
+                let mut said = whole(match book.hear(&id, message) {
                     None => answers::said(
                         StatusCode::NOT_FOUND,
                         "no such session: its connection has ended; join again",
@@ -317,7 +320,9 @@ impl Inner {
                     Some(Ok(())) => {
                         answers::object(StatusCode::OK, &json!({ "ok": true, "taken": true }))
                     }
-                })
+                });
+                said.afterwards = Some(Afterwards::new(move || drop(epilogue)));
+                said
             }),
             ..now(Response::new(Bytes::new()))
         }
